@@ -1,0 +1,28 @@
+//! The words of Bulkhead and the policy that follows from them.
+//!
+//! Everything here is a value or a pure function: no I/O, no clock, no randomness.
+//! Time and jitter are arguments. This crate knows neither Redis nor WebAssembly,
+//! so that a producer, the broker and the sandbox can all share it.
+
+mod disposition;
+mod limits;
+mod name;
+mod outcome;
+mod priority;
+mod report;
+mod retry;
+mod state;
+mod task;
+
+pub use disposition::{Disposition, dispose};
+pub use limits::{Limits, LimitsRequest};
+pub use name::{Name, NameError, QueueName, TaskType, TenantName, check_name};
+pub use outcome::{Failure, FailureKind, Outcome};
+pub use priority::{Priority, PriorityError};
+pub use report::{AttemptReport, Digest, DigestError, LogLevel, LogLine, Metering};
+pub use retry::{Backoff, RetryPolicy};
+pub use state::State;
+pub use task::{Payload, Task, TaskId, TraceContext};
+
+/// Milliseconds since the Unix epoch.
+pub type UnixMs = u64;
