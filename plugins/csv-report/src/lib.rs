@@ -1,0 +1,1 @@
+//! CSV to statistics of its columns.

@@ -1,0 +1,1 @@
+//! Texts to language, counts and readability.
