@@ -1,2 +1,90 @@
-//! Placeholder.
-fn main() {}
+//! Developer commands, run as `cargo xtask <command>`.
+//!
+//! They prepare a fresh machine, build the handlers and run every check that CI
+//! runs, so that a developer and CI never do different things. This crate drives
+//! the other crates as programs and links none of them: it compiles in seconds
+//! and still works while they do not compile.
+
+// A command-line program talks on the terminal.
+#![allow(clippy::print_stderr)]
+
+mod guests;
+mod layout;
+mod program;
+mod setup;
+mod verify;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use layout::Layout;
+use program::Stop;
+
+/// Developer commands of Bulkhead.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what building and testing need, and say what was found.
+    Setup,
+    /// Build every plugin and every test guest to WebAssembly.
+    Guests,
+    /// Set up, build the guests, check format, lints and documents, run all tests.
+    Test,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let layout = Layout::new(std::env::var_os("CARGO_TARGET_DIR"));
+    match run(&arguments.command, &layout) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => end(&error),
+    }
+}
+
+fn run(command: &Command, layout: &Layout) -> Result<()> {
+    match command {
+        Command::Setup => setup::install(layout),
+        Command::Guests => guests::build(layout),
+        Command::Test => verify::run(layout),
+    }
+}
+
+/// Prints why the command stopped and picks the exit code.
+fn end(error: &anyhow::Error) -> ExitCode {
+    let exit_code = match error.downcast_ref::<Stop>() {
+        Some(Stop::Exited(code)) => Some(*code),
+        _ => None,
+    };
+    // A check that failed has explained itself; its last lines stay the last lines.
+    if exit_code.is_none() || error.chain().len() > 1 {
+        eprintln!("error: {error:#}");
+    }
+    ExitCode::from(exit_code.unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_is_required() {
+        assert!(Arguments::try_parse_from(["xtask"]).is_err());
+        assert!(Arguments::try_parse_from(["xtask", "test", "extra"]).is_err());
+        let arguments = Arguments::try_parse_from(["xtask", "test"]).unwrap();
+        assert!(matches!(arguments.command, Command::Test));
+    }
+}

@@ -1,0 +1,73 @@
+//! Where things are in the checkout and in the target directory.
+//!
+//! Every path that another crate relies on (built guests, the plugin folder) is
+//! named here once. It knows paths only and reads nothing from disk.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// The checkout and its target directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Layout {
+    /// The checkout that this program was built from. `target_override` is the
+    /// value of `CARGO_TARGET_DIR`, which cargo takes relative to the directory
+    /// it runs in: here always the root.
+    pub(crate) fn new(target_override: Option<OsString>) -> Self {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = package.parent().unwrap_or(package).to_path_buf();
+        Self::at(root, target_override)
+    }
+
+    fn at(root: PathBuf, target_override: Option<OsString>) -> Self {
+        let target = root.join(target_override.unwrap_or_else(|| "target".into()));
+        Self { root, target }
+    }
+
+    /// The root of the workspace.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The sources of the plugins that ship with Bulkhead, one folder each.
+    pub(crate) fn plugin_sources(&self) -> PathBuf {
+        self.root.join("plugins")
+    }
+
+    /// The sources of the guests that only tests use, one folder each.
+    pub(crate) fn test_guest_sources(&self) -> PathBuf {
+        self.root.join("tests").join("guests")
+    }
+
+    /// Where built plugins are put, ready to be a host's plugin directory.
+    pub(crate) fn plugins(&self) -> PathBuf {
+        self.target.join("plugins")
+    }
+
+    /// Where cargo leaves what it builds for `triple` under the guest profile.
+    pub(crate) fn guest_artifacts(&self, triple: &str) -> PathBuf {
+        self.target.join(triple).join("guest")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_directory_is_inside_the_root_unless_told() {
+        let at = |told: Option<&str>| Layout::at("/src".into(), told.map(Into::into)).plugins();
+        assert_eq!(at(None), Path::new("/src/target/plugins"));
+        assert_eq!(at(Some("elsewhere")), Path::new("/src/elsewhere/plugins"));
+        assert_eq!(at(Some("/big/disk")), Path::new("/big/disk/plugins"));
+    }
+
+    #[test]
+    fn the_root_is_the_workspace() {
+        assert!(Layout::new(None).root().join("wit").join("bulkhead.wit").is_file());
+    }
+}
