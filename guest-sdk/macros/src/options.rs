@@ -1,0 +1,235 @@
+//! The options of the attribute: `key = literal`, each at most once, every value
+//! checked here so that a mistake is shown at compile time and at its place.
+
+use proc_macro2::{Span, TokenStream};
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::{Error, Ident, Lit, Token};
+
+use crate::quantity;
+
+/// All keys, as messages list them.
+const KEYS: &str = "task_type, description, fuel, memory, timeout, max_attempts, backoff, \
+                    initial_delay, max_delay";
+
+/// How the wait between attempts grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backoff {
+    Fixed,
+    Linear,
+    Exponential,
+}
+
+/// What the attribute says; nothing where it is silent.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) task_type: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) fuel: Option<u64>,
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) timeout_ms: Option<u64>,
+    pub(crate) max_attempts: Option<u32>,
+    pub(crate) backoff: Option<Backoff>,
+    pub(crate) initial_delay_ms: Option<u64>,
+    pub(crate) max_delay_ms: Option<u64>,
+}
+
+/// One `key = literal`.
+struct Entry {
+    key: Ident,
+    value: Lit,
+}
+
+impl Parse for Entry {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let key: Ident = input.parse()?;
+        if !input.peek(Token![=]) {
+            let message = format!("`{key}` needs a value: write `{key} = ..`");
+            return Err(Error::new(key.span(), message));
+        }
+        input.parse::<Token![=]>()?;
+        let value = input.parse().map_err(|error| {
+            Error::new(error.span(), format!("the value of `{key}` must be a literal"))
+        })?;
+        Ok(Self { key, value })
+    }
+}
+
+impl Options {
+    /// Read the attribute's tokens.
+    pub(crate) fn read(tokens: TokenStream) -> syn::Result<Self> {
+        let entries = Punctuated::<Entry, Token![,]>::parse_terminated.parse2(tokens)?;
+        let mut options = Self::default();
+        for entry in entries {
+            options.take(&entry)?;
+        }
+        options.check_delays()?;
+        Ok(options)
+    }
+
+    fn take(&mut self, entry: &Entry) -> syn::Result<()> {
+        match entry.key.to_string().as_str() {
+            "task_type" => set(&mut self.task_type, entry, task_type(entry)?),
+            "description" => set(&mut self.description, entry, text(entry)?),
+            "fuel" => set(&mut self.fuel, entry, integer(entry)?),
+            "memory" => set(&mut self.memory_bytes, entry, size(entry)?),
+            "timeout" => set(&mut self.timeout_ms, entry, duration(entry)?),
+            "max_attempts" => set(&mut self.max_attempts, entry, integer(entry)?),
+            "backoff" => set(&mut self.backoff, entry, backoff(entry)?),
+            "initial_delay" => set(&mut self.initial_delay_ms, entry, duration(entry)?),
+            "max_delay" => set(&mut self.max_delay_ms, entry, duration(entry)?),
+            unknown => Err(Error::new(
+                entry.key.span(),
+                format!("`{unknown}` is no option of `handler`; the options are {KEYS}"),
+            )),
+        }
+    }
+
+    fn check_delays(&self) -> syn::Result<()> {
+        match (self.initial_delay_ms, self.max_delay_ms) {
+            (Some(initial), Some(max)) if initial > max => Err(Error::new(
+                Span::call_site(),
+                "`initial_delay` is longer than `max_delay`; make it shorter",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether any part of a retry policy is given.
+    pub(crate) fn suggests_retry(&self) -> bool {
+        self.max_attempts.is_some()
+            || self.backoff.is_some()
+            || self.initial_delay_ms.is_some()
+            || self.max_delay_ms.is_some()
+    }
+}
+
+fn set<T>(place: &mut Option<T>, entry: &Entry, value: T) -> syn::Result<()> {
+    if place.is_some() {
+        let message = format!("`{}` is given twice; keep one", entry.key);
+        return Err(Error::new(entry.key.span(), message));
+    }
+    *place = Some(value);
+    Ok(())
+}
+
+fn text(entry: &Entry) -> syn::Result<String> {
+    match &entry.value {
+        Lit::Str(text) => Ok(text.value()),
+        other => {
+            Err(Error::new(other.span(), format!("the value of `{}` must be a string", entry.key)))
+        }
+    }
+}
+
+fn integer<N>(entry: &Entry) -> syn::Result<N>
+where
+    N: std::str::FromStr<Err: std::fmt::Display> + PartialEq + From<u8>,
+{
+    let Lit::Int(number) = &entry.value else {
+        let message = format!("the value of `{}` must be a whole number", entry.key);
+        return Err(Error::new(entry.value.span(), message));
+    };
+    let value: N = number.base10_parse()?;
+    if value == N::from(0) {
+        let message = format!("the value of `{}` must be at least 1", entry.key);
+        return Err(Error::new(number.span(), message));
+    }
+    Ok(value)
+}
+
+fn duration(entry: &Entry) -> syn::Result<u64> {
+    quantity::milliseconds(&text(entry)?).map_err(|message| Error::new(entry.value.span(), message))
+}
+
+fn size(entry: &Entry) -> syn::Result<u64> {
+    quantity::bytes(&text(entry)?).map_err(|message| Error::new(entry.value.span(), message))
+}
+
+fn backoff(entry: &Entry) -> syn::Result<Backoff> {
+    match text(entry)?.as_str() {
+        "fixed" => Ok(Backoff::Fixed),
+        "linear" => Ok(Backoff::Linear),
+        "exponential" => Ok(Backoff::Exponential),
+        other => Err(Error::new(
+            entry.value.span(),
+            format!("`{other}` is no backoff; write fixed, linear or exponential"),
+        )),
+    }
+}
+
+fn task_type(entry: &Entry) -> syn::Result<String> {
+    let name = text(entry)?;
+    let fits = (1..=128).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if fits {
+        return Ok(name);
+    }
+    Err(Error::new(
+        entry.value.span(),
+        format!(
+            "`{}` is no task type; use 1 to 128 of the characters A-Z a-z 0-9 . _ -, with a \
+             letter or digit first",
+            name.escape_debug()
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::*;
+
+    fn refused(tokens: TokenStream) -> String {
+        Options::read(tokens).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_option_is_read() {
+        let options = Options::read(quote! {
+            task_type = "text-stats", description = "Counts.", fuel = 5_000_000_000,
+            memory = "64 MiB", timeout = "10s", max_attempts = 3, backoff = "exponential",
+            initial_delay = "1s", max_delay = "5m",
+        });
+        let expected = Options {
+            task_type: Some("text-stats".into()),
+            description: Some("Counts.".into()),
+            fuel: Some(5_000_000_000),
+            memory_bytes: Some(64 << 20),
+            timeout_ms: Some(10_000),
+            max_attempts: Some(3),
+            backoff: Some(Backoff::Exponential),
+            initial_delay_ms: Some(1_000),
+            max_delay_ms: Some(300_000),
+        };
+        assert_eq!(options.unwrap(), expected);
+        assert!(expected.suggests_retry());
+        assert!(!Options::read(quote!(fuel = 1)).unwrap().suggests_retry());
+        assert_eq!(Options::read(quote!()).unwrap(), Options::default());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (tokens, expected) in [
+            (quote!(feul = 1), "`feul` is no option of `handler`; the options are task_type,"),
+            (quote!(fuel), "`fuel` needs a value: write `fuel = ..`"),
+            (quote!(fuel = 1, fuel = 2), "`fuel` is given twice"),
+            (quote!(fuel = "1"), "the value of `fuel` must be a whole number"),
+            (quote!(fuel = 0), "the value of `fuel` must be at least 1"),
+            (quote!(fuel = LIMIT), "the value of `fuel` must be a literal"),
+            (quote!(max_attempts = 5_000_000_000), "number too large"),
+            (quote!(memory = 64), "the value of `memory` must be a string"),
+            (quote!(memory = "64"), "`64` is no size"),
+            (quote!(timeout = "soon"), "`soon` is no duration"),
+            (quote!(backoff = "random"), "`random` is no backoff; write fixed, linear or"),
+            (quote!(task_type = "a b"), "`a b` is no task type"),
+            (quote!(task_type = ""), "`` is no task type"),
+            (quote!(initial_delay = "2s", max_delay = "1s"), "`initial_delay` is longer than"),
+        ] {
+            let message = refused(tokens.clone());
+            assert!(message.contains(expected), "{tokens}: {message}");
+        }
+    }
+}

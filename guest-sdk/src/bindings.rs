@@ -1,0 +1,11 @@
+//! The generated bindings of the contract in `wit/`. Only `export`, `host` and the
+//! expansion of `plugin!` name them; nothing of them is part of the SDK's interface.
+
+#![allow(missing_docs, unreachable_pub, clippy::all)]
+
+wit_bindgen::generate!({
+    path: "../wit",
+    world: "plugin",
+    pub_export_macro: true,
+    export_macro_name: "__export_plugin",
+});

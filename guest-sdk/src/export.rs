@@ -1,0 +1,96 @@
+//! The contract's export, for every plugin: bindings' types in, SDK's types out,
+//! by moving, never by copying. The only place where both kinds of types meet.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::bindings::bulkhead::handler::types as wit;
+use crate::bindings::exports::bulkhead::handler::handler::Guest;
+use crate::handler::Plugin;
+use crate::{Backoff, Description, Failure, Payload, Task, TraceContext, logging, panics};
+
+impl<P: Plugin> Guest for P {
+    fn describe() -> wit::PluginDescription {
+        prepare::<P>();
+        wit::PluginDescription {
+            name: P::NAME.to_owned(),
+            version: P::VERSION.to_owned(),
+            handlers: P::describe().into_iter().map(Into::into).collect(),
+        }
+    }
+
+    fn handle(task: wit::Task) -> Result<wit::Payload, wit::Failure> {
+        prepare::<P>();
+        let (task, payload) = split(task);
+        match P::handle(&task, payload) {
+            Ok(Payload { content_type, data }) => Ok(wit::Payload { content_type, data }),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+}
+
+/// Wire log and panics to the host, once in the life of the instance.
+fn prepare<P: Plugin>() {
+    static PREPARED: AtomicBool = AtomicBool::new(false);
+    if !PREPARED.swap(true, Ordering::Relaxed) {
+        panics::install();
+        logging::install(Some(P::NAME));
+    }
+}
+
+fn split(task: wit::Task) -> (Task, Payload) {
+    let wit::Payload { content_type, data } = task.payload;
+    let trace = task
+        .trace
+        .map(|trace| TraceContext { traceparent: trace.traceparent, tracestate: trace.tracestate });
+    let head = Task {
+        id: task.id,
+        task_type: task.task_type,
+        tenant: task.tenant,
+        queue: task.queue,
+        attempt: task.attempt,
+        max_attempts: task.max_attempts,
+        deadline_ms: task.deadline_ms,
+        metadata: task.metadata,
+        trace,
+    };
+    (head, Payload { content_type, data })
+}
+
+impl From<Failure> for wit::Failure {
+    fn from(failure: Failure) -> Self {
+        let retryable = failure.is_retryable();
+        let delay_ms = failure.delay().map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
+        let (message, details) = failure.into_texts();
+        if retryable {
+            Self::Retryable(wit::Retryable { message, details, delay_ms })
+        } else {
+            Self::Permanent(wit::Permanent { message, details })
+        }
+    }
+}
+
+impl From<Description> for wit::HandlerDescription {
+    fn from(handler: Description) -> Self {
+        let retry = handler.retry.map(|retry| wit::RetrySuggestion {
+            max_attempts: retry.max_attempts,
+            backoff: match retry.backoff {
+                Backoff::Fixed => wit::Backoff::Fixed,
+                Backoff::Linear => wit::Backoff::Linear,
+                Backoff::Exponential => wit::Backoff::Exponential,
+            },
+            initial_ms: retry.initial_ms,
+            max_ms: retry.max_ms,
+        });
+        Self {
+            task_type: handler.task_type.to_owned(),
+            description: handler.description.to_owned(),
+            input_schema: handler.input_schema,
+            limits: wit::LimitsSuggestion {
+                fuel: handler.fuel,
+                memory_bytes: handler.memory_bytes,
+                wall_ms: handler.timeout_ms,
+            },
+            retry,
+        }
+    }
+}

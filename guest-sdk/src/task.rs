@@ -1,0 +1,57 @@
+//! The task as its handler sees it, without its payload, which the handler owns.
+
+use std::time::{Duration, SystemTime};
+
+/// One attempt at one task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Task {
+    /// The task's id: a UUID in its hyphenated form.
+    pub id: String,
+    /// Which of the plugin's task types this is.
+    pub task_type: String,
+    /// Whose task it is.
+    pub tenant: String,
+    /// The queue it was claimed from.
+    pub queue: String,
+    /// This attempt's number, starting at 1.
+    pub attempt: u32,
+    /// How many attempts the task may use in all.
+    pub max_attempts: u32,
+    /// When this attempt will be interrupted, in milliseconds since the Unix epoch.
+    pub deadline_ms: u64,
+    /// The producer's key-value pairs, in the producer's order.
+    pub metadata: Vec<(String, String)>,
+    /// The producer's trace, if it sent one.
+    pub trace: Option<TraceContext>,
+}
+
+/// W3C Trace Context of the producer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The `traceparent` header value.
+    pub traceparent: String,
+    /// The `tracestate` header value, if there was one.
+    pub tracestate: Option<String>,
+}
+
+impl Task {
+    /// The first value that the producer gave for `key`.
+    #[must_use]
+    pub fn meta(&self, key: &str) -> Option<&str> {
+        self.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// When this attempt will be interrupted. To learn how long that is from now ask
+    /// [`context::remaining`](crate::context::remaining), which needs no clock.
+    #[must_use]
+    pub fn deadline(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.deadline_ms)
+    }
+
+    /// Whether no attempt follows this one.
+    #[must_use]
+    pub fn is_last_attempt(&self) -> bool {
+        self.attempt >= self.max_attempts
+    }
+}
