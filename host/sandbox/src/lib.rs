@@ -1,1 +1,36 @@
-//! Placeholder.
+//! Runs one attempt at a task inside a WebAssembly component, under limits.
+//!
+//! [`Sandbox::load`] takes a file through the gates and gives a [`Plugin`];
+//! [`Plugin::attempt`] runs one attempt in a fresh compartment and gives an
+//! [`AttemptEnd`]. Whatever a guest does ends in an [`bulkhead_core::Outcome`]; an error
+//! from this crate is always the host's own trouble. It knows neither queues nor Redis,
+//! neither files nor configuration formats: bytes and plain data come in, values go out.
+
+mod attempt;
+mod bindings;
+mod cancel;
+mod capability;
+mod command;
+mod compartment;
+mod config;
+mod engine;
+mod error;
+mod failure;
+mod handler;
+mod journal;
+mod load;
+mod memory;
+mod plugin;
+mod sandbox;
+mod stdio;
+mod text;
+
+pub use attempt::{Attempt, AttemptEnd};
+pub use cancel::Cancel;
+pub use capability::ProgressSink;
+pub use config::SandboxConfig;
+pub use error::{Gate, Rejection, SandboxError, Unavailable};
+pub use plugin::{
+    HandlerDescription, LoadTimes, Manifest, Plugin, PluginDescription, PluginKind, PluginSource,
+};
+pub use sandbox::Sandbox;

@@ -1,0 +1,238 @@
+//! One attempt: a fresh store, one call, an outcome.
+//!
+//! Nothing of an attempt outlives it. One deadline covers all of it: guest code is
+//! interrupted at an epoch tick, a waiting host call by dropping the future. Timers are
+//! armed only for an attempt that did not end in its first poll, because most do.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bulkhead_core::{
+    Failure, FailureKind, Limits, LogLine, Metering, Outcome, Payload, Task, UnixMs,
+};
+use bytes::Bytes;
+use rustix::time::{ClockId, clock_gettime};
+use wasmtime::Store;
+
+use crate::bindings::bulkhead::handler::types;
+use crate::compartment::{Compartment, Stdio, Stop, Stopped};
+use crate::failure::{self, Circumstances};
+use crate::plugin::{Plugin, Program};
+use crate::sandbox::Sandbox;
+use crate::stdio::CollectedStream;
+use crate::{Cancel, ProgressSink, Unavailable, command};
+
+/// Longest media type of an output, in bytes.
+const MAX_CONTENT_TYPE_BYTES: usize = 256;
+
+/// One attempt at one task.
+pub struct Attempt<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// The attempt's number, starting at 1.
+    pub attempt: u32,
+    /// How many attempts the task may use in all.
+    pub max_attempts: u32,
+    /// When it must have ended. `limits.wall_ms` may end it earlier.
+    pub deadline_at: UnixMs,
+    /// The limits in effect; the host's ceilings still apply on top.
+    pub limits: Limits,
+    /// Stops the attempt.
+    pub cancel: Cancel,
+    /// Where the guest's progress goes.
+    pub progress: Option<Arc<dyn ProgressSink>>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptEnd {
+    /// What it came to.
+    pub outcome: Outcome,
+    /// What it used.
+    pub metering: Metering,
+    /// The log lines that were kept.
+    pub logs: Vec<LogLine>,
+}
+
+impl Plugin {
+    /// Run one attempt in a fresh compartment. An error means that the host could not
+    /// run it; the task is not to blame and the attempt does not count.
+    pub async fn attempt(&self, attempt: Attempt<'_>) -> Result<AttemptEnd, Unavailable> {
+        let limits = self.sandbox.within_ceilings(attempt.limits);
+        let stop = Stop::after(limits.wall_ms, attempt.deadline_at, attempt.cancel.clone());
+        match &self.program {
+            Program::Handler(program) => {
+                let stdio = Stdio::Logged;
+                let progress = attempt.progress.clone();
+                let mut run = Run::open(&self.sandbox, limits, stop, stdio, progress)?;
+                let call = run.bounded(async |store, instantiated| {
+                    program.handle(store, &attempt, instantiated).await
+                });
+                let ended = call.await;
+                run.end(ended.map(|returned| handler_outcome(returned, &limits)))
+            }
+            Program::Command(program) => {
+                let output = CollectedStream::new(limits.result_bytes);
+                let input = Bytes::copy_from_slice(&attempt.task.payload.data);
+                let name = self.name.clone();
+                let stdio = Stdio::Command { name, input, output: output.clone() };
+                let mut run = Run::open(&self.sandbox, limits, stop, stdio, None)?;
+                let call =
+                    run.bounded(async |store, instantiated| program.run(store, instantiated).await);
+                let ended = call.await;
+                let last_error = run.store.data().journal.last_error();
+                let outcome = |code| command::outcome(code, output.take(), last_error, &limits);
+                run.end(ended.map(outcome))
+            }
+        }
+    }
+}
+
+/// An attempt in progress. Describing a plugin is one too.
+pub(crate) struct Run {
+    store: Store<Compartment>,
+    limits: Limits,
+    stack_bytes: usize,
+    allowed: Duration,
+    cpu: Duration,
+    instantiate: Duration,
+}
+
+impl Run {
+    pub(crate) fn open(
+        sandbox: &Sandbox,
+        limits: Limits,
+        stop: Stop,
+        stdio: Stdio,
+        progress: Option<Arc<dyn ProgressSink>>,
+    ) -> Result<Self, Unavailable> {
+        let config = sandbox.config();
+        let allowed = stop.deadline.saturating_duration_since(stop.began);
+        let store = Compartment::open(
+            sandbox.engine(),
+            &limits,
+            config.random_bytes,
+            stop,
+            stdio,
+            progress,
+        )
+        .map_err(|error| Unavailable::Broken(format!("{error:#}")))?;
+        let stack_bytes = config.stack_bytes;
+        let (cpu, instantiate) = (Duration::ZERO, Duration::ZERO);
+        Ok(Self { store, limits, stack_bytes, allowed, cpu, instantiate })
+    }
+
+    /// Do `work` in the store until it ends or must stop. `work` writes down how long
+    /// instantiating took.
+    pub(crate) async fn bounded<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Store<Compartment>, &mut Duration) -> wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
+        let stop = self.store.data().stop.clone();
+        if let Some(stopped) = stop.due() {
+            return Err(wasmtime::Error::new(stopped));
+        }
+        let work = work(&mut self.store, &mut self.instantiate);
+        let mut work = pin!(metered(work, &mut self.cpu));
+        let first = std::future::poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx)));
+        if let Poll::Ready(ended) = first.await {
+            return ended;
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancel.cancelled() => Err(wasmtime::Error::new(Stopped::Cancelled)),
+            ended = &mut work => ended,
+            () = tokio::time::sleep_until(stop.deadline.into()) => {
+                Err(wasmtime::Error::new(Stopped::DeadlineInHostCall))
+            }
+        }
+    }
+
+    /// The end of the attempt, from what its work came to.
+    pub(crate) fn end(self, ended: wasmtime::Result<Outcome>) -> Result<AttemptEnd, Unavailable> {
+        let compartment = self.store.data();
+        let log = compartment.journal.close();
+        let outcome = match ended {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::Failed(failure::judge(
+                &error,
+                &Circumstances {
+                    limits: &self.limits,
+                    allowed_ms: u64::try_from(self.allowed.as_millis()).unwrap_or(u64::MAX),
+                    stack_bytes: self.stack_bytes,
+                    panic: log.panic.as_deref(),
+                },
+            )?),
+        };
+        let metering = Metering {
+            fuel: self.limits.fuel.saturating_sub(self.store.get_fuel().unwrap_or(0)),
+            peak_memory_bytes: compartment.memory.peak_bytes(),
+            cpu_us: micros(self.cpu),
+            wall_us: micros(compartment.stop.began.elapsed()),
+            instantiate_us: micros(self.instantiate),
+            log_bytes: log.written_bytes,
+            log_lines_dropped: log.dropped_lines,
+        };
+        Ok(AttemptEnd { outcome, metering, logs: log.lines })
+    }
+}
+
+fn handler_outcome(
+    returned: Result<types::PayloadResult, types::Failure>,
+    limits: &Limits,
+) -> Outcome {
+    match returned {
+        Ok(output) => done(output.content_type, output.data, limits),
+        Err(failure) => Outcome::Failed(failure::returned(failure)),
+    }
+}
+
+/// Done, if the output keeps to its limits.
+pub(crate) fn done(content_type: String, data: Vec<u8>, limits: &Limits) -> Outcome {
+    if content_type.len() > MAX_CONTENT_TYPE_BYTES {
+        let message = format!(
+            "the output's content type has {} bytes; at most {MAX_CONTENT_TYPE_BYTES} are allowed",
+            content_type.len()
+        );
+        return Outcome::Failed(Failure::new(FailureKind::ResultTooLarge, message));
+    }
+    if (content_type.len() + data.len()) as u64 > limits.result_bytes {
+        let (kind, message) = failure::result_too_large(limits.result_bytes);
+        return Outcome::Failed(Failure::new(kind, message));
+    }
+    Outcome::Done(Payload { content_type, data })
+}
+
+/// `work`, with the thread's CPU time during each poll added to `spent`.
+fn metered<T>(work: impl Future<Output = T>, spent: &mut Duration) -> impl Future<Output = T> {
+    async move {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| {
+            let before = thread_cpu();
+            let polled = work.as_mut().poll(cx);
+            *spent += thread_cpu().saturating_sub(before);
+            polled
+        })
+        .await
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Note in `spent` how long `work` takes.
+pub(crate) async fn timed<T>(spent: &mut Duration, work: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let ended = work.await;
+    *spent = began.elapsed();
+    ended
+}

@@ -1,0 +1,13 @@
+//! The contract in `wit/` as Rust types, generated at build time. Borrowed types for
+//! what goes into a guest, owned ones for what comes out; nothing outside this crate
+//! sees either.
+
+#![allow(missing_docs, unreachable_pub, dead_code, unused_variables)]
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "plugin",
+    imports: { default: trappable },
+    exports: { default: async },
+    ownership: Borrowing { duplicate_if_necessary: true },
+});

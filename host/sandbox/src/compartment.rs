@@ -1,0 +1,161 @@
+//! What one attempt owns inside its store: its meters, its log, and the little that
+//! WASI keeps. It lives for one attempt and is dropped with everything in it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bulkhead_core::{Limits, UnixMs};
+use bytes::Bytes;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::journal::{SharedJournal, Stream};
+use crate::memory::MemoryMeter;
+use crate::stdio::{CollectedStream, LoggedStream, PayloadStream, Writer};
+use crate::{Cancel, ProgressSink};
+
+/// Entries of the host's own resource table for each handle of the guest: a timer the
+/// guest waits for is two.
+const ENTRIES_PER_HANDLE: usize = 2;
+
+/// A day-long wait stands for every longer one, so that times cannot overflow.
+const LONGEST_WALL_MS: u64 = 366 * 24 * 3_600_000;
+
+/// Why a running attempt was stopped from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Stopped {
+    #[error("the time limit passed while the guest ran")]
+    Deadline,
+    #[error("the time limit passed while the guest waited in a host call")]
+    DeadlineInHostCall,
+    #[error("the task was cancelled")]
+    Cancelled,
+}
+
+/// When and by whom an attempt is stopped.
+#[derive(Clone)]
+pub(crate) struct Stop {
+    pub(crate) began: Instant,
+    pub(crate) deadline: Instant,
+    pub(crate) deadline_at: UnixMs,
+    pub(crate) cancel: Cancel,
+}
+
+impl Stop {
+    /// Stop after `wall_ms`, or at `deadline_at` if that comes first.
+    pub(crate) fn after(wall_ms: u64, deadline_at: UnixMs, cancel: Cancel) -> Self {
+        let began = Instant::now();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = UnixMs::try_from(now.as_millis()).unwrap_or(UnixMs::MAX);
+        let left_ms = wall_ms.min(deadline_at.saturating_sub(now)).min(LONGEST_WALL_MS);
+        Self {
+            began,
+            deadline: began + Duration::from_millis(left_ms),
+            deadline_at: now.saturating_add(left_ms),
+            cancel,
+        }
+    }
+
+    /// Why the attempt must stop now, if it must.
+    pub(crate) fn due(&self) -> Option<Stopped> {
+        if self.cancel.is_cancelled() {
+            Some(Stopped::Cancelled)
+        } else if Instant::now() >= self.deadline {
+            Some(Stopped::Deadline)
+        } else {
+            None
+        }
+    }
+}
+
+/// How a guest gets its input and gives its output.
+pub(crate) enum Stdio {
+    /// By the handler's parameters and result; streams are for people.
+    Logged,
+    /// By the standard streams of a plain command.
+    Command { name: Arc<str>, input: Bytes, output: CollectedStream },
+}
+
+/// One attempt's side of the store.
+pub(crate) struct Compartment {
+    pub(crate) memory: MemoryMeter,
+    pub(crate) journal: SharedJournal,
+    pub(crate) stop: Stop,
+    pub(crate) progress: Option<Arc<dyn ProgressSink>>,
+    stdio: Stdio,
+    random_bytes: u64,
+    table: ResourceTable,
+    /// Made when the guest first asks for it; many handlers never do.
+    wasi: Option<Box<WasiCtx>>,
+}
+
+impl Compartment {
+    /// A store for one attempt under `limits`, armed and ready to be instantiated into.
+    pub(crate) fn open(
+        engine: &Engine,
+        limits: &Limits,
+        random_bytes: u64,
+        stop: Stop,
+        stdio: Stdio,
+        progress: Option<Arc<dyn ProgressSink>>,
+    ) -> wasmtime::Result<Store<Self>> {
+        let handles = limits.handles as usize;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(handles.saturating_mul(ENTRIES_PER_HANDLE));
+        let compartment = Self {
+            memory: MemoryMeter::new(limits.memory_bytes, limits.instances),
+            journal: SharedJournal::new(stop.began, limits.log_bytes),
+            stop,
+            progress,
+            stdio,
+            random_bytes,
+            table,
+            wasi: None,
+        };
+        let mut store = Store::new(engine, compartment);
+        store.limiter(|compartment| &mut compartment.memory);
+        store.set_fuel(limits.fuel)?;
+        store.set_max_component_handles(handles);
+        store.set_hostcall_fuel(usize::try_from(limits.hostcall_bytes).unwrap_or(usize::MAX));
+        store.epoch_deadline_callback(at_tick);
+        store.set_epoch_deadline(1);
+        Ok(store)
+    }
+
+    pub(crate) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    fn wasi(journal: &SharedJournal, stdio: &Stdio, random_bytes: u64) -> Box<WasiCtx> {
+        let logged = |stream| Writer(LoggedStream { journal: journal.clone(), stream });
+        let mut wasi = WasiCtx::builder();
+        wasi.max_random_size(random_bytes).stderr(logged(Stream::Err));
+        match stdio {
+            Stdio::Logged => wasi.stdout(logged(Stream::Out)),
+            Stdio::Command { name, input, output } => wasi
+                .arg(name)
+                .stdin(PayloadStream::new(input.clone()))
+                .stdout(Writer(output.clone())),
+        };
+        Box::new(wasi.build())
+    }
+}
+
+impl WasiView for Compartment {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (journal, stdio, random_bytes) = (&self.journal, &self.stdio, self.random_bytes);
+        let ctx = self.wasi.get_or_insert_with(|| Self::wasi(journal, stdio, random_bytes));
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
+/// What a guest does at every epoch tick: stop if it must, else give way to others.
+fn at_tick(store: StoreContextMut<'_, Compartment>) -> wasmtime::Result<UpdateDeadline> {
+    match store.data().stop.due() {
+        Some(stopped) => Err(wasmtime::Error::new(stopped)),
+        // Tokio's own yield lets timers and wake-ups be looked at before this guest
+        // runs on; a bare self-wake would not.
+        None => Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))),
+    }
+}

@@ -1,0 +1,203 @@
+//! The last gates: the plugin runs once, under small limits, and says what it handles.
+//! What it says is hostile until checked here.
+
+use bulkhead_core::{
+    Backoff, Failure, FailureKind, LimitsRequest, Outcome, Payload, RetryPolicy, TaskType, UnixMs,
+};
+
+use super::own_type;
+use crate::attempt::Run;
+use crate::bindings::bulkhead::handler::types;
+use crate::command::CommandProgram;
+use crate::compartment::{Stdio, Stop};
+use crate::handler::HandlerProgram;
+use crate::plugin::{HandlerDescription, Manifest, PluginDescription};
+use crate::sandbox::Sandbox;
+use crate::text::bounded;
+use crate::{Cancel, Gate, Rejection};
+
+/// Most task types of one plugin.
+const MAX_HANDLERS: usize = 64;
+
+/// Longest text for people, in bytes.
+const MAX_TEXT_BYTES: usize = 4 << 10;
+
+/// Longest JSON Schema, in bytes.
+const MAX_SCHEMA_BYTES: usize = 64 << 10;
+
+/// Call `describe` and check the answer.
+pub(super) async fn ask(
+    sandbox: &Sandbox,
+    program: &HandlerProgram,
+    name: &str,
+    manifest: &Manifest,
+) -> Result<PluginDescription, Rejection> {
+    let mut run = open(sandbox)?;
+    let described =
+        run.bounded(async |store, instantiated| program.describe(store, instantiated).await).await;
+    match described {
+        Ok(described) => check(described, name, manifest),
+        Err(error) => Err(failed(run, error, Gate::Describe, "describing itself")),
+    }
+}
+
+/// Instantiate a command without running it.
+pub(super) async fn smoke(sandbox: &Sandbox, program: &CommandProgram) -> Result<(), Rejection> {
+    let mut run = open(sandbox)?;
+    let instantiated =
+        run.bounded(async |store, instantiated| program.smoke(store, instantiated).await).await;
+    instantiated.map_err(|error| failed(run, error, Gate::Smoke, "instantiating it"))
+}
+
+/// What a command, which cannot describe itself, serves.
+pub(super) fn of_command(name: &str, manifest: &Manifest) -> Result<PluginDescription, Rejection> {
+    let task_types = match &manifest.task_types {
+        Some(task_types) => task_types.clone(),
+        None => vec![own_type(name)?],
+    };
+    let handlers = task_types.into_iter().map(|task_type| HandlerDescription {
+        task_type,
+        description: String::new(),
+        input_schema: None,
+        limits: manifest.limits,
+        retry: manifest.retry.clone(),
+    });
+    let handlers: Vec<_> = handlers.collect();
+    check_number(handlers.len())?;
+    check_distinct(&handlers)?;
+    Ok(PluginDescription { name: name.to_owned(), version: String::new(), handlers })
+}
+
+fn open(sandbox: &Sandbox) -> Result<Run, Rejection> {
+    let limits = sandbox.within_ceilings(sandbox.config().describe_limits);
+    let stop = Stop::after(limits.wall_ms, UnixMs::MAX, Cancel::new());
+    Run::open(sandbox, limits, stop, Stdio::Logged, None)
+        .map_err(|error| Rejection::new(Gate::Smoke, error.to_string()))
+}
+
+fn failed(run: Run, error: wasmtime::Error, gate: Gate, what: &str) -> Rejection {
+    // An error from before the guest ran comes from exports of the wrong type.
+    let gate = if error.to_string().contains("type mismatch") { Gate::World } else { gate };
+    let message = match run.end(Err(error)) {
+        Ok(end) => match end.outcome {
+            Outcome::Failed(Failure { kind: FailureKind::Trapped, message, .. }) => message,
+            Outcome::Failed(failure) => format!("{} ({})", failure.message, failure.kind),
+            Outcome::Done(Payload { .. }) => String::new(),
+        },
+        Err(unavailable) => unavailable.to_string(),
+    };
+    Rejection::new(gate, format!("{what} failed: {message}"))
+}
+
+fn check(
+    described: types::PluginDescription,
+    name: &str,
+    manifest: &Manifest,
+) -> Result<PluginDescription, Rejection> {
+    check_number(described.handlers.len())?;
+    let own = if described.name.is_empty() { name.to_owned() } else { described.name };
+    let handlers: Result<Vec<_>, _> =
+        described.handlers.into_iter().map(|handler| check_handler(handler, manifest)).collect();
+    let mut handlers = handlers?;
+    check_distinct(&handlers)?;
+    if let Some(wanted) = &manifest.task_types {
+        for task_type in wanted {
+            if !handlers.iter().any(|handler| handler.task_type == *task_type) {
+                return Err(Rejection::new(
+                    Gate::Manifest,
+                    format!(
+                        "the manifest's `task_types` names `{task_type}`, which the plugin does \
+                         not describe; remove it"
+                    ),
+                ));
+            }
+        }
+        handlers.retain(|handler| wanted.contains(&handler.task_type));
+        check_number(handlers.len())?;
+    }
+    Ok(PluginDescription {
+        name: bounded(own, MAX_TEXT_BYTES),
+        version: bounded(described.version, MAX_TEXT_BYTES),
+        handlers,
+    })
+}
+
+fn check_number(handlers: usize) -> Result<(), Rejection> {
+    if (1..=MAX_HANDLERS).contains(&handlers) {
+        return Ok(());
+    }
+    Err(refused(&format!("it serves {handlers} task types; use 1 to {MAX_HANDLERS}")))
+}
+
+fn check_distinct(handlers: &[HandlerDescription]) -> Result<(), Rejection> {
+    for (at, handler) in handlers.iter().enumerate() {
+        if handlers[..at].iter().any(|earlier| earlier.task_type == handler.task_type) {
+            return Err(refused(&format!("it names the task type `{}` twice", handler.task_type)));
+        }
+    }
+    Ok(())
+}
+
+fn check_handler(
+    described: types::HandlerDescription,
+    manifest: &Manifest,
+) -> Result<HandlerDescription, Rejection> {
+    let task_type =
+        TaskType::new(&described.task_type).map_err(|error| refused(&error.to_string()))?;
+    if let Some(schema) = &described.input_schema {
+        check_schema(&task_type, schema)?;
+    }
+    let suggested = LimitsRequest {
+        fuel: described.limits.fuel,
+        memory_bytes: described.limits.memory_bytes,
+        wall_ms: described.limits.wall_ms,
+        ..Default::default()
+    };
+    Ok(HandlerDescription {
+        task_type,
+        description: bounded(described.description, MAX_TEXT_BYTES),
+        input_schema: described.input_schema,
+        limits: stricter(manifest.limits, suggested),
+        retry: manifest.retry.clone().or_else(|| described.retry.map(suggested_retry)),
+    })
+}
+
+fn check_schema(task_type: &TaskType, schema: &str) -> Result<(), Rejection> {
+    if schema.len() > MAX_SCHEMA_BYTES {
+        return Err(refused(&format!(
+            "the input schema of `{task_type}` has {} bytes; at most {MAX_SCHEMA_BYTES} are allowed",
+            schema.len()
+        )));
+    }
+    serde_json::from_str::<serde_json::Value>(schema).map(drop).map_err(|error| {
+        refused(&format!("the input schema of `{task_type}` is no JSON text: {error}"))
+    })
+}
+
+fn stricter(a: LimitsRequest, b: LimitsRequest) -> LimitsRequest {
+    let lower = |a: Option<u64>, b: Option<u64>| match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    LimitsRequest {
+        fuel: lower(a.fuel, b.fuel),
+        memory_bytes: lower(a.memory_bytes, b.memory_bytes),
+        wall_ms: lower(a.wall_ms, b.wall_ms),
+        result_bytes: lower(a.result_bytes, b.result_bytes),
+        log_bytes: lower(a.log_bytes, b.log_bytes),
+    }
+}
+
+fn suggested_retry(suggested: types::RetrySuggestion) -> RetryPolicy {
+    let types::RetrySuggestion { max_attempts, backoff, initial_ms, max_ms } = suggested;
+    let backoff = match backoff {
+        types::Backoff::Fixed => Backoff::Fixed { delay_ms: initial_ms.min(max_ms) },
+        types::Backoff::Linear => Backoff::Linear { initial_ms, step_ms: initial_ms, max_ms },
+        types::Backoff::Exponential => Backoff::Exponential { initial_ms, multiplier: 2.0, max_ms },
+    };
+    RetryPolicy { max_attempts: max_attempts.max(1), backoff, ..Default::default() }
+}
+
+fn refused(message: &str) -> Rejection {
+    Rejection::new(Gate::Description, message)
+}

@@ -1,0 +1,188 @@
+//! The gates between a file and a [`Plugin`].
+//!
+//! A file passes all of them or becomes nothing: size, not precompiled, valid, imports
+//! granted, world exported, compiled within its budget, described, instantiated. Each
+//! refusal is a [`Rejection`] that names its gate and says what to do. Nothing here
+//! touches the version that runs already.
+
+mod adapt;
+mod describe;
+mod inspect;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bulkhead_core::{Digest, TaskType};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Precompiled};
+
+use self::inspect::{Entry, Inspected};
+use crate::capability::Grant;
+use crate::command::CommandProgram;
+use crate::handler::HandlerProgram;
+use crate::plugin::{LoadTimes, Manifest, Plugin, PluginKind, PluginSource, Program};
+use crate::sandbox::Sandbox;
+use crate::{Gate, Rejection, SandboxConfig};
+
+/// Longest plugin name, in bytes.
+const MAX_NAME_BYTES: usize = 128;
+
+/// A file that was compiled and linked, and has not run yet.
+struct Compiled {
+    program: Program,
+    digest: Digest,
+    kind: PluginKind,
+    asked: Vec<String>,
+    took: Duration,
+}
+
+impl Sandbox {
+    /// Take a file through every gate.
+    pub async fn load(&self, source: PluginSource) -> Result<Plugin, Rejection> {
+        let PluginSource { name, bytes, manifest } = source;
+        let config = self.config();
+        if bytes.len() > config.max_component_bytes {
+            let message = format!(
+                "it has {} bytes and `max_component_bytes` is {}; strip the component or raise \
+                 the limit",
+                bytes.len(),
+                config.max_component_bytes
+            );
+            return Err(Rejection::new(Gate::Size, message));
+        }
+        check_name(&name)?;
+        let (compiled, _permit) = self.compile(bytes, &manifest).await?;
+        let began = Instant::now();
+        let description = match &compiled.program {
+            Program::Handler(program) => describe::ask(self, program, &name, &manifest).await?,
+            Program::Command(program) => {
+                describe::smoke(self, program).await?;
+                describe::of_command(&name, &manifest)?
+            }
+        };
+        let Compiled { program, digest, kind, asked, took } = compiled;
+        Ok(Plugin {
+            sandbox: self.clone(),
+            program,
+            name: Arc::from(name),
+            digest,
+            kind,
+            asked,
+            description,
+            manifest,
+            load_times: LoadTimes { compile: took, describe: began.elapsed() },
+        })
+    }
+
+    /// Check and compile `bytes` on a blocking thread, within the budget. A thread
+    /// cannot be killed: one that overruns keeps its permit until it is done.
+    async fn compile(
+        &self,
+        bytes: Vec<u8>,
+        manifest: &Manifest,
+    ) -> Result<(Compiled, OwnedSemaphorePermit), Rejection> {
+        let budget = self.config().compile_budget;
+        let work = async {
+            let permit = Arc::clone(self.loads()).acquire_owned().await;
+            let permit = permit.map_err(|_| broken("the sandbox is closed"))?;
+            let (engine, config) = (self.engine().clone(), self.config().clone());
+            let granted = manifest.grants.clone();
+            let compiling = tokio::task::spawn_blocking(move || {
+                (compile(&engine, &config, &bytes, &granted), permit)
+            });
+            let (compiled, permit) =
+                compiling.await.map_err(|_| broken("checking it made the compiler panic"))?;
+            Ok((compiled?, permit))
+        };
+        tokio::time::timeout(budget, work).await.unwrap_or_else(|_| {
+            let message = format!(
+                "checking and compiling it takes longer than `compile_budget` = {budget:?}; make \
+                 it smaller or raise the budget"
+            );
+            Err(Rejection::new(Gate::CompileBudget, message))
+        })
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Rejection> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(plain) {
+        let message = format!(
+            "`{}` is no plugin name; use 1 to {MAX_NAME_BYTES} of A-Z a-z 0-9 . _ -",
+            name.escape_debug()
+        );
+        return Err(Rejection::new(Gate::Manifest, message));
+    }
+    Ok(())
+}
+
+fn broken(message: &str) -> Rejection {
+    Rejection::new(Gate::Compile, message)
+}
+
+fn compile(
+    engine: &Engine,
+    config: &SandboxConfig,
+    bytes: &[u8],
+    granted: &std::collections::BTreeSet<String>,
+) -> Result<Compiled, Rejection> {
+    let began = Instant::now();
+    let digest = Digest(Sha256::digest(bytes).into());
+    refuse_precompiled(bytes)?;
+    let adapted = match inspect::form(bytes)? {
+        inspect::Form::Component => None,
+        inspect::Form::Module => {
+            inspect::validate(bytes)?;
+            Some(adapt::to_component(bytes)?)
+        }
+    };
+    if let Some(component) = &adapted
+        && component.len() > config.max_component_bytes.saturating_mul(2)
+    {
+        let message = "adapting it to a component doubled its size; make it smaller";
+        return Err(Rejection::new(Gate::Size, message));
+    }
+    let component = adapted.as_deref().unwrap_or(bytes);
+    inspect::validate(component)?;
+    let Inspected { imports, entry } = inspect::component(component)?;
+    let grant =
+        Grant::of(&imports, granted).map_err(|message| Rejection::new(Gate::Imports, message))?;
+    let compiled = Component::from_binary(engine, component)
+        .map_err(|error| Rejection::new(Gate::Shape, format!("{error:#}")))?;
+    let mut linker = Linker::new(engine);
+    grant.link(&mut linker).map_err(|error| Rejection::new(Gate::Imports, format!("{error:#}")))?;
+    let pre = linker
+        .instantiate_pre(&compiled)
+        .map_err(|error| Rejection::new(Gate::Imports, format!("{error:#}")))?;
+    let world = |error: wasmtime::Error| Rejection::new(Gate::World, format!("{error:#}"));
+    let (program, kind) = match entry {
+        Entry::Handler => {
+            (Program::Handler(HandlerProgram::new(pre).map_err(world)?), PluginKind::Component)
+        }
+        Entry::Command => {
+            (Program::Command(CommandProgram::new(pre).map_err(world)?), PluginKind::Command)
+        }
+    };
+    let kind = if adapted.is_some() { PluginKind::Adapted } else { kind };
+    Ok(Compiled { program, digest, kind, asked: imports, took: began.elapsed() })
+}
+
+fn refuse_precompiled(bytes: &[u8]) -> Result<(), Rejection> {
+    let what = match Engine::detect_precompiled(bytes) {
+        Some(Precompiled::Component) => "a precompiled component",
+        Some(Precompiled::Module) => "a precompiled module",
+        None => return Ok(()),
+    };
+    let message = format!("it is {what}; machine code is never loaded, give the `.wasm` file");
+    Err(Rejection::new(Gate::Precompiled, message))
+}
+
+/// A command serves the types its manifest names, or the one that its own name is.
+fn own_type(name: &str) -> Result<TaskType, Rejection> {
+    TaskType::new(name).map_err(|error| {
+        let message = format!("{error}; name its task types in the manifest's `task_types`");
+        Rejection::new(Gate::Manifest, message)
+    })
+}
