@@ -1,0 +1,37 @@
+//! What can go wrong between a caller and the queue, by what the caller can do.
+
+/// A queue operation that did not happen, or may not have.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// The input was refused; asking again with the same input is pointless.
+    #[error("{0}")]
+    Refused(String),
+    /// The broker cannot be reached or did not answer in time; asking again later may help.
+    #[error("the broker is unavailable: {0}")]
+    Unavailable(String),
+    /// The broker answered with something this version does not understand.
+    #[error("the broker gave an unexpected answer: {0}")]
+    Protocol(String),
+}
+
+impl QueueError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl From<redis::RedisError> for QueueError {
+    fn from(error: redis::RedisError) -> Self {
+        use redis::ErrorKind;
+        match error.kind() {
+            ErrorKind::InvalidClientConfig | ErrorKind::AuthenticationFailed => {
+                Self::Refused(format!("Redis refused the connection: {error}"))
+            }
+            ErrorKind::UnexpectedReturnType | ErrorKind::Parse => Self::Protocol(error.to_string()),
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}

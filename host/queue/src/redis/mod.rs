@@ -1,0 +1,214 @@
+//! The Redis broker: one Lua script per edge, all keys of a queue in one hash slot.
+//!
+//! The scripts in `scripts/` are the only code that changes a task's state; each
+//! states its contract. This module knows how to call them and how to stay connected.
+
+mod connection;
+mod inspect;
+mod script;
+mod signals;
+mod step;
+mod submit;
+mod wake;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bulkhead_core::{QueueName, State, Task, TaskId, check_name};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use crate::broker::{Broker, Lines, Signal, Step, Stepped, Topic};
+use crate::error::QueueError;
+use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, TaskView};
+use connection::Connection;
+use script::Scripts;
+
+/// How to reach Redis.
+#[derive(Debug, Clone)]
+pub struct RedisConfig {
+    /// `redis://[user:password@]host:port[/db]` or `redis+unix:///path`.
+    pub url: String,
+    /// Prefix of all keys, so that several systems can share one server.
+    pub namespace: String,
+    /// How long one command may take before it counts as failed.
+    pub response_timeout: Duration,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+}
+
+impl RedisConfig {
+    /// This server, the namespace `bulkhead`, 5 s for commands and 2 s to connect.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            namespace: "bulkhead".into(),
+            response_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Tasks in Redis 6.2 or later, or Valkey.
+pub struct RedisBroker {
+    namespace: String,
+    connection: Connection,
+    client: redis::Client,
+    scripts: Scripts,
+    wake: wake::Wake,
+    /// Queues this process has announced in the namespace's set of queues.
+    announced: Mutex<HashSet<QueueName>>,
+}
+
+impl RedisBroker {
+    /// Connect; fails if the server does not answer or the configuration is wrong.
+    pub async fn connect(config: RedisConfig) -> Result<Self, QueueError> {
+        check_name("namespace", &config.namespace)
+            .map_err(|e| QueueError::Refused(e.to_string()))?;
+        let client = redis::Client::open(config.url.as_str()).map_err(|e| {
+            QueueError::Refused(format!(
+                "the Redis URL is not usable: {e}; expected redis://host:port or redis+unix:///path"
+            ))
+        })?;
+        let connection = Connection::open(&client, &config).await?;
+        Ok(Self {
+            namespace: config.namespace,
+            wake: wake::Wake::new(client.clone(), config.connect_timeout),
+            connection,
+            client,
+            scripts: Scripts::new(),
+            announced: Mutex::default(),
+        })
+    }
+
+    /// The prefix of all keys of a queue, with the hash tag that keeps them in one slot.
+    fn prefix(&self, queue: &QueueName) -> String {
+        format!("{{{}:{queue}}}", self.namespace)
+    }
+
+    fn queues_key(&self) -> String {
+        format!("{}:queues", self.namespace)
+    }
+
+    async fn run(&self, command: &redis::Cmd) -> Result<redis::Value, QueueError> {
+        self.connection.send(command).await
+    }
+}
+
+#[async_trait]
+impl Broker for RedisBroker {
+    async fn submit(&self, tasks: &[Task]) -> Result<Vec<bool>, QueueError> {
+        submit::submit(self, tasks).await
+    }
+
+    async fn step(&self, queue: &QueueName, step: Step<'_>) -> Result<Stepped, QueueError> {
+        step::step(self, queue, &step).await
+    }
+
+    async fn await_work(&self, lines: &[Lines], timeout: Duration) -> Result<bool, QueueError> {
+        let keys = lines
+            .iter()
+            .flat_map(|(queue, types)| {
+                let prefix = self.prefix(queue);
+                types.iter().map(move |task_type| format!("{prefix}:wake:{task_type}"))
+            })
+            .collect();
+        self.wake.pop(keys, timeout).await
+    }
+
+    fn subscribe(&self, topic: Topic, queues: Vec<QueueName>) -> mpsc::Receiver<Signal> {
+        let channels = queues
+            .into_iter()
+            .map(|queue| {
+                let name = match topic {
+                    Topic::Cancel => "cancel",
+                    Topic::Done => "done",
+                };
+                (format!("{}:{name}", self.prefix(&queue)), queue)
+            })
+            .collect();
+        signals::subscribe(self.client.clone(), channels)
+    }
+
+    async fn watch(&self, queue: &QueueName, ids: &[TaskId]) -> Result<Vec<bool>, QueueError> {
+        inspect::watch(self, queue, ids).await
+    }
+
+    async fn inspect(
+        &self,
+        queue: &QueueName,
+        ids: &[TaskId],
+    ) -> Result<Vec<Option<TaskView>>, QueueError> {
+        inspect::inspect(self, queue, ids).await
+    }
+
+    async fn list(
+        &self,
+        queue: &QueueName,
+        filter: &ListFilter,
+    ) -> Result<Vec<TaskView>, QueueError> {
+        inspect::list(self, queue, filter).await
+    }
+
+    async fn cancel(
+        &self,
+        queue: &QueueName,
+        ids: &[TaskId],
+        retention_ms: u64,
+    ) -> Result<Vec<CancelAnswer>, QueueError> {
+        submit::cancel(self, queue, ids, retention_ms).await
+    }
+
+    async fn rerun(
+        &self,
+        queue: &QueueName,
+        ids: &[TaskId],
+    ) -> Result<Vec<RerunAnswer>, QueueError> {
+        submit::rerun(self, queue, ids).await
+    }
+
+    async fn drop_dead(&self, queue: &QueueName, ids: &[TaskId]) -> Result<u64, QueueError> {
+        submit::drop_dead(self, queue, ids).await
+    }
+
+    async fn purge(&self, queue: &QueueName, state: State) -> Result<u64, QueueError> {
+        submit::purge(self, queue, state).await
+    }
+
+    async fn pause(&self, queue: &QueueName) -> Result<bool, QueueError> {
+        let mut command = redis::cmd("HSET");
+        command.arg(format!("{}:config", self.prefix(queue))).arg("paused").arg(1);
+        script::integer(self.run(&command).await?).map(|added| added == 1)
+    }
+
+    async fn resume(&self, queue: &QueueName) -> Result<bool, QueueError> {
+        let reply = self.scripts.resume.call(self, queue, &[]).await?;
+        script::integer(reply).map(|was| was == 1)
+    }
+
+    async fn limit_concurrency(
+        &self,
+        queue: &QueueName,
+        limit: Option<u32>,
+    ) -> Result<(), QueueError> {
+        let key = format!("{}:config", self.prefix(queue));
+        let command = match limit {
+            Some(limit) => redis::Cmd::hset(key, "concurrency", limit),
+            None => redis::Cmd::hdel(key, "concurrency"),
+        };
+        self.run(&command).await.map(|_| ())
+    }
+
+    async fn stats(&self, queue: &QueueName) -> Result<QueueStats, QueueError> {
+        inspect::stats(self, queue).await
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, QueueError> {
+        inspect::queues(self).await
+    }
+
+    async fn check(&self) -> Result<Vec<String>, QueueError> {
+        connection::check(self).await
+    }
+}

@@ -1,0 +1,162 @@
+//! The host's tick: settlements, renewals and claims in one script call.
+
+use std::time::Duration;
+
+use bulkhead_core::{QueueName, TaskId};
+use redis::{Cmd, Value};
+
+use super::{RedisBroker, script};
+use crate::broker::{Claim, ClaimToken, End, Settlement, Step, Stepped};
+use crate::codec;
+use crate::error::QueueError;
+use crate::view::{Next, attempts_in};
+
+/// Leases taken back in one step.
+const RECLAIM_MAX: u32 = 100;
+/// Due tasks put in line in one step.
+const PROMOTE_MAX: u32 = 200;
+/// Bytes of a hyphenated UUID, with which every member begins.
+const ID_BYTES: usize = 36;
+
+pub(super) async fn step(
+    broker: &RedisBroker,
+    queue: &QueueName,
+    step: &Step<'_>,
+) -> Result<Stepped, QueueError> {
+    let args = 8 + step.types.len() + step.renew.len() + step.settle.len() * 5;
+    let size = 256 + step.renew.len() * 80 + step.settle.len() * 360;
+    let mut command = broker.scripts.step.prepare(broker, queue, args, size);
+    command
+        .arg(step.want.min(1_000))
+        .arg(u64::try_from(step.lease.as_millis()).unwrap_or(u64::MAX))
+        .arg(step.host)
+        .arg(if step.reclaim { RECLAIM_MAX } else { 0 })
+        .arg(PROMOTE_MAX)
+        .arg(step.dead_retention_ms.max(1))
+        .arg(step.types.len());
+    for task_type in step.types {
+        command.arg(task_type.as_str());
+    }
+    command.arg(step.renew.len());
+    for token in step.renew {
+        command.arg(&token.0);
+    }
+    command.arg(step.settle.len());
+    for settlement in step.settle {
+        write_settlement(&mut command, settlement)?;
+    }
+    let reply = broker.scripts.step.send(broker, &command).await?;
+    read_reply(queue, reply)
+}
+
+fn write_settlement(command: &mut Cmd, settlement: &Settlement) -> Result<(), QueueError> {
+    let refused =
+        |e: rmp_serde::encode::Error| QueueError::Refused(format!("cannot encode a report: {e}"));
+    let token = &settlement.token.0;
+    let mut ended = |kind: &str, next, report: &_, retention_ms: u64| {
+        let entry = codec::encode_entry(next, report).map_err(refused)?;
+        command.arg(token).arg(kind).arg(retention_ms).arg(entry);
+        Ok::<(), QueueError>(())
+    };
+    match &settlement.end {
+        End::Complete { report, retention_ms } => {
+            ended("c", Next::Completed, report, *retention_ms)
+        }
+        End::Cancel { report, retention_ms } => {
+            ended("x", Next::Cancelled, report, (*retention_ms).max(1))
+        }
+        End::DeadLetter { report, retention_ms } => {
+            ended("d", Next::DeadLetter, report, (*retention_ms).max(1))
+        }
+        End::Retry { report, delay_ms, retention_ms } => {
+            ended("r", Next::Retry, report, (*retention_ms).max(1))?;
+            command.arg(delay_ms);
+            Ok(())
+        }
+        End::Return { task_type, tenant, priority, retention_ms } => {
+            command
+                .arg(token)
+                .arg("b")
+                .arg((*retention_ms).max(1))
+                .arg(task_type.as_str())
+                .arg(tenant.as_str())
+                .arg(priority.level());
+            Ok(())
+        }
+        End::Unreadable { task, report, retention_ms } => {
+            let mut record = codec::encode_task(task).map_err(refused)?;
+            record.extend(codec::encode_entry(Next::DeadLetter, report).map_err(refused)?);
+            command.arg(token).arg("u").arg((*retention_ms).max(1)).arg(record);
+            Ok(())
+        }
+    }
+}
+
+fn read_reply(queue: &QueueName, reply: Value) -> Result<Stepped, QueueError> {
+    let [stale, lost, cancel, members, records, flags, next_due, reclaimed] =
+        script::tuple::<8>(reply)?;
+    let from_one = |indexes: Vec<i64>| {
+        indexes.into_iter().filter_map(|at| usize::try_from(at - 1).ok()).collect()
+    };
+    let flags = script::integers(flags)?;
+    let claims = script::array(members)?
+        .into_iter()
+        .zip(script::array(records)?)
+        .enumerate()
+        .map(|(at, (member, record))| {
+            read_claim(queue, member, record, flags.get(at) == Some(&1))
+        })
+        .collect::<Result<_, _>>()?;
+    let cancel = script::array(cancel)?
+        .into_iter()
+        .map(|id| parse_id(&script::text(id)?))
+        .collect::<Result<_, _>>()?;
+    Ok(Stepped {
+        stale: from_one(script::integers(stale)?),
+        lost: from_one(script::integers(lost)?),
+        cancel,
+        claims,
+        next_due: u64::try_from(script::integer(next_due)?).ok().map(Duration::from_millis),
+        reclaimed: u64::try_from(script::integer(reclaimed)?).unwrap_or(0),
+    })
+}
+
+fn read_claim(
+    queue: &QueueName,
+    member: Value,
+    record: Value,
+    cancelled: bool,
+) -> Result<Claim, QueueError> {
+    let member = script::text(member)?;
+    let id = parse_id(member.get(..ID_BYTES).unwrap_or(""))?;
+    let (task, attempts) = match codec::decode(queue, id, &script::bytes(record)?) {
+        Ok(record) => (Ok(record.task), attempts_in(&record.history)),
+        Err(unreadable) => (Err(unreadable), 0),
+    };
+    Ok(Claim { token: ClaimToken(member), id, task, attempt: attempts.saturating_add(1), cancelled })
+}
+
+pub(super) fn parse_id(text: &str) -> Result<TaskId, QueueError> {
+    text.parse().map_err(|_| {
+        QueueError::Protocol(format!("`{}` is no task id", text.escape_debug()))
+    })
+}
+
+/// Take a lease-set member apart: id, token, host.
+pub(super) fn parse_member(member: &str) -> Option<(u64, &str)> {
+    let (token, host) = member.get(ID_BYTES + 1..)?.split_once(':')?;
+    Some((token.parse().ok()?, host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_come_apart() {
+        let id = "0190163d-8694-739b-aea5-966c26f8ad91";
+        assert_eq!(parse_member(&format!("{id}:17:web-1:x")), Some((17, "web-1:x")));
+        assert_eq!(parse_member(id), None);
+        assert_eq!(parse_member(&format!("{id}:x:h")), None);
+    }
+}
