@@ -50,16 +50,14 @@ pub fn check_name(what: &'static str, name: &str) -> Result<(), NameError> {
     if name.len() > MAX_NAME_BYTES {
         return Err(NameError::TooLong { what, bytes: name.len() });
     }
-    let refused = name.char_indices().find(|(at, c)| {
-        !(c.is_ascii_alphanumeric() || (*at > 0 && matches!(c, '.' | '_' | '-')))
-    });
+    let refused = name
+        .char_indices()
+        .find(|(at, c)| !(c.is_ascii_alphanumeric() || (*at > 0 && matches!(c, '.' | '_' | '-'))));
     match refused {
         None => Ok(()),
-        Some((_, character)) => Err(NameError::BadCharacter {
-            what,
-            name: name.escape_debug().to_string(),
-            character,
-        }),
+        Some((_, character)) => {
+            Err(NameError::BadCharacter { what, name: name.escape_debug().to_string(), character })
+        }
     }
 }
 

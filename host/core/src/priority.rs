@@ -15,7 +15,9 @@ pub struct Priority(u8);
 
 /// A priority that is neither a level's name nor a number from 0 to 100.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the priority `{0}` is not known; use low, normal, high, critical or a number from 0 to 100")]
+#[error(
+    "the priority `{0}` is not known; use low, normal, high, critical or a number from 0 to 100"
+)]
 pub struct PriorityError(String);
 
 impl Priority {

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::codec::Unreadable;
 use crate::error::QueueError;
+use crate::host::HostInfo;
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, TaskView};
 
 /// Proof of one claim: task id, fencing token and host. Opaque to hosts; only the
@@ -149,6 +150,8 @@ pub enum Topic {
     Cancel,
     /// Ends of tasks that somebody waits for.
     Done,
+    /// Requests to look through the plugin folder.
+    Rescan,
 }
 
 /// A message to subscribers. Messages can be lost when a connection breaks; a
@@ -159,6 +162,8 @@ pub enum Signal {
     Connected,
     /// The topic's news about one task.
     Task(QueueName, TaskId),
+    /// Look through the plugin folder.
+    Rescan,
 }
 
 /// Where tasks are kept.
@@ -175,7 +180,7 @@ pub trait Broker: Send + Sync + 'static {
     /// future is safe.
     async fn await_work(&self, lines: &[Lines], timeout: Duration) -> Result<bool, QueueError>;
 
-    /// Subscribe to a topic of some queues. The channel is bounded; it ends when the
+    /// Subscribe to a topic of some queues (none for [`Topic::Rescan`]). The channel is bounded; it ends when the
     /// receiver is dropped.
     fn subscribe(&self, topic: Topic, queues: Vec<QueueName>) -> mpsc::Receiver<Signal>;
 
@@ -235,6 +240,18 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Every queue that ever had a task, sorted.
     async fn queues(&self) -> Result<Vec<QueueName>, QueueError>;
+
+    /// Say that a host runs; it is forgotten after `ttl` unless it says so again.
+    async fn announce_host(&self, host: &HostInfo, ttl: Duration) -> Result<(), QueueError>;
+
+    /// Say that a host has stopped.
+    async fn withdraw_host(&self, name: &str) -> Result<(), QueueError>;
+
+    /// The running hosts.
+    async fn hosts(&self) -> Result<Vec<HostInfo>, QueueError>;
+
+    /// Ask all hosts to look through their plugin folders; how many heard it.
+    async fn request_rescan(&self) -> Result<u64, QueueError>;
 
     /// Check that the broker answers and is set up not to lose tasks; the warnings.
     async fn check(&self) -> Result<Vec<String>, QueueError>;

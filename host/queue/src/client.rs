@@ -124,18 +124,23 @@ impl Client {
         let tasks = tasks
             .into_iter()
             .enumerate()
-            .map(|(at, task)| self.check(task, now).map_err(|e| match e {
-                QueueError::Refused(reason) if at > 0 => {
-                    QueueError::Refused(format!("task {} of the batch: {reason}", at + 1))
-                }
-                other => other,
-            }))
+            .map(|(at, task)| {
+                self.check(task, now).map_err(|e| match e {
+                    QueueError::Refused(reason) if at > 0 => {
+                        QueueError::Refused(format!("task {} of the batch: {reason}", at + 1))
+                    }
+                    other => other,
+                })
+            })
             .collect::<Result<Vec<Task>, _>>()?;
         let mut submitted = Vec::with_capacity(tasks.len());
         for batch in tasks.chunks(self.limits.batch_tasks.max(1)) {
             let accepted = self.broker.submit(batch).await?;
             submitted.extend(
-                batch.iter().zip(accepted).map(|(task, accepted)| Submitted { id: task.id, accepted }),
+                batch
+                    .iter()
+                    .zip(accepted)
+                    .map(|(task, accepted)| Submitted { id: task.id, accepted }),
             );
         }
         Ok(submitted)
@@ -226,7 +231,7 @@ impl Client {
                     open.keys().copied().collect()
                 }
                 Signal::Task(_, id) if open.contains_key(&id) => vec![id],
-                Signal::Task(..) => continue,
+                Signal::Task(..) | Signal::Rescan => continue,
             };
             for chunk in look_at.chunks(self.limits.batch_tasks.max(1)) {
                 for view in self.broker.inspect(queue, chunk).await?.into_iter().flatten() {

@@ -9,8 +9,8 @@
 use std::io::Cursor;
 
 use bulkhead_core::{
-    AttemptReport, LimitsRequest, Payload, Priority, QueueName, RetryPolicy, Task, TaskId, TaskType, TenantName,
-    TraceContext, UnixMs,
+    AttemptReport, LimitsRequest, Payload, Priority, QueueName, RetryPolicy, Task, TaskId,
+    TaskType, TenantName, TraceContext, UnixMs,
 };
 use rmp_serde::decode::{Deserializer, ReadReader};
 use serde::{Deserialize, Serialize};
@@ -115,10 +115,8 @@ pub(crate) struct Record {
 
 /// Read a record.
 pub(crate) fn decode(queue: &QueueName, id: TaskId, bytes: &[u8]) -> Result<Record, Unreadable> {
-    read(queue, id, bytes).map_err(|reason| Unreadable {
-        reason,
-        bytes: bytes[..bytes.len().min(64 << 10)].to_vec(),
-    })
+    read(queue, id, bytes)
+        .map_err(|reason| Unreadable { reason, bytes: bytes[..bytes.len().min(64 << 10)].to_vec() })
 }
 
 fn read(queue: &QueueName, id: TaskId, bytes: &[u8]) -> Result<Record, String> {

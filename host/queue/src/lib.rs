@@ -9,15 +9,15 @@ mod broker;
 mod client;
 mod codec;
 mod error;
+mod host;
 mod redis;
 mod view;
 
-pub use broker::{
-    Broker, Claim, ClaimToken, End, Lines, Settlement, Signal, Step, Stepped, Topic,
-};
+pub use broker::{Broker, Claim, ClaimToken, End, Lines, Settlement, Signal, Step, Stepped, Topic};
 pub use client::{Client, NewTask, SubmitLimits, Submitted};
 pub use codec::Unreadable;
 pub use error::QueueError;
+pub use host::{HostInfo, PluginInfo, RejectedVersion, ServingVersion};
 pub use redis::{RedisBroker, RedisConfig};
 pub use view::{
     CancelAnswer, Entry, Holder, ListFilter, Next, QueueStats, RerunAnswer, TaskView, TypeDepth,

@@ -23,8 +23,7 @@ impl Connection {
             .set_connection_timeout(Some(config.connect_timeout))
             .set_number_of_retries(1)
             .set_max_delay(std::time::Duration::from_millis(200));
-        let manager =
-            ConnectionManager::new_with_config(client.clone(), manager_config).await?;
+        let manager = ConnectionManager::new_with_config(client.clone(), manager_config).await?;
         Ok(Self(manager))
     }
 

@@ -241,7 +241,8 @@ fn pairs(value: Value) -> Result<BTreeMap<String, String>, QueueError> {
     if let Value::Map(pairs) = value {
         return pairs.into_iter().map(|(k, v)| Ok((script::text(k)?, script::text(v)?))).collect();
     }
-    let flat = script::array(value)?.into_iter().map(script::text).collect::<Result<Vec<_>, _>>()?;
+    let flat =
+        script::array(value)?.into_iter().map(script::text).collect::<Result<Vec<_>, _>>()?;
     Ok(flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
 }
 

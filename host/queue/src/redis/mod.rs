@@ -4,6 +4,7 @@
 //! states its contract. This module knows how to call them and how to stay connected.
 
 mod connection;
+mod hosts;
 mod inspect;
 mod script;
 mod signals;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::broker::{Broker, Lines, Signal, Step, Stepped, Topic};
 use crate::error::QueueError;
+use crate::host::HostInfo;
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, TaskView};
 use connection::Connection;
 use script::Scripts;
@@ -118,16 +120,14 @@ impl Broker for RedisBroker {
     }
 
     fn subscribe(&self, topic: Topic, queues: Vec<QueueName>) -> mpsc::Receiver<Signal> {
-        let channels = queues
-            .into_iter()
-            .map(|queue| {
-                let name = match topic {
-                    Topic::Cancel => "cancel",
-                    Topic::Done => "done",
-                };
-                (format!("{}:{name}", self.prefix(&queue)), queue)
-            })
-            .collect();
+        let of_queues = |name: &str| {
+            queues.iter().map(|q| (format!("{}:{name}", self.prefix(q)), Some(q.clone()))).collect()
+        };
+        let channels = match topic {
+            Topic::Cancel => of_queues("cancel"),
+            Topic::Done => of_queues("done"),
+            Topic::Rescan => vec![(hosts::channel(&self.namespace), None)],
+        };
         signals::subscribe(self.client.clone(), channels)
     }
 
@@ -206,6 +206,22 @@ impl Broker for RedisBroker {
 
     async fn queues(&self) -> Result<Vec<QueueName>, QueueError> {
         inspect::queues(self).await
+    }
+
+    async fn announce_host(&self, host: &HostInfo, ttl: Duration) -> Result<(), QueueError> {
+        hosts::announce(self, host, ttl).await
+    }
+
+    async fn withdraw_host(&self, name: &str) -> Result<(), QueueError> {
+        hosts::withdraw(self, name).await
+    }
+
+    async fn hosts(&self) -> Result<Vec<HostInfo>, QueueError> {
+        hosts::list(self).await
+    }
+
+    async fn request_rescan(&self) -> Result<u64, QueueError> {
+        hosts::request_rescan(self).await
     }
 
     async fn check(&self) -> Result<Vec<String>, QueueError> {

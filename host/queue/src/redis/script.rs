@@ -70,9 +70,7 @@ impl Script {
         command: &Cmd,
     ) -> Result<Value, QueueError> {
         match broker.connection.send_raw(command).await {
-            Err(error)
-                if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) =>
-            {
+            Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
                 broker.run(redis::cmd("SCRIPT").arg("LOAD").arg(&self.source)).await?;
                 broker.run(command).await
             }

@@ -16,7 +16,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// Subscribe to channels, again and again while the receiver lives.
 pub(super) fn subscribe(
     client: redis::Client,
-    channels: Vec<(String, QueueName)>,
+    channels: Vec<(String, Option<QueueName>)>,
 ) -> mpsc::Receiver<Signal> {
     let (sender, receiver) = mpsc::channel(BUFFER);
     tokio::spawn(async move {
@@ -37,7 +37,7 @@ pub(super) fn subscribe(
 
 async fn listen(
     client: &redis::Client,
-    channels: &[(String, QueueName)],
+    channels: &[(String, Option<QueueName>)],
     sender: &mpsc::Sender<Signal>,
 ) -> redis::RedisResult<()> {
     let mut pubsub = client.get_async_pubsub().await?;
@@ -54,10 +54,18 @@ async fn listen(
             message = messages.next() => message,
         };
         let Some(message) = message else { return Ok(()) };
-        let queue = channels.iter().find(|(name, _)| name == message.get_channel_name());
-        let id = message.get_payload::<String>().ok().and_then(|id| id.parse().ok());
-        if let (Some((_, queue)), Some(id)) = (queue, id)
-            && sender.send(Signal::Task(queue.clone(), id)).await.is_err()
+        let channel = channels.iter().find(|(name, _)| name == message.get_channel_name());
+        let signal = match channel {
+            Some((_, Some(queue))) => message
+                .get_payload::<String>()
+                .ok()
+                .and_then(|id| id.parse().ok())
+                .map(|id| Signal::Task(queue.clone(), id)),
+            Some((_, None)) => Some(Signal::Rescan),
+            None => None,
+        };
+        if let Some(signal) = signal
+            && sender.send(signal).await.is_err()
         {
             return Ok(());
         }

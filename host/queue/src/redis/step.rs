@@ -103,9 +103,7 @@ fn read_reply(queue: &QueueName, reply: Value) -> Result<Stepped, QueueError> {
         .into_iter()
         .zip(script::array(records)?)
         .enumerate()
-        .map(|(at, (member, record))| {
-            read_claim(queue, member, record, flags.get(at) == Some(&1))
-        })
+        .map(|(at, (member, record))| read_claim(queue, member, record, flags.get(at) == Some(&1)))
         .collect::<Result<_, _>>()?;
     let cancel = script::array(cancel)?
         .into_iter()
@@ -133,13 +131,18 @@ fn read_claim(
         Ok(record) => (Ok(record.task), attempts_in(&record.history)),
         Err(unreadable) => (Err(unreadable), 0),
     };
-    Ok(Claim { token: ClaimToken(member), id, task, attempt: attempts.saturating_add(1), cancelled })
+    Ok(Claim {
+        token: ClaimToken(member),
+        id,
+        task,
+        attempt: attempts.saturating_add(1),
+        cancelled,
+    })
 }
 
 pub(super) fn parse_id(text: &str) -> Result<TaskId, QueueError> {
-    text.parse().map_err(|_| {
-        QueueError::Protocol(format!("`{}` is no task id", text.escape_debug()))
-    })
+    text.parse()
+        .map_err(|_| QueueError::Protocol(format!("`{}` is no task id", text.escape_debug())))
 }
 
 /// Take a lease-set member apart: id, token, host.

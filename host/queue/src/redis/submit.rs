@@ -13,10 +13,7 @@ use crate::view::{CancelAnswer, RerunAnswer};
 /// Tasks removed in one call of the purge script.
 const PURGE_BATCH: &[u8] = b"500";
 
-pub(super) async fn submit(
-    broker: &RedisBroker,
-    tasks: &[Task],
-) -> Result<Vec<bool>, QueueError> {
+pub(super) async fn submit(broker: &RedisBroker, tasks: &[Task]) -> Result<Vec<bool>, QueueError> {
     let mut by_queue: BTreeMap<&QueueName, Vec<usize>> = BTreeMap::new();
     for (at, task) in tasks.iter().enumerate() {
         by_queue.entry(&task.queue).or_default().push(at);

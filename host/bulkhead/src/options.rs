@@ -1,0 +1,86 @@
+//! What a host needs to know, already validated. Configuration becomes this; library
+//! users may fill it in themselves.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bulkhead_core::{Limits, QueueName, RetryPolicy};
+
+/// How a [`crate::Host`] runs.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// The host's name in leases, logs and reports; unique among running hosts.
+    pub name: String,
+    /// The queues it serves, at least one.
+    pub queues: Vec<QueueOptions>,
+    /// The folder of plugin files.
+    pub plugin_dir: PathBuf,
+    /// How often the folder is looked through besides file events.
+    pub rescan_every: Duration,
+    /// Attempts at once.
+    pub concurrency: u32,
+    /// Threads that run guests.
+    pub guest_threads: usize,
+    /// How long a lease lasts; it is renewed after a third of it.
+    pub lease: Duration,
+    /// How long attempts may go on after a request to stop.
+    pub grace: Duration,
+    /// The host's ceilings: no attempt gets more.
+    pub ceilings: Limits,
+    /// Largest plugin file, in bytes.
+    pub max_plugin_bytes: u64,
+    /// How long compiling one plugin may take.
+    pub compile_budget: Duration,
+    /// Settlements kept while the broker is away; at the bound no new attempt starts.
+    pub settlement_buffer: usize,
+}
+
+/// How a host serves one queue.
+#[derive(Debug, Clone)]
+pub struct QueueOptions {
+    /// The queue.
+    pub name: QueueName,
+    /// The retry policy of tasks that bring none and whose handler suggests none.
+    pub retry: RetryPolicy,
+    /// How long completed and cancelled tasks are kept, in milliseconds.
+    pub retention_ms: u64,
+    /// How long dead letters are kept, in milliseconds.
+    pub dead_retention_ms: u64,
+    /// Tasks of this queue that may run at once over all hosts; `None` leaves the
+    /// queue's stored bound as it is.
+    pub concurrency: Option<u32>,
+}
+
+impl QueueOptions {
+    /// The defaults for a queue: kept for a day when completed, a week when dead.
+    #[must_use]
+    pub fn new(name: QueueName) -> Self {
+        Self {
+            name,
+            retry: RetryPolicy::default(),
+            retention_ms: 24 * 3_600_000,
+            dead_retention_ms: 7 * 24 * 3_600_000,
+            concurrency: None,
+        }
+    }
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            name: format!("host-{}", std::process::id()),
+            queues: vec![QueueOptions::new(QueueName::default())],
+            plugin_dir: PathBuf::from("plugins"),
+            rescan_every: Duration::from_secs(5),
+            concurrency: 64,
+            guest_threads: cores,
+            lease: Duration::from_secs(10),
+            grace: Duration::from_secs(30),
+            ceilings: Limits::default(),
+            max_plugin_bytes: 64 << 20,
+            compile_budget: Duration::from_secs(60),
+            settlement_buffer: 10_000,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a running host says of itself, so that people can see it from anywhere.
+
+use bulkhead_core::{Digest, UnixMs};
+use serde::{Deserialize, Serialize};
+
+/// A running host. It is announced every few seconds and forgotten when it stops.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HostInfo {
+    /// Its name, unique among running hosts.
+    pub name: String,
+    /// Its process id.
+    pub pid: u32,
+    /// When it started.
+    pub started_at: UnixMs,
+    /// When it said this.
+    pub seen_at: UnixMs,
+    /// Attempts it may run at once.
+    pub concurrency: u32,
+    /// Attempts it runs now.
+    pub in_flight: u32,
+    /// The queues it serves.
+    pub queues: Vec<String>,
+    /// The plugins it knows.
+    pub plugins: Vec<PluginInfo>,
+    /// How often it has looked through its plugin folder.
+    pub rescans: u64,
+}
+
+/// A plugin as a host sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PluginInfo {
+    /// The file's stem.
+    pub name: String,
+    /// The version that serves tasks, if any.
+    pub serving: Option<ServingVersion>,
+    /// Why the newest file is not the one that serves, if it is not.
+    pub rejected: Option<RejectedVersion>,
+}
+
+/// A plugin version that serves tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServingVersion {
+    /// The version the plugin gives itself.
+    pub version: String,
+    /// sha256 of its bytes, as text.
+    #[serde(with = "digest_text")]
+    pub digest: Digest,
+    /// `component`, `command` or `module`.
+    pub kind: String,
+    /// The task types it serves.
+    pub task_types: Vec<String>,
+    /// When it was loaded.
+    pub loaded_at: UnixMs,
+}
+
+/// A plugin file that failed a gate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RejectedVersion {
+    /// sha256 of its bytes, as text.
+    #[serde(with = "digest_text")]
+    pub digest: Digest,
+    /// The gate it failed.
+    pub gate: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: UnixMs,
+}
+
+mod digest_text {
+    use bulkhead_core::Digest;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(digest: &Digest, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(digest)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Digest, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}

@@ -1,0 +1,59 @@
+//! The registry of running hosts: one expiring key each, indexed by a sorted set.
+
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+
+use super::{RedisBroker, script};
+use crate::error::QueueError;
+use crate::host::HostInfo;
+
+/// Hosts listed at most.
+const MAX_HOSTS: isize = 1_000;
+
+fn key(broker: &RedisBroker, name: &str) -> String {
+    format!("{}:host:{name}", broker.namespace)
+}
+
+pub(super) async fn announce(
+    broker: &RedisBroker,
+    host: &HostInfo,
+    ttl: Duration,
+) -> Result<(), QueueError> {
+    let info = rmp_serde::to_vec_named(host)
+        .map_err(|e| QueueError::Refused(format!("cannot encode the host's state: {e}")))?;
+    let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
+    broker.run(&Cmd::pset_ex(key(broker, &host.name), info, ttl_ms)).await?;
+    let index = format!("{}:hosts", broker.namespace);
+    broker.run(&Cmd::zadd(&index, &host.name, host.seen_at)).await?;
+    let long_gone = host.seen_at.saturating_sub(3_600_000);
+    broker.run(&Cmd::zrembyscore(&index, "-inf", long_gone)).await.map(|_| ())
+}
+
+pub(super) async fn withdraw(broker: &RedisBroker, name: &str) -> Result<(), QueueError> {
+    broker.run(&Cmd::del(key(broker, name))).await?;
+    broker.run(&Cmd::zrem(format!("{}:hosts", broker.namespace), name)).await.map(|_| ())
+}
+
+pub(super) async fn list(broker: &RedisBroker) -> Result<Vec<HostInfo>, QueueError> {
+    let index = Cmd::zrange(format!("{}:hosts", broker.namespace), 0, MAX_HOSTS - 1);
+    let mut hosts = Vec::new();
+    for name in script::array(broker.run(&index).await?)? {
+        let name = script::text(name)?;
+        if let Value::BulkString(info) = broker.run(&Cmd::get(key(broker, &name))).await?
+            && let Ok(host) = rmp_serde::from_slice(&info)
+        {
+            hosts.push(host);
+        }
+    }
+    Ok(hosts)
+}
+
+pub(super) async fn request_rescan(broker: &RedisBroker) -> Result<u64, QueueError> {
+    let reply = broker.run(&Cmd::publish(channel(&broker.namespace), "rescan")).await?;
+    script::integer(reply).map(|heard| u64::try_from(heard).unwrap_or(0))
+}
+
+pub(super) fn channel(namespace: &str) -> String {
+    format!("{namespace}:control")
+}
