@@ -52,15 +52,16 @@ pub(crate) fn alloc(bytes: String) -> Result<String, Failure> {
 /// Calls itself for ever.
 #[handler]
 pub(crate) fn recurse(_: Payload) -> String {
-    descend(0).to_string()
+    descend(0, black_box(u64::MAX)).to_string()
 }
 
-fn descend(depth: u64) -> u64 {
-    let frame = black_box([depth; 16]);
-    if frame[0] == u64::MAX {
+/// Keeps nothing in linear memory, so that it is the call stack that ends and not
+/// the memory which Rust sets aside for addressable locals.
+fn descend(depth: u64, bottom: u64) -> u64 {
+    if depth == bottom {
         return depth;
     }
-    descend(depth.wrapping_add(1)).wrapping_add(black_box(frame)[1])
+    descend(depth + 1, bottom).rotate_left(7) ^ depth
 }
 
 /// Takes and keeps the payload's number of resource handles.
