@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Bulkhead: a task queue whose handlers are sandboxed WebAssembly components.
+//!
+//! This crate is the only place where the queue and the sandbox meet. [`Host`] claims
+//! tasks from a broker, runs each in a fresh compartment, settles the outcome, and
+//! follows a folder of plugins while it runs. The binary `bulkhead` is a thin layer
+//! over it; `examples/embed.rs` shows a host inside another program.
+
+mod clock;
+pub mod config;
+mod host;
+pub mod manifest;
+mod options;
+mod plugins;
+mod serve;
+mod shutdown;
+
+pub use bulkhead_core as core;
+pub use bulkhead_queue as queue;
+pub use host::{Host, HostBuilder, HostError};
+pub use options::{HostOptions, QueueOptions};
+pub use shutdown::{Shutdown, Trigger};

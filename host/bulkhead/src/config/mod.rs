@@ -1,0 +1,195 @@
+//! The configuration: a file, environment variables and flags, in rising order.
+//!
+//! [`Config::load`] gives values that make sense or says everything that is wrong; each
+//! value knows where it came from. What the environment holds is an argument, so that
+//! the same inputs always give the same configuration.
+
+mod broker_url;
+mod error;
+mod layer;
+mod log;
+pub mod quantity;
+mod raw;
+mod settings;
+mod validation;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bulkhead_core::{QueueName, RetryPolicy};
+use bulkhead_queue::{RedisConfig, SubmitLimits};
+use figment::Figment;
+use figment::providers::Serialized;
+use figment::value::Value;
+
+use crate::options::{HostOptions, QueueOptions};
+use layer::Layer;
+use raw::Raw;
+
+pub use broker_url::BrokerUrl;
+pub use error::{ConfigError, Problem};
+pub use layer::Origin;
+pub use log::{LogFormat, LogOptions};
+pub use settings::Setting;
+
+/// The files that are looked for when none is named.
+const DEFAULT_FILES: [&str; 3] = ["bulkhead.toml", "bulkhead.yaml", "bulkhead.yml"];
+
+/// Where settings may come from.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The file that was named by a flag.
+    pub file: Option<PathBuf>,
+    /// The environment; only variables that begin with `BULKHEAD_` matter.
+    pub env: Vec<(String, String)>,
+    /// What flags say.
+    pub flags: Vec<Flag>,
+    /// The folder where `bulkhead.toml` is looked for when no file is named.
+    pub dir: PathBuf,
+}
+
+/// A setting given by a command-line flag.
+#[derive(Debug, Clone)]
+pub struct Flag {
+    /// The flag, for messages.
+    pub flag: &'static str,
+    /// The key that it sets.
+    pub key: &'static str,
+    /// Its value; more than one for keys that take a list.
+    pub value: FlagValue,
+}
+
+/// The value of a flag.
+#[derive(Debug, Clone)]
+pub enum FlagValue {
+    /// Text.
+    Text(String),
+    /// A number.
+    Number(u64),
+    /// A list.
+    List(Vec<String>),
+}
+
+/// A configuration that makes sense.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the broker is.
+    pub broker: BrokerUrl,
+    /// The prefix of all keys at the broker.
+    pub namespace: String,
+    /// How a host runs here.
+    pub host: HostOptions,
+    /// Bounds on what is submitted from here.
+    pub submit: SubmitLimits,
+    /// What to log.
+    pub log: LogOptions,
+    queues: BTreeMap<QueueName, QueueOptions>,
+    settings: Vec<Setting>,
+}
+
+impl Config {
+    /// Read the sources and check what they say.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let layers = layers(sources)?;
+        let problems: Vec<Problem> = layers.iter().flat_map(Layer::problems).collect();
+        if !problems.is_empty() {
+            return Err(ConfigError { problems });
+        }
+        let mut origins = Origins::default();
+        let mut figment = Figment::from(Serialized::defaults(Raw::default()));
+        for layer in layers {
+            layer.record(&mut origins.0);
+            figment = figment.merge(Serialized::defaults(layer.values));
+        }
+        let raw: Raw = figment.extract().map_err(|error| origins.explain(error))?;
+        let valid = validation::validate(&raw, &origins)
+            .map_err(|problems| ConfigError { problems })?;
+        let settings = settings::list(&raw, &valid, &origins);
+        let validation::Valid { broker, namespace, host, queues, submit, log } = valid;
+        Ok(Self { broker, namespace, host, submit, log, queues, settings })
+    }
+
+    /// Every setting with its value and where it came from. The broker's password is
+    /// hidden.
+    #[must_use]
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// How a queue is served, whether or not it is configured.
+    #[must_use]
+    pub fn queue(&self, name: &QueueName) -> QueueOptions {
+        self.queues.get(name).cloned().unwrap_or_else(|| QueueOptions::new(name.clone()))
+    }
+
+    /// The retry policy of a queue.
+    #[must_use]
+    pub fn retry(&self, name: &QueueName) -> RetryPolicy {
+        self.queue(name).retry
+    }
+
+    /// How to connect to the broker.
+    #[must_use]
+    pub fn redis(&self) -> RedisConfig {
+        RedisConfig {
+            namespace: self.namespace.clone(),
+            ..RedisConfig::new(self.broker.expose())
+        }
+    }
+}
+
+fn layers(sources: &Sources) -> Result<Vec<Layer>, ConfigError> {
+    let mut layers = Vec::new();
+    if let Some(file) = file(sources) {
+        layers.push(Layer::file(&file)?);
+    }
+    layers.extend(Layer::env(&sources.env));
+    layers.extend(sources.flags.iter().map(|flag| {
+        let value = match &flag.value {
+            FlagValue::Text(text) => Value::from(text.as_str()),
+            FlagValue::Number(number) => Value::from(*number),
+            FlagValue::List(items) => items.iter().map(String::as_str).collect::<Vec<_>>().into(),
+        };
+        Layer::flag(flag.flag, flag.key, value)
+    }));
+    Ok(layers)
+}
+
+fn file(sources: &Sources) -> Option<PathBuf> {
+    let named_by_env = || {
+        let variable = sources.env.iter().find(|(name, _)| name == layer::ENV_FILE);
+        variable.map(|(_, path)| PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty())
+    };
+    let found = |dir: &Path| DEFAULT_FILES.map(|name| dir.join(name)).into_iter().find(|p| p.is_file());
+    sources.file.clone().or_else(named_by_env).or_else(|| found(&sources.dir))
+}
+
+/// Where each key was set last.
+#[derive(Debug, Default)]
+struct Origins(BTreeMap<Vec<String>, Origin>);
+
+impl Origins {
+    /// Where a key was set; for a section, where one of its keys was.
+    fn of(&self, path: &[&str]) -> Origin {
+        if path.is_empty() {
+            return Origin::Default;
+        }
+        // Either may be the longer one: an error in a list names the element.
+        let meant = |key: &[String]| key.iter().zip(path).all(|(a, b)| a == b);
+        let found = self.0.iter().find(|(key, _)| meant(key));
+        found.map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+
+    /// Say which value had the wrong type.
+    fn explain(&self, error: figment::Error) -> ConfigError {
+        let problems = error.into_iter().map(|error| {
+            let path: Vec<&str> = error.path.iter().map(String::as_str).collect();
+            let message = error.kind.to_string();
+            Problem { key: Some(path.join(".")), origin: self.of(&path), message }
+        });
+        ConfigError { problems: problems.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! The effective configuration as a list: key, value, where it came from.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::raw::{Raw, RawQueue};
+use super::validation::Valid;
+use super::{Origin, Origins};
+
+/// One setting in effect.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Setting {
+    /// The key, dots between its parts.
+    pub key: String,
+    /// The value, as it would be written.
+    pub value: Value,
+    /// Where it came from.
+    #[serde(rename = "from", serialize_with = "as_text")]
+    pub origin: Origin,
+}
+
+fn as_text<S: serde::Serializer>(origin: &Origin, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(origin)
+}
+
+/// Every setting, in the order of the documentation.
+pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> {
+    let mut effective = raw.clone();
+    effective.broker = valid.broker.to_string();
+    effective.host.queues = valid.host.queues.iter().map(|queue| queue.name.to_string()).collect();
+    effective.plugins.dir = valid.host.plugin_dir.display().to_string();
+    // Served queues without a section of their own have the defaults.
+    effective.queues = valid
+        .queues
+        .values()
+        .chain(&valid.host.queues)
+        .map(|queue| (queue.name.to_string(), RawQueue::from(queue)))
+        .collect();
+    let mut settings = Vec::new();
+    if let Ok(Value::Object(tree)) = serde_json::to_value(&effective) {
+        for section in SECTIONS {
+            if let Some(value) = tree.get(section) {
+                flatten(&mut vec![section], value, origins, &mut settings);
+            }
+        }
+    }
+    settings
+}
+
+/// The sections in the order of the documentation.
+const SECTIONS: [&str; 8] =
+    ["broker", "namespace", "host", "plugins", "limits", "queues", "submit", "log"];
+
+fn flatten<'a>(
+    path: &mut Vec<&'a str>,
+    value: &'a Value,
+    origins: &Origins,
+    settings: &mut Vec<Setting>,
+) {
+    match value {
+        Value::Object(tree) => {
+            for (key, value) in tree {
+                path.push(key);
+                flatten(path, value, origins, settings);
+                path.pop();
+            }
+        }
+        // A key that does not belong to this kind of backoff.
+        Value::Null if path.contains(&"backoff") => {}
+        value => settings.push(Setting {
+            key: path.join("."),
+            value: value.clone(),
+            origin: origins.of(path),
+        }),
+    }
+}

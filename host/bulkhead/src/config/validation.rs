@@ -1,0 +1,295 @@
+//! From values of the right type to values that make sense.
+//!
+//! Every problem is collected before anything is refused, so that one run of
+//! `bulkhead config check` shows all of them.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bulkhead_core::{Backoff, FailureKind, Limits, QueueName, RetryPolicy, check_name};
+use bulkhead_queue::SubmitLimits;
+
+use super::error::Problem;
+use super::quantity::{Size, Span};
+use super::raw::{Raw, RawBackoff, RawHost, RawLimits, RawLog, RawPlugins, RawQueue, RawRetry};
+use super::{BrokerUrl, LogFormat, LogOptions, Origin, Origins};
+use crate::options::{HostOptions, QueueOptions};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// What validation gives.
+pub(super) struct Valid {
+    pub(super) broker: BrokerUrl,
+    pub(super) namespace: String,
+    pub(super) host: HostOptions,
+    pub(super) queues: BTreeMap<QueueName, QueueOptions>,
+    pub(super) submit: SubmitLimits,
+    pub(super) log: LogOptions,
+}
+
+/// Check `raw`; the problems if there are any.
+pub(super) fn validate(raw: &Raw, origins: &Origins) -> Result<Valid, Vec<Problem>> {
+    let mut check = Check { origins, problems: Vec::new() };
+    let broker = check.parsed::<BrokerUrl>(&["broker"], &raw.broker);
+    check.name(&["namespace"], "namespace", &raw.namespace);
+    let queues = check.queues(&raw.queues);
+    let ceilings = check.limits(&raw.limits);
+    let host = check.host(&raw.host, &raw.plugins, ceilings, &queues);
+    let submit = SubmitLimits {
+        payload_bytes: check.bytes(&["submit", "payload_bytes"], raw.submit.payload_bytes),
+        metadata_bytes: check.bytes(&["submit", "metadata_bytes"], raw.submit.metadata_bytes),
+        ..SubmitLimits::default()
+    };
+    let log = check.log(&raw.log);
+    match (broker, log) {
+        (Some(broker), Some(log)) if check.problems.is_empty() => {
+            Ok(Valid { broker, namespace: raw.namespace.clone(), host, queues, submit, log })
+        }
+        _ => Err(check.problems),
+    }
+}
+
+struct Check<'a> {
+    origins: &'a Origins,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, path: &[&str], message: impl Display) {
+        self.problems.push(Problem {
+            key: Some(path.join(".")),
+            origin: self.origins.of(path),
+            message: message.to_string(),
+        });
+    }
+
+    fn within<T: PartialOrd + Display>(&mut self, path: &[&str], value: T, to: RangeInclusive<T>) {
+        if !to.contains(&value) {
+            let message = format!("{value} is not from {} to {}", to.start(), to.end());
+            self.problem(path, message);
+        }
+    }
+
+    fn span(&mut self, path: &[&str], span: Span, to: RangeInclusive<Duration>) -> Duration {
+        self.within(path, span, Span(*to.start())..=Span(*to.end()));
+        span.0
+    }
+
+    fn size(&mut self, path: &[&str], size: Size, to: RangeInclusive<u64>) -> u64 {
+        self.within(path, size, Size(*to.start())..=Size(*to.end()));
+        size.0
+    }
+
+    /// A size of what is submitted; the server refuses strings over 512 MiB and the
+    /// record holds more than the payload.
+    fn bytes(&mut self, path: &[&str], size: Size) -> usize {
+        usize::try_from(self.size(path, size, 0..=192 * MIB)).unwrap_or(usize::MAX)
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&mut self, path: &[&str], text: &str) -> Option<T> {
+        text.parse().map_err(|error: T::Err| self.problem(path, error)).ok()
+    }
+
+    fn name(&mut self, path: &[&str], what: &'static str, name: &str) {
+        if let Err(error) = check_name(what, name) {
+            self.problem(path, error);
+        }
+    }
+
+    fn host(
+        &mut self,
+        host: &RawHost,
+        plugins: &RawPlugins,
+        ceilings: Limits,
+        queues: &BTreeMap<QueueName, QueueOptions>,
+    ) -> HostOptions {
+        self.name(&["host", "name"], "host name", &host.name);
+        self.within(&["host", "concurrency"], host.concurrency, 1..=10_000);
+        self.within(&["host", "guest_threads"], host.guest_threads, 1..=1_024);
+        self.within(&["host", "settlement_buffer"], host.settlement_buffer, 1..=10_000_000);
+        if plugins.dir.is_empty() {
+            self.problem(&["plugins", "dir"], "it is empty; name the folder of plugin files");
+        }
+        HostOptions {
+            name: host.name.clone(),
+            queues: self.served(host, queues),
+            plugin_dir: self.plugin_dir(&plugins.dir),
+            rescan_every: self.span(
+                &["plugins", "rescan_every"],
+                plugins.rescan_every,
+                SECOND / 10..=HOUR,
+            ),
+            concurrency: host.concurrency,
+            guest_threads: host.guest_threads,
+            lease: self.span(&["host", "lease"], host.lease, SECOND / 2..=HOUR),
+            grace: self.span(&["host", "grace"], host.grace, Duration::ZERO..=DAY),
+            ceilings,
+            max_plugin_bytes: self.size(
+                &["plugins", "max_bytes"],
+                plugins.max_bytes,
+                KIB..=GIB,
+            ),
+            compile_budget: self.span(
+                &["plugins", "compile_budget"],
+                plugins.compile_budget,
+                SECOND / 10..=HOUR,
+            ),
+            settlement_buffer: host.settlement_buffer,
+        }
+    }
+
+    /// The queues that a host serves: the named ones, else all that have a section, else
+    /// the default one.
+    fn served(
+        &mut self,
+        host: &RawHost,
+        queues: &BTreeMap<QueueName, QueueOptions>,
+    ) -> Vec<QueueOptions> {
+        let mut names: Vec<QueueName> = Vec::new();
+        for name in &host.queues {
+            match self.parsed::<QueueName>(&["host", "queues"], name) {
+                Some(name) if !names.contains(&name) => names.push(name),
+                _ => {}
+            }
+        }
+        if names.is_empty() && !queues.is_empty() {
+            return queues.values().cloned().collect();
+        }
+        if names.is_empty() {
+            names.push(QueueName::default());
+        }
+        names
+            .into_iter()
+            .map(|name| queues.get(&name).cloned().unwrap_or_else(|| QueueOptions::new(name)))
+            .collect()
+    }
+
+    /// A folder named in a file is meant from where the file is.
+    fn plugin_dir(&self, dir: &str) -> PathBuf {
+        match self.origins.of(&["plugins", "dir"]) {
+            Origin::File(file) => file.parent().map_or_else(|| dir.into(), |base| base.join(dir)),
+            _ => dir.into(),
+        }
+    }
+
+    fn limits(&mut self, raw: &RawLimits) -> Limits {
+        self.within(&["limits", "fuel"], raw.fuel, 1_000..=u64::MAX / 2);
+        self.within(&["limits", "handles"], raw.handles, 1..=1_000_000);
+        self.within(&["limits", "instances"], raw.instances, 1..=1_000);
+        let wall = self.span(&["limits", "wall"], raw.wall, Duration::from_millis(1)..=DAY);
+        Limits {
+            fuel: raw.fuel,
+            memory_bytes: self.size(&["limits", "memory"], raw.memory, 64 * KIB..=4 * GIB),
+            wall_ms: Span(wall).as_ms(),
+            result_bytes: self.size(&["limits", "result"], raw.result, 1..=192 * MIB),
+            log_bytes: self.size(&["limits", "log"], raw.log, 0..=16 * MIB),
+            hostcall_bytes: self.size(&["limits", "hostcall"], raw.hostcall, KIB..=GIB),
+            handles: raw.handles,
+            instances: raw.instances,
+        }
+    }
+
+    fn queues(&mut self, raw: &BTreeMap<String, RawQueue>) -> BTreeMap<QueueName, QueueOptions> {
+        let mut queues = BTreeMap::new();
+        for (key, raw) in raw {
+            let path = ["queues", key];
+            let Some(name) = self.parsed::<QueueName>(&path, key) else { continue };
+            let kept = Duration::ZERO..=366 * DAY;
+            let retention = self.span(&["queues", key, "retention"], raw.retention, kept.clone());
+            let dead = self.span(&["queues", key, "dead_retention"], raw.dead_retention, kept);
+            if let Some(limit) = raw.concurrency {
+                self.within(&["queues", key, "concurrency"], limit, 1..=1_000_000);
+            }
+            let options = QueueOptions {
+                name: name.clone(),
+                retry: self.retry(key, &raw.retry),
+                retention_ms: Span(retention).as_ms(),
+                dead_retention_ms: Span(dead).as_ms(),
+                concurrency: raw.concurrency,
+            };
+            queues.insert(name, options);
+        }
+        queues
+    }
+
+    fn retry(&mut self, queue: &str, raw: &RawRetry) -> RetryPolicy {
+        self.within(&["queues", queue, "retry", "max_attempts"], raw.max_attempts, 1..=1_000_000);
+        self.within(&["queues", queue, "retry", "jitter"], raw.jitter, 0.0..=1.0);
+        let path = ["queues", queue, "retry", "retry_on"];
+        let retry_on = raw.retry_on.iter().filter_map(|kind| {
+            let known = FailureKind::ALL.map(FailureKind::as_str).join(", ");
+            kind.parse::<FailureKind>()
+                .map_err(|error| self.problem(&path, format!("{error}; use some of {known}")))
+                .ok()
+        });
+        RetryPolicy {
+            max_attempts: raw.max_attempts,
+            jitter: raw.jitter,
+            retry_on: retry_on.collect(),
+            backoff: self.backoff(queue, &raw.backoff),
+        }
+    }
+
+    fn backoff(&mut self, queue: &str, raw: &RawBackoff) -> Backoff {
+        let kind = raw.kind.as_deref().unwrap_or("exponential");
+        let belongs: &[&str] = match kind {
+            "fixed" => &["delay"],
+            "linear" => &["initial", "step", "max"],
+            "exponential" => &["initial", "multiplier", "max"],
+            other => {
+                let message = format!(
+                    "`{}` is no kind of backoff; use fixed, linear or exponential",
+                    other.escape_debug()
+                );
+                self.problem(&["queues", queue, "retry", "backoff", "kind"], message);
+                return Backoff::Fixed { delay_ms: 0 };
+            }
+        };
+        let given = [
+            ("delay", raw.delay.is_some()),
+            ("initial", raw.initial.is_some()),
+            ("step", raw.step.is_some()),
+            ("multiplier", raw.multiplier.is_some()),
+            ("max", raw.max.is_some()),
+        ];
+        for (key, _) in given.iter().filter(|(key, given)| *given && !belongs.contains(key)) {
+            let message = format!("a {kind} backoff has {} and no `{key}`", belongs.join(", "));
+            self.problem(&["queues", queue, "retry", "backoff", key], message);
+        }
+        if let Some(multiplier) = raw.multiplier {
+            let path = ["queues", queue, "retry", "backoff", "multiplier"];
+            self.within(&path, multiplier, 1.0..=1_000.0);
+        }
+        let ms = |span: Option<Span>, default| span.map_or(default, Span::as_ms);
+        let initial_ms = ms(raw.initial, 1_000);
+        let max_ms = ms(raw.max, 600_000);
+        match kind {
+            "fixed" => Backoff::Fixed { delay_ms: ms(raw.delay, 1_000) },
+            "linear" => {
+                Backoff::Linear { initial_ms, step_ms: ms(raw.step, initial_ms), max_ms }
+            }
+            _ => Backoff::Exponential {
+                initial_ms,
+                multiplier: raw.multiplier.unwrap_or(2.0),
+                max_ms,
+            },
+        }
+    }
+
+    fn log(&mut self, raw: &RawLog) -> Option<LogOptions> {
+        let format = self.parsed::<LogFormat>(&["log", "format"], &raw.format);
+        if let Err(message) = super::log::check_directives(&raw.level) {
+            self.problem(&["log", "level"], message);
+        }
+        format.map(|format| LogOptions { level: raw.level.clone(), format })
+    }
+}

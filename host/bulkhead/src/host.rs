@@ -1,0 +1,280 @@
+//! The host: plugins, queues and the two runtimes put together.
+//!
+//! The caller's runtime is the control side: it talks to the broker, renews leases and
+//! keeps time. Guests run on threads of their own, so a busy guest delays neither.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_core::UnixMs;
+use bulkhead_queue::{Broker, HostInfo, QueueError, Signal, Topic};
+use bulkhead_sandbox::{Sandbox, SandboxConfig, SandboxError};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::clock::unix_ms;
+use crate::options::HostOptions;
+use crate::plugins::{Keeper, Registry};
+use crate::serve::{Interrupt, Line, Permits, listen};
+use crate::shutdown::Shutdown;
+
+/// How often a host says that it runs.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(3);
+/// How long it is believed.
+const ANNOUNCE_TTL: Duration = Duration::from_secs(15);
+/// How long ended guests' threads may take to stop.
+const GUESTS_STOP: Duration = Duration::from_secs(2);
+
+/// Why a host could not be built or could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// The options make no sense.
+    #[error("the host's options are not usable: {0}")]
+    Options(String),
+    /// The sandbox could not be built.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The plugin folder cannot be read.
+    #[error("the plugin folder `{folder}` cannot be read: {source}; create it or name another")]
+    Plugins {
+        /// The folder.
+        folder: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The guests' threads could not be started.
+    #[error("the guests' threads cannot start: {0}")]
+    Threads(io::Error),
+    /// The broker refused the host at the start.
+    #[error(transparent)]
+    Broker(#[from] QueueError),
+}
+
+/// Builds a [`Host`].
+pub struct HostBuilder {
+    broker: Arc<dyn Broker>,
+    options: HostOptions,
+}
+
+impl HostBuilder {
+    /// Check the options, start the engine, open the plugin folder. No task is claimed
+    /// before [`Host::run`].
+    pub fn build(self) -> Result<Host, HostError> {
+        let options = self.options;
+        let bad = |reason: &str| Err(HostError::Options(reason.into()));
+        if options.queues.is_empty() {
+            return bad("no queue is named; name at least one");
+        }
+        if options.concurrency == 0 || options.guest_threads == 0 || options.settlement_buffer == 0
+        {
+            return bad("concurrency, guest threads and the settlement buffer must be at least 1");
+        }
+        if options.lease < Duration::from_millis(300) {
+            return bad("the lease is under 300 ms; it must outlast a few round trips");
+        }
+        if options.name.is_empty()
+            || options.name.len() > 128
+            || options.name.chars().any(|c| c.is_control() || c.is_whitespace())
+        {
+            return bad("the host's name must be 1 to 128 bytes without spaces");
+        }
+        let sandbox = Sandbox::new(SandboxConfig {
+            concurrency: options.concurrency,
+            ceilings: options.ceilings,
+            max_component_bytes: usize::try_from(options.max_plugin_bytes).unwrap_or(usize::MAX),
+            compile_budget: options.compile_budget,
+            ..SandboxConfig::default()
+        })?;
+        let registry = Arc::new(Registry::new());
+        let keeper = Keeper::new(
+            registry.clone(),
+            sandbox,
+            options.plugin_dir.clone(),
+            options.rescan_every,
+            options.max_plugin_bytes,
+        )
+        .map_err(|source| HostError::Plugins {
+            folder: options.plugin_dir.display().to_string(),
+            source,
+        })?;
+        Ok(Host { broker: self.broker, options, registry, keeper })
+    }
+}
+
+/// A process that runs handlers.
+pub struct Host {
+    broker: Arc<dyn Broker>,
+    options: HostOptions,
+    registry: Arc<Registry>,
+    keeper: Keeper,
+}
+
+impl Host {
+    /// Start building a host that takes its tasks from `broker`.
+    #[must_use]
+    pub fn builder(broker: Arc<dyn Broker>, options: HostOptions) -> HostBuilder {
+        HostBuilder { broker, options }
+    }
+
+    /// Load the plugins and serve until `shutdown`. Returns when every attempt has been
+    /// settled or given back.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), HostError> {
+        let Self { broker, options, registry, mut keeper } = self;
+        for warning in broker.check().await? {
+            tracing::warn!("{warning}");
+        }
+        for queue in options.queues.iter().filter(|queue| queue.concurrency.is_some()) {
+            broker.limit_concurrency(&queue.name, queue.concurrency).await?;
+        }
+        let guests = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(options.guest_threads)
+            .thread_name("guests")
+            .enable_time()
+            .build()
+            .map_err(HostError::Threads)?;
+        let lines = Lines::new(&broker, &options, registry)?;
+        keeper.load_all().await;
+        tracing::info!(host = %options.name, queues = lines.lines.len(),
+            concurrency = options.concurrency, "host serves");
+        let outcome = lines.run(keeper, guests.handle().clone(), shutdown).await;
+        guests.shutdown_timeout(GUESTS_STOP);
+        if let Err(error) = broker.withdraw_host(&options.name).await {
+            tracing::debug!(%error, "could not withdraw the host's entry; it expires by itself");
+        }
+        tracing::info!(host = %options.name, "host stopped");
+        outcome
+    }
+}
+
+/// The lines of a host and what they share.
+struct Lines {
+    broker: Arc<dyn Broker>,
+    registry: Arc<Registry>,
+    permits: Arc<Permits>,
+    hunger: Arc<Notify>,
+    lines: Vec<Arc<Line>>,
+    options: HostOptions,
+    started_at: UnixMs,
+}
+
+impl Lines {
+    fn new(
+        broker: &Arc<dyn Broker>,
+        options: &HostOptions,
+        registry: Arc<Registry>,
+    ) -> Result<Self, HostError> {
+        let permits = Arc::new(Permits::new(options.concurrency));
+        let hunger = Arc::new(Notify::new());
+        let name: Arc<str> = options.name.as_str().into();
+        let lines = options
+            .queues
+            .iter()
+            .map(|queue| {
+                Line::new(
+                    name.clone(),
+                    queue.clone(),
+                    broker.clone(),
+                    registry.clone(),
+                    permits.clone(),
+                    options.lease,
+                    options.settlement_buffer,
+                    hunger.clone(),
+                )
+                .map(Arc::new)
+                .map_err(|e| HostError::Options(e.to_string()))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            broker: broker.clone(),
+            registry,
+            permits,
+            hunger,
+            lines,
+            options: options.clone(),
+            started_at: unix_ms(),
+        })
+    }
+
+    async fn run(
+        self,
+        keeper: Keeper,
+        guests: tokio::runtime::Handle,
+        shutdown: Shutdown,
+    ) -> Result<(), HostError> {
+        let mut serving = JoinSet::new();
+        for line in &self.lines {
+            let line = line.clone();
+            serving.spawn(line.serve(guests.clone(), shutdown.clone(), self.options.grace));
+        }
+        let mut beside = JoinSet::new();
+        beside.spawn(follow_rescans(self.broker.clone(), keeper.requests.clone()));
+        beside.spawn(keeper.run(shutdown.clone()));
+        beside.spawn(follow_cancels(self.broker.clone(), self.lines.clone()));
+        beside.spawn(listen(
+            self.broker.clone(),
+            self.registry.clone(),
+            self.lines.clone(),
+            self.hunger.clone(),
+            shutdown.clone(),
+        ));
+        beside.spawn(self.announce());
+        while let Some(ended) = serving.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a queue's loop ended unexpectedly");
+            }
+        }
+        beside.shutdown().await;
+        Ok(())
+    }
+
+    /// Say again and again that the host runs, and at once when its plugins change.
+    async fn announce(self) {
+        let (mut changes, mut rescans) = (self.registry.changes(), self.registry.rescans());
+        loop {
+            let info = HostInfo {
+                name: self.options.name.clone(),
+                pid: std::process::id(),
+                started_at: self.started_at,
+                seen_at: unix_ms(),
+                concurrency: self.permits.total(),
+                in_flight: self.permits.used(),
+                queues: self.lines.iter().map(|line| line.queue.name.to_string()).collect(),
+                plugins: self.registry.info(),
+                rescans: *rescans.borrow_and_update(),
+            };
+            if let Err(error) = self.broker.announce_host(&info, ANNOUNCE_TTL).await {
+                tracing::debug!(%error, "cannot announce the host");
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                _ = rescans.changed() => {}
+                () = tokio::time::sleep(ANNOUNCE_EVERY) => {}
+            }
+        }
+    }
+}
+
+/// Pass requests to cancel on to the attempts they are for.
+async fn follow_cancels(broker: Arc<dyn Broker>, lines: Vec<Arc<Line>>) {
+    let queues = lines.iter().map(|line| line.queue.name.clone()).collect();
+    let mut signals = broker.subscribe(Topic::Cancel, queues);
+    while let Some(signal) = signals.recv().await {
+        if let Signal::Task(queue, id) = signal
+            && let Some(line) = lines.iter().find(|line| line.queue.name == queue)
+        {
+            line.ledger.interrupt(id, Interrupt::Cancelled);
+        }
+    }
+}
+
+/// Pass requests to look through the plugin folder on to its keeper.
+async fn follow_rescans(broker: Arc<dyn Broker>, requests: Arc<Notify>) {
+    let mut signals = broker.subscribe(Topic::Rescan, Vec::new());
+    while let Some(signal) = signals.recv().await {
+        if signal == Signal::Rescan {
+            requests.notify_one();
+        }
+    }
+}

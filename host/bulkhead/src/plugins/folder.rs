@@ -1,0 +1,211 @@
+//! The plugin folder as files: what is there, whether it has come to rest, its bytes.
+//!
+//! Access goes through a directory handle: a symbolic link that leads out of the
+//! folder is not followed.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, Metadata, MetadataExt};
+
+use crate::manifest::MAX_MANIFEST_BYTES;
+
+/// A file that has looked the same for this long is taken as written.
+pub(super) const AT_REST: Duration = Duration::from_millis(40);
+
+/// What tells one state of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    len: u64,
+    inode: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            len: metadata.len(),
+            inode: metadata.ino(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// A plugin's file and its manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pair {
+    wasm: Stamp,
+    manifest: Option<Stamp>,
+}
+
+struct Seen {
+    pair: Pair,
+    since: Instant,
+    taken: bool,
+}
+
+/// The folder, and what was seen in it last.
+pub(super) struct Folder {
+    dir: Dir,
+    seen: BTreeMap<String, Seen>,
+}
+
+/// What a look through the folder found.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    /// Plugins whose files are new or changed, and at rest.
+    pub(super) changed: Vec<String>,
+    /// Plugins whose files are gone.
+    pub(super) gone: Vec<String>,
+    /// Whether a file is still changing: look again soon.
+    pub(super) restless: bool,
+}
+
+impl Folder {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { dir: Dir::open_ambient_dir(path, ambient_authority())?, seen: BTreeMap::new() })
+    }
+
+    /// Look through the folder. A plugin is reported as changed once.
+    pub(super) fn look(&mut self, now: Instant) -> io::Result<Look> {
+        let mut look = Look::default();
+        let mut present = BTreeMap::new();
+        for entry in self.dir.entries()? {
+            let entry = entry?;
+            let file = entry.file_name();
+            let Some(name) = file.to_str().and_then(|file| file.strip_suffix(".wasm")) else {
+                continue;
+            };
+            if name.is_empty() || name.starts_with('.') {
+                continue;
+            }
+            // A file that vanishes between listing and looking is simply not there.
+            let Ok(wasm) = self.dir.metadata(&file) else { continue };
+            if !wasm.is_file() {
+                continue;
+            }
+            let manifest = self.dir.metadata(format!("{name}.toml")).ok();
+            let pair = Pair { wasm: Stamp::of(&wasm), manifest: manifest.as_ref().map(Stamp::of) };
+            present.insert(name.to_owned(), pair);
+        }
+        look.gone = self.seen.keys().filter(|name| !present.contains_key(*name)).cloned().collect();
+        for name in &look.gone {
+            self.seen.remove(name);
+        }
+        for (name, pair) in present {
+            let seen = self.seen.entry(name.clone()).or_insert(Seen {
+                pair,
+                since: now,
+                taken: false,
+            });
+            if seen.pair != pair {
+                *seen = Seen { pair, since: now, taken: false };
+            }
+            if seen.taken {
+                continue;
+            }
+            if now.duration_since(seen.since) >= AT_REST {
+                seen.taken = true;
+                look.changed.push(name);
+            } else {
+                look.restless = true;
+            }
+        }
+        Ok(look)
+    }
+
+    /// Report every plugin as changed again at the next look.
+    pub(super) fn forget(&mut self) {
+        for seen in self.seen.values_mut() {
+            seen.taken = false;
+        }
+    }
+
+    /// Report this plugin as changed again once it has rested anew.
+    pub(super) fn doubt(&mut self, name: &str, now: Instant) {
+        if let Some(seen) = self.seen.get_mut(name) {
+            seen.taken = false;
+            seen.since = now;
+        }
+    }
+
+    /// Whether a plugin's file still is as it was last seen.
+    pub(super) fn unchanged(&self, name: &str) -> bool {
+        let now = self.dir.metadata(format!("{name}.wasm")).map(|metadata| Stamp::of(&metadata));
+        self.seen.get(name).is_some_and(|seen| now.is_ok_and(|now| now == seen.pair.wasm))
+    }
+
+    /// Read a plugin file, at most `max` bytes of it and one more.
+    pub(super) fn read(&self, name: &str, max: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = self.dir.open(format!("{name}.wasm"))?;
+        file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Read a plugin's manifest, if it has one.
+    pub(super) fn manifest(&self, name: &str) -> io::Result<Option<String>> {
+        let file = match self.dir.open(format!("{name}.toml")) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let mut text = String::new();
+        file.take(MAX_MANIFEST_BYTES + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > MAX_MANIFEST_BYTES {
+            let message = format!("it has more than {MAX_MANIFEST_BYTES} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        Ok(Some(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(folder: &mut Folder, at: Instant) -> (Vec<String>, bool) {
+        let look = folder.look(at).unwrap();
+        (look.changed, look.restless)
+    }
+
+    #[test]
+    fn a_file_is_reported_once_after_it_has_come_to_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.wasm");
+        std::fs::write(&path, b"one").unwrap();
+        std::fs::write(dir.path().join("notes.txt"), b"no plugin").unwrap();
+        let mut folder = Folder::open(dir.path()).unwrap();
+        let start = Instant::now();
+        assert_eq!(changed(&mut folder, start), (vec![], true));
+        // Written to in the meantime: the wait begins anew.
+        std::fs::write(&path, b"longer").unwrap();
+        assert_eq!(changed(&mut folder, start + AT_REST), (vec![], true));
+        assert_eq!(changed(&mut folder, start + AT_REST * 2), (vec!["a".into()], false));
+        assert_eq!(changed(&mut folder, start + AT_REST * 3), (vec![], false));
+        // A new manifest is a change of the plugin.
+        std::fs::write(dir.path().join("a.toml"), b"").unwrap();
+        assert_eq!(changed(&mut folder, start + AT_REST * 4), (vec![], true));
+        assert_eq!(changed(&mut folder, start + AT_REST * 5), (vec!["a".into()], false));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(folder.look(start + AT_REST * 6).unwrap().gone, ["a"]);
+    }
+
+    #[test]
+    fn a_link_out_of_the_folder_is_not_followed() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), b"x").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("a.wasm");
+        std::os::unix::fs::symlink(outside.path().join("secret"), link).unwrap();
+        let mut folder = Folder::open(dir.path()).unwrap();
+        let look = folder.look(Instant::now()).unwrap();
+        assert!(!look.restless && look.changed.is_empty());
+        assert!(folder.read("a", 10).is_err());
+    }
+}

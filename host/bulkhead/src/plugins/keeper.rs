@@ -1,0 +1,185 @@
+//! Keeps the registry true to the plugin folder: file events, a periodic look, and
+//! looks on request. Loading goes through the sandbox's gates.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bulkhead_core::Digest;
+use bulkhead_queue::RejectedVersion;
+use bulkhead_sandbox::{Plugin, PluginSource, Sandbox};
+use notify::{RecursiveMode, Watcher};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Notify;
+
+use super::Registry;
+use super::folder::{AT_REST, Folder};
+use crate::clock::unix_ms;
+use crate::manifest;
+use crate::shutdown::Shutdown;
+
+/// Watches one folder for one host.
+pub(crate) struct Keeper {
+    registry: Arc<Registry>,
+    sandbox: Sandbox,
+    folder: Folder,
+    path: PathBuf,
+    rescan_every: Duration,
+    max_bytes: u64,
+    /// Somebody asked for a look, which then reads every file again.
+    pub(crate) requests: Arc<Notify>,
+}
+
+/// Why a file does not serve: the gate's name and the reason.
+type Refusal = (String, String);
+
+impl Keeper {
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        sandbox: Sandbox,
+        path: PathBuf,
+        rescan_every: Duration,
+        max_bytes: u64,
+    ) -> io::Result<Self> {
+        let folder = Folder::open(&path)?;
+        let requests = Arc::new(Notify::new());
+        Ok(Self { registry, sandbox, folder, path, rescan_every, max_bytes, requests })
+    }
+
+    /// Load what is in the folder, and return when every file has been through the gates.
+    pub(crate) async fn load_all(&mut self) {
+        while self.look().await {
+            tokio::time::sleep(AT_REST).await;
+        }
+    }
+
+    /// Follow the folder until shutdown.
+    pub(crate) async fn run(mut self, mut shutdown: Shutdown) {
+        let events = Arc::new(Notify::new());
+        let watcher = self.watch(events.clone());
+        if let Err(error) = &watcher {
+            tracing::warn!(folder = %self.path.display(), %error,
+                "file events are not available; relying on the periodic look");
+        }
+        let mut restless = true;
+        let mut requested = false;
+        loop {
+            if restless {
+                tokio::select! {
+                    () = shutdown.drained() => return,
+                    () = tokio::time::sleep(AT_REST) => {}
+                }
+            } else {
+                if std::mem::take(&mut requested) {
+                    self.registry.rescanned();
+                }
+                tokio::select! {
+                    () = shutdown.drained() => return,
+                    () = events.notified() => {}
+                    () = self.requests.notified() => {
+                        self.folder.forget();
+                        requested = true;
+                    }
+                    () = tokio::time::sleep(self.rescan_every) => {}
+                }
+            }
+            restless = self.look().await;
+        }
+    }
+
+    fn watch(&self, events: Arc<Notify>) -> notify::Result<notify::RecommendedWatcher> {
+        let mut watcher = notify::recommended_watcher(move |_| events.notify_one())?;
+        watcher.watch(&self.path, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    }
+
+    /// Look once; whether a file is still changing.
+    async fn look(&mut self) -> bool {
+        let look = match self.folder.look(Instant::now()) {
+            Ok(look) => look,
+            Err(error) => {
+                tracing::error!(folder = %self.path.display(), %error,
+                    "cannot read the plugin folder; the loaded plugins go on serving");
+                return false;
+            }
+        };
+        for name in look.gone {
+            if self.registry.remove(&name) {
+                tracing::info!(plugin = %name, "plugin removed; its tasks wait");
+            }
+        }
+        let mut restless = look.restless;
+        for name in look.changed {
+            restless |= self.load(&name).await;
+        }
+        restless
+    }
+
+    /// Take one plugin through the gates; whether its file changed meanwhile.
+    async fn load(&mut self, name: &str) -> bool {
+        let began = Instant::now();
+        let bytes = match self.folder.read(name, self.max_bytes) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.refuse(name, Digest::default(), ("read".into(), error.to_string()));
+                return false;
+            }
+        };
+        let digest = Digest(Sha256::digest(&bytes).into());
+        match self.pass_gates(name, bytes, digest).await {
+            Ok(None) => self.registry.accept(name),
+            // What was read may be half of what is being written.
+            _ if !self.folder.unchanged(name) => {
+                self.folder.doubt(name, Instant::now());
+                return true;
+            }
+            Ok(Some(plugin)) => {
+                let compile_ms = plugin.load_times().compile.as_millis();
+                match self.registry.serve(plugin, unix_ms()) {
+                    Ok(()) => tracing::info!(plugin = name, digest = %digest.short(), compile_ms,
+                        total_ms = began.elapsed().as_millis(), "plugin serves"),
+                    Err(reason) => self.refuse(name, digest, ("task_type_taken".into(), reason)),
+                }
+            }
+            Err(refusal) => self.refuse(name, digest, refusal),
+        }
+        false
+    }
+
+    /// The plugin, or nothing if this very version serves already.
+    async fn pass_gates(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        digest: Digest,
+    ) -> Result<Option<Plugin>, Refusal> {
+        let file = format!("{name}.toml");
+        let unusable = |reason: String| ("manifest".to_owned(), reason);
+        let manifest = match self.folder.manifest(name) {
+            Ok(None) => bulkhead_sandbox::Manifest::default(),
+            Ok(Some(text)) => manifest::parse(&file, &text).map_err(|e| unusable(e.to_string()))?,
+            Err(error) => return Err(unusable(format!("`{file}` cannot be read: {error}"))),
+        };
+        if let Some(serving) = self.registry.serving(name)
+            && serving.plugin.digest() == digest
+            && *serving.plugin.manifest() == manifest
+        {
+            return Ok(None);
+        }
+        let source = PluginSource { name: name.to_owned(), bytes, manifest };
+        let loaded = self.sandbox.load(source).await;
+        loaded.map(Some).map_err(|rejection| (rejection.gate.as_str().into(), rejection.message))
+    }
+
+    fn refuse(&self, name: &str, digest: Digest, (gate, reason): Refusal) {
+        let keeps = self.registry.serving(name).map(|old| old.plugin.digest().short());
+        tracing::warn!(
+            plugin = %name.escape_debug(), gate, reason = %reason.escape_debug(),
+            serving = keeps.as_deref().unwrap_or("none"),
+            "plugin file refused"
+        );
+        let rejected = RejectedVersion { digest, gate, reason, at: unix_ms() };
+        self.registry.reject(name, rejected);
+    }
+}

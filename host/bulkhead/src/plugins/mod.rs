@@ -1,0 +1,194 @@
+//! The plugins that serve tasks now, and how they change while the host runs.
+//!
+//! A lookup is one atomic load; an attempt holds the version it started with. A version
+//! that fails a gate never replaces one that works.
+
+mod folder;
+mod keeper;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
+use bulkhead_core::{TaskType, UnixMs};
+use bulkhead_queue::{PluginInfo, RejectedVersion, ServingVersion};
+use bulkhead_sandbox::Plugin;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+pub(crate) use keeper::Keeper;
+
+/// A plugin version that serves tasks.
+pub(crate) struct Serving {
+    pub(crate) plugin: Plugin,
+    pub(crate) loaded_at: UnixMs,
+    /// Attempts that run on any version of this plugin.
+    in_flight: Arc<AtomicU32>,
+}
+
+impl Serving {
+    /// How many more attempts of this plugin may start; `None` if there is no bound.
+    pub(crate) fn room(&self) -> Option<u32> {
+        let bound = self.plugin.manifest().instances?;
+        Some(bound.saturating_sub(self.in_flight.load(Ordering::Acquire)))
+    }
+
+    /// Count an attempt while the guard lives.
+    pub(crate) fn begin(&self) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight(self.in_flight.clone())
+    }
+}
+
+/// One attempt, counted.
+pub(crate) struct InFlight(Arc<AtomicU32>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Which plugin serves which type, at one moment.
+#[derive(Default)]
+pub(crate) struct Table {
+    by_type: HashMap<TaskType, Arc<Serving>>,
+    types: Vec<TaskType>,
+}
+
+impl Table {
+    pub(crate) fn get(&self, task_type: &TaskType) -> Option<&Arc<Serving>> {
+        self.by_type.get(task_type)
+    }
+
+    /// All types, sorted.
+    pub(crate) fn types(&self) -> &[TaskType] {
+        &self.types
+    }
+}
+
+/// The plugins of a host.
+pub(crate) struct Registry {
+    table: ArcSwap<Table>,
+    state: Mutex<BTreeMap<String, Known>>,
+    changes: watch::Sender<u64>,
+    rescans: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Known {
+    serving: Option<Arc<Serving>>,
+    rejected: Option<RejectedVersion>,
+}
+
+impl Registry {
+    pub(crate) fn new() -> Self {
+        Self {
+            table: ArcSwap::default(),
+            state: Mutex::default(),
+            changes: watch::channel(0).0,
+            rescans: watch::channel(0).0,
+        }
+    }
+
+    pub(crate) fn table(&self) -> arc_swap::Guard<Arc<Table>> {
+        self.table.load()
+    }
+
+    /// Learn of changes to the table.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Learn of completed looks through the folder.
+    pub(crate) fn rescans(&self) -> watch::Receiver<u64> {
+        self.rescans.subscribe()
+    }
+
+    /// What each plugin is doing.
+    pub(crate) fn info(&self) -> Vec<PluginInfo> {
+        let state = self.state.lock();
+        let describe = |serving: &Arc<Serving>| {
+            let plugin = &serving.plugin;
+            let handlers = &plugin.description().handlers;
+            ServingVersion {
+                version: plugin.description().version.clone(),
+                digest: plugin.digest(),
+                kind: plugin.kind().to_string(),
+                task_types: handlers.iter().map(|h| h.task_type.to_string()).collect(),
+                loaded_at: serving.loaded_at,
+            }
+        };
+        let info = |(name, known): (&String, &Known)| PluginInfo {
+            name: name.clone(),
+            serving: known.serving.as_ref().map(describe),
+            rejected: known.rejected.clone(),
+        };
+        state.iter().map(info).collect()
+    }
+
+    /// Let a new version serve. If another plugin serves one of its types already, the
+    /// version is rejected.
+    fn serve(&self, plugin: Plugin, now: UnixMs) -> Result<(), String> {
+        let mut state = self.state.lock();
+        let name = plugin.name().to_owned();
+        for handler in &plugin.description().handlers {
+            let holder = self.table.load().get(&handler.task_type).map(|s| s.plugin.name().to_owned());
+            if let Some(holder) = holder.filter(|holder| *holder != name) {
+                return Err(format!(
+                    "the task type `{}` is served by the plugin `{holder}` already; rename it \
+                     with `task_types` in `{name}.toml` or remove one of the two",
+                    handler.task_type
+                ));
+            }
+        }
+        let known = state.entry(name).or_default();
+        let in_flight = known.serving.as_ref().map(|old| old.in_flight.clone()).unwrap_or_default();
+        known.serving = Some(Arc::new(Serving { plugin, loaded_at: now, in_flight }));
+        known.rejected = None;
+        self.publish(&state);
+        Ok(())
+    }
+
+    fn reject(&self, name: &str, rejected: RejectedVersion) {
+        self.state.lock().entry(name.to_owned()).or_default().rejected = Some(rejected);
+    }
+
+    /// The newest file is the version that serves.
+    fn accept(&self, name: &str) {
+        if let Some(known) = self.state.lock().get_mut(name) {
+            known.rejected = None;
+        }
+    }
+
+    fn remove(&self, name: &str) -> bool {
+        let mut state = self.state.lock();
+        let removed = state.remove(name).is_some();
+        if removed {
+            self.publish(&state);
+        }
+        removed
+    }
+
+    fn serving(&self, name: &str) -> Option<Arc<Serving>> {
+        self.state.lock().get(name)?.serving.clone()
+    }
+
+    fn publish(&self, state: &BTreeMap<String, Known>) {
+        let mut table = Table::default();
+        for serving in state.values().filter_map(|known| known.serving.as_ref()) {
+            for handler in &serving.plugin.description().handlers {
+                table.by_type.insert(handler.task_type.clone(), serving.clone());
+            }
+        }
+        table.types = table.by_type.keys().cloned().collect();
+        table.types.sort();
+        self.table.store(Arc::new(table));
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    fn rescanned(&self) {
+        self.rescans.send_modify(|n| *n += 1);
+    }
+}

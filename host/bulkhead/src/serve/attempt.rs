@@ -1,0 +1,212 @@
+//! From a claim to its settlement: resolve the handler, run the attempt, let policy
+//! decide what follows.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bulkhead_core::{
+    AttemptReport, Digest, Disposition, Failure, FailureKind, Metering, Outcome, Payload, Priority,
+    RetryPolicy, Task, TaskType, TenantName, dispose,
+};
+use bulkhead_queue::{Claim, ClaimToken, End, Settlement};
+use bulkhead_sandbox::{Attempt, AttemptEnd, Unavailable};
+
+use super::ledger::{Handle, Interrupt};
+use super::line::Line;
+use crate::clock::unix_ms;
+use crate::plugins::Serving;
+
+/// Run one claim and enter its end in the ledger.
+pub(super) async fn run(line: Arc<Line>, claim: Claim, handle: Handle) {
+    let id = claim.id;
+    let settlement = settle(&line, claim, &handle).await;
+    line.permits.give_back(1);
+    line.ledger.end(id, settlement);
+}
+
+/// The claim's settlement; nothing if the claim is no longer this host's.
+async fn settle(line: &Line, claim: Claim, handle: &Handle) -> Option<Settlement> {
+    let Claim { token, id, task, attempt, cancelled } = claim;
+    let task = match task {
+        Ok(task) => task,
+        Err(unreadable) => return Some(bury(line, token, id, unreadable, attempt)),
+    };
+    let table = line.registry.table();
+    let serving = table.get(&task.task_type).cloned();
+    drop(table);
+    let handler = serving.as_ref().and_then(|serving| serving.plugin.handler(&task.task_type));
+    let suggested = handler.and_then(|handler| handler.retry.clone());
+    let policy = task.retry.clone().or(suggested).unwrap_or_else(|| line.queue.retry.clone());
+    let started_at = unix_ms();
+    let mut digest = Digest::default();
+    let without_running =
+        |kind, message: &str| AttemptEnd { outcome: failed(kind, message), ..empty_end() };
+    let end = if cancelled {
+        without_running(FailureKind::Cancelled, "cancelled before the attempt began")
+    } else if attempt > policy.max_attempts.max(1) {
+        without_running(
+            FailureKind::LeaseLost,
+            "every attempt lost its lease: its host died, hung or was cut off each time",
+        )
+    } else {
+        let Some(serving) = serving else {
+            return Some(give_back(line, token, &task));
+        };
+        digest = serving.plugin.digest();
+        match run_attempt(&serving, &task, attempt, &policy, handle).await {
+            Ok(end) => end,
+            Err(unavailable) => {
+                line.stumble(&unavailable);
+                return Some(give_back(line, token, &task));
+            }
+        }
+    };
+    let interrupted = matches!(
+        &end.outcome,
+        Outcome::Failed(failure) if failure.kind == FailureKind::Cancelled
+    );
+    if interrupted {
+        match handle.why() {
+            Interrupt::Lost => return None,
+            Interrupt::Stopping => return Some(give_back(line, token, &task)),
+            Interrupt::None | Interrupt::Cancelled => {}
+        }
+    }
+    let now = unix_ms();
+    let disposition = dispose(&policy, &end.outcome, attempt, now, fastrand::f64());
+    narrate(line, &task, attempt, &end, disposition);
+    let report = AttemptReport {
+        attempt,
+        started_at,
+        host: line.host.to_string(),
+        plugin: digest,
+        metering: end.metering,
+        logs: end.logs,
+        outcome: end.outcome,
+    };
+    let retention_ms = task.retention_ms.unwrap_or(line.queue.retention_ms);
+    let end = match disposition {
+        Disposition::Complete => End::Complete { report, retention_ms },
+        Disposition::Cancel => End::Cancel { report, retention_ms },
+        Disposition::Retry { at } => {
+            End::Retry { report, delay_ms: at.saturating_sub(now), retention_ms }
+        }
+        Disposition::DeadLetter => {
+            End::DeadLetter { report, retention_ms: line.queue.dead_retention_ms }
+        }
+        Disposition::Return => return Some(give_back(line, token, &task)),
+    };
+    Some(Settlement { token, end })
+}
+
+async fn run_attempt(
+    serving: &Arc<Serving>,
+    task: &Task,
+    attempt: u32,
+    policy: &RetryPolicy,
+    handle: &Handle,
+) -> Result<AttemptEnd, Unavailable> {
+    let _counted = serving.begin();
+    let limits = serving.plugin.limits(&task.task_type, &task.limits);
+    serving
+        .plugin
+        .attempt(Attempt {
+            task,
+            attempt,
+            max_attempts: policy.max_attempts.max(1),
+            deadline_at: unix_ms().saturating_add(limits.wall_ms),
+            limits,
+            cancel: handle.cancel.clone(),
+            progress: None,
+        })
+        .await
+}
+
+fn give_back(line: &Line, token: ClaimToken, task: &Task) -> Settlement {
+    let end = End::Return {
+        task_type: task.task_type.clone(),
+        tenant: task.tenant.clone(),
+        priority: task.priority,
+        retention_ms: line.queue.retention_ms,
+    };
+    Settlement { token, end }
+}
+
+/// The settlement of a record that cannot be read: a dead letter that keeps the bytes.
+fn bury(
+    line: &Line,
+    token: ClaimToken,
+    id: bulkhead_core::TaskId,
+    unreadable: bulkhead_queue::Unreadable,
+    attempt: u32,
+) -> Settlement {
+    tracing::warn!(queue = %line.queue.name, task = %id, error = %unreadable, "unreadable task");
+    let now = unix_ms();
+    let report = AttemptReport {
+        attempt,
+        started_at: now,
+        host: line.host.to_string(),
+        plugin: Digest::default(),
+        metering: Metering::default(),
+        logs: Vec::new(),
+        outcome: failed(FailureKind::Unreadable, &unreadable.to_string()),
+    };
+    let task = Task {
+        id,
+        task_type: line.unreadable_type.clone(),
+        queue: line.queue.name.clone(),
+        tenant: TenantName::default(),
+        priority: Priority::default(),
+        payload: Payload::new(Payload::BINARY, unreadable.bytes),
+        metadata: Vec::new(),
+        trace: None,
+        limits: Default::default(),
+        retry: None,
+        retention_ms: None,
+        submitted_at: now,
+        not_before: None,
+    };
+    let retention_ms = line.queue.dead_retention_ms;
+    Settlement { token, end: End::Unreadable { task: Box::new(task), report, retention_ms } }
+}
+
+fn failed(kind: FailureKind, message: &str) -> Outcome {
+    Outcome::Failed(Failure::new(kind, message))
+}
+
+fn empty_end() -> AttemptEnd {
+    AttemptEnd {
+        outcome: failed(FailureKind::NoHandler, ""),
+        metering: Metering::default(),
+        logs: Vec::new(),
+    }
+}
+
+/// Tell the log what happened. Guest text is escaped.
+fn narrate(line: &Line, task: &Task, attempt: u32, end: &AttemptEnd, next: Disposition) {
+    for log in &end.logs {
+        tracing::debug!(target: "bulkhead::guest", task = %task.id, task_type = %task.task_type,
+            level = %log.level, message = %log.message.escape_debug());
+    }
+    if let Outcome::Failed(failure) = &end.outcome {
+        tracing::info!(queue = %line.queue.name, task = %task.id, task_type = %task.task_type,
+            attempt, outcome = %failure.kind, ?next, reason = %failure.message.escape_debug(),
+            "attempt failed");
+    } else {
+        tracing::trace!(queue = %line.queue.name, task = %task.id, task_type = %task.task_type,
+            attempt, "attempt done");
+    }
+}
+
+/// The task type under which unreadable records are shown.
+pub(super) fn unreadable_type() -> Result<TaskType, bulkhead_core::NameError> {
+    TaskType::new("unreadable")
+}
+
+/// How long a line pauses after the sandbox could not run an attempt.
+pub(super) const STUMBLE_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// When a line that stumbled may claim again.
+pub(super) fn after_stumble() -> Instant {
+    Instant::now() + STUMBLE_PAUSE
+}

@@ -1,0 +1,360 @@
+//! One queue as this host serves it: the loop that claims, renews and settles.
+//!
+//! A step carries whatever there is to say. It is taken when settlements are ripe, when
+//! a wake-up says that there is work and there is room for it, and when time alone
+//! demands it. Permits are taken before tasks are claimed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bulkhead_core::TaskType;
+use bulkhead_queue::{Broker, QueueError, Step, Stepped};
+use bulkhead_sandbox::Unavailable;
+use parking_lot::Mutex;
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::Notify;
+
+use super::attempt;
+use super::ledger::{Glance, Interrupt, Ledger};
+use super::permits::Permits;
+use crate::options::QueueOptions;
+use crate::plugins::Registry;
+use crate::shutdown::Shutdown;
+
+/// Claims and settlements of one step.
+const BATCH: usize = 500;
+/// How long a settlement waits for company while other attempts run.
+const LINGER: Duration = Duration::from_millis(1);
+/// How often leases of other hosts are looked at while there is work.
+const RECLAIM_EVERY: Duration = Duration::from_millis(500);
+/// The longest sleep of an idle line.
+const IDLE_LOOK: Duration = Duration::from_secs(5);
+/// The pauses between tries while the broker is away.
+const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// How long a stopping host tries to tell the broker what ended.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// One queue of one host.
+pub(crate) struct Line {
+    pub(crate) host: Arc<str>,
+    pub(crate) queue: QueueOptions,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) permits: Arc<Permits>,
+    pub(crate) ledger: Ledger,
+    pub(crate) lease: Duration,
+    pub(crate) settlement_buffer: usize,
+    pub(crate) unreadable_type: TaskType,
+    /// Rung when the line wants to hear of new work.
+    pub(crate) hunger: Arc<Notify>,
+    /// Whether the line wants to be woken.
+    pub(crate) waiting: AtomicBool,
+    /// Whether somebody said that there is work.
+    woken: AtomicBool,
+    stumbled: Mutex<Option<Instant>>,
+}
+
+/// What the loop remembers between steps.
+struct Pace {
+    /// The last claim was full, or a wake-up came: more work is likely.
+    more: bool,
+    hungry: bool,
+    next_look: Instant,
+    next_renewal: Instant,
+    next_reclaim: Instant,
+    pause: Duration,
+}
+
+impl Line {
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn new(
+        host: Arc<str>,
+        queue: QueueOptions,
+        broker: Arc<dyn Broker>,
+        registry: Arc<Registry>,
+        permits: Arc<Permits>,
+        lease: Duration,
+        settlement_buffer: usize,
+        hunger: Arc<Notify>,
+    ) -> Result<Self, bulkhead_core::NameError> {
+        Ok(Self {
+            host,
+            queue,
+            broker,
+            registry,
+            permits,
+            ledger: Ledger::default(),
+            lease,
+            settlement_buffer,
+            unreadable_type: attempt::unreadable_type()?,
+            hunger,
+            waiting: AtomicBool::new(false),
+            woken: AtomicBool::new(false),
+            stumbled: Mutex::new(None),
+        })
+    }
+
+    /// Say that there may be work.
+    pub(crate) fn wake(&self) {
+        self.woken.store(true, Ordering::Release);
+        self.ledger.bell.notify_one();
+    }
+
+    /// The sandbox could not run an attempt: claim nothing for a moment.
+    pub(super) fn stumble(&self, unavailable: &Unavailable) {
+        tracing::warn!(queue = %self.queue.name, error = %unavailable, "cannot run attempts");
+        *self.stumbled.lock() = Some(attempt::after_stumble());
+    }
+
+    /// Serve until shutdown; attempts run on `guests`.
+    pub(crate) async fn serve(
+        self: Arc<Self>,
+        guests: Runtime,
+        mut shutdown: Shutdown,
+        grace: Duration,
+    ) {
+        let mut changes = self.registry.changes();
+        let now = Instant::now();
+        let mut pace = Pace {
+            more: true,
+            hungry: false,
+            next_look: now,
+            next_renewal: now + self.lease / 3,
+            next_reclaim: now,
+            pause: Duration::ZERO,
+        };
+        while !shutdown.is_draining() {
+            if self.due(&pace) {
+                self.tick(&guests, &mut pace, true).await;
+                continue;
+            }
+            let wake_at = self.wake_at(&pace);
+            tokio::select! {
+                biased;
+                () = shutdown.drained() => {}
+                () = self.ledger.bell.notified() => {}
+                _ = changes.changed() => pace.more = true,
+                () = tokio::time::sleep_until(wake_at.into()) => {}
+            }
+        }
+        self.set_hungry(&mut pace, false);
+        self.drain(&guests, pace, shutdown, grace).await;
+    }
+
+    /// Whether a step is worth taking now.
+    fn due(&self, pace: &Pace) -> bool {
+        let now = Instant::now();
+        let glance = self.ledger.glance();
+        let ripe = glance.ended > 0
+            && (glance.ripe
+                || glance.ended >= BATCH
+                || glance.waiting_since.is_some_and(|since| now >= since + LINGER));
+        let wanted = (pace.more || self.woken.load(Ordering::Acquire)) && self.has_room(&glance);
+        ripe || wanted || now >= pace.next_look || now >= pace.next_renewal
+    }
+
+    fn has_room(&self, glance: &Glance) -> bool {
+        let held = u32::try_from(glance.running).unwrap_or(u32::MAX);
+        self.permits.room(held) > 0
+            && glance.running + glance.ended < self.settlement_buffer
+            && self.stumbled.lock().is_none()
+    }
+
+    fn wake_at(&self, pace: &Pace) -> Instant {
+        let glance = self.ledger.glance();
+        let linger = glance.waiting_since.filter(|_| glance.ended > 0).map(|since| since + LINGER);
+        [linger, *self.stumbled.lock()]
+            .into_iter()
+            .flatten()
+            .fold(pace.next_look.min(pace.next_renewal), Instant::min)
+    }
+
+    /// Take one step and start what it claimed.
+    async fn tick(self: &Arc<Self>, guests: &Runtime, pace: &mut Pace, claim: bool) {
+        let now = Instant::now();
+        {
+            let mut stumbled = self.stumbled.lock();
+            if stumbled.is_some_and(|until| now >= until) {
+                *stumbled = None;
+            }
+        }
+        let settle = self.ledger.take_ended(BATCH);
+        let renew = if now >= pace.next_renewal {
+            self.ledger.running_tokens(BATCH * 4)
+        } else {
+            Vec::new()
+        };
+        let woken = self.woken.swap(false, Ordering::AcqRel);
+        let table = self.registry.table();
+        let (types, room) = self.claimable(&table);
+        let want = if claim && self.stumbled.lock().is_none() { self.permits_for(room) } else { 0 };
+        let reclaim = now >= pace.next_reclaim || now >= pace.next_look;
+        let step = Step {
+            host: &self.host,
+            settle: &settle,
+            renew: &renew,
+            want,
+            types: &types,
+            lease: self.lease,
+            reclaim,
+            dead_retention_ms: self.queue.dead_retention_ms,
+        };
+        match self.broker.step(&self.queue.name, step).await {
+            Ok(stepped) => {
+                if !pace.pause.is_zero() {
+                    tracing::info!(queue = %self.queue.name, "the broker is back");
+                    pace.pause = Duration::ZERO;
+                }
+                let claimed = u32::try_from(stepped.claims.len()).unwrap_or(u32::MAX);
+                self.permits.give_back(want.saturating_sub(claimed));
+                if !renew.is_empty() || now >= pace.next_renewal {
+                    pace.next_renewal = now + self.lease / 3;
+                }
+                if reclaim {
+                    pace.next_reclaim = now + RECLAIM_EVERY;
+                }
+                // Room for more and nothing more there: ask to be woken.
+                let drained = want > 0 && claimed < want;
+                pace.more = !types.is_empty()
+                    && (want > 0 && !drained || want == 0 && (pace.more || woken));
+                self.set_hungry(pace, pace.more);
+                let sleep = stepped.next_due.unwrap_or(IDLE_LOOK).min(IDLE_LOOK);
+                // Leases and due times are whole milliseconds; look just after.
+                pace.next_look = Instant::now() + sleep + Duration::from_millis(1);
+                if drained && !self.waiting.swap(true, Ordering::AcqRel) {
+                    self.hunger.notify_one();
+                }
+                self.apply(guests, stepped, &settle, &renew);
+            }
+            Err(error) => {
+                self.permits.give_back(want);
+                self.ledger.put_back(settle);
+                if woken {
+                    self.woken.store(true, Ordering::Release);
+                }
+                self.broker_away(pace, &error).await;
+            }
+        }
+    }
+
+    async fn broker_away(&self, pace: &mut Pace, error: &QueueError) {
+        if pace.pause.is_zero() {
+            tracing::warn!(queue = %self.queue.name, %error,
+                "the broker is away; attempts go on and their ends are kept");
+        }
+        pace.pause = (pace.pause * 2).clamp(RETRY_PAUSE.0, RETRY_PAUSE.1);
+        tokio::time::sleep(pace.pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+    }
+
+    /// The types this host may claim now, and how many tasks of them.
+    fn claimable(&self, table: &crate::plugins::Table) -> (Vec<TaskType>, u32) {
+        let mut types = Vec::with_capacity(table.types().len());
+        let mut most = u32::try_from(BATCH).unwrap_or(u32::MAX);
+        for task_type in table.types() {
+            match table.get(task_type).and_then(|serving| serving.room()) {
+                Some(0) => {}
+                room => {
+                    most = most.min(room.unwrap_or(most));
+                    types.push(task_type.clone());
+                }
+            }
+        }
+        let most = if types.is_empty() { 0 } else { most };
+        (types, most)
+    }
+
+    /// Take permits for new claims, within the settlement buffer's bound.
+    fn permits_for(&self, room: u32) -> u32 {
+        let glance = self.ledger.glance();
+        let unsettled = glance.running + glance.ended;
+        let buffer = self.settlement_buffer.saturating_sub(unsettled);
+        let held = u32::try_from(glance.running).unwrap_or(u32::MAX);
+        self.permits.take(room.min(u32::try_from(buffer).unwrap_or(u32::MAX)), held)
+    }
+
+    fn set_hungry(&self, pace: &mut Pace, hungry: bool) {
+        self.permits.set_hungry(pace.hungry, hungry);
+        pace.hungry = hungry;
+    }
+
+    fn apply(
+        self: &Arc<Self>,
+        guests: &Runtime,
+        stepped: Stepped,
+        settle: &[bulkhead_queue::Settlement],
+        renew: &[bulkhead_queue::ClaimToken],
+    ) {
+        if !stepped.stale.is_empty() {
+            tracing::warn!(queue = %self.queue.name, stale = stepped.stale.len(), of = settle.len(),
+                "attempts ended after their lease was another's; their ends do not count");
+        }
+        for token in stepped.lost.iter().filter_map(|at| renew.get(*at)) {
+            self.ledger.interrupt_token(token, Interrupt::Lost);
+        }
+        for id in stepped.cancel {
+            self.ledger.interrupt(id, Interrupt::Cancelled);
+        }
+        if stepped.reclaimed > 0 {
+            tracing::info!(queue = %self.queue.name, leases = stepped.reclaimed,
+                "took back leases that ran out");
+        }
+        if stepped.claims.is_empty() {
+            return;
+        }
+        let handles = self.ledger.begin(&stepped.claims);
+        let line = self.clone();
+        // One hand-over to the guests' threads, however many claims.
+        guests.spawn(async move {
+            for (claim, handle) in stepped.claims.into_iter().zip(handles) {
+                tokio::spawn(attempt::run(line.clone(), claim, handle));
+            }
+        });
+    }
+
+    /// Let attempts finish, give back what does not, tell the broker.
+    async fn drain(
+        self: Arc<Self>,
+        guests: &Runtime,
+        mut pace: Pace,
+        mut shutdown: Shutdown,
+        grace: Duration,
+    ) {
+        let mut deadline = Instant::now() + grace;
+        let mut interrupted = false;
+        loop {
+            let glance = self.ledger.glance();
+            if glance.running == 0 && glance.ended == 0 {
+                return;
+            }
+            if glance.running == 0 && !interrupted {
+                interrupted = true;
+                deadline = Instant::now();
+            }
+            if interrupted && Instant::now() > deadline + LAST_WORDS {
+                tracing::error!(queue = %self.queue.name, unsettled = glance.ended,
+                    "the broker did not take the last settlements; their leases will run out");
+                return;
+            }
+            if glance.ended > 0 || Instant::now() >= pace.next_renewal {
+                self.tick(guests, &mut pace, false).await;
+                continue;
+            }
+            tokio::select! {
+                () = self.ledger.bell.notified() => {}
+                () = tokio::time::sleep_until(pace.next_renewal.into()) => {}
+                () = shutdown.forced(), if !interrupted => {
+                    interrupted = true;
+                    deadline = Instant::now();
+                    self.ledger.interrupt_all(Interrupt::Stopping);
+                }
+                () = tokio::time::sleep_until(deadline.into()), if !interrupted => {
+                    interrupted = true;
+                    tracing::warn!(queue = %self.queue.name, attempts = glance.running,
+                        "the grace period is over; giving back what still runs");
+                    self.ledger.interrupt_all(Interrupt::Stopping);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Hearing of new work: one blocking wait for all lines of the host, only while one of
+//! them has room and nothing to do.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bulkhead_queue::{Broker, Lines};
+use tokio::sync::Notify;
+
+use super::line::Line;
+use crate::plugins::Registry;
+use crate::shutdown::Shutdown;
+
+/// The longest single wait; a lost wake-up costs at most this.
+const WAIT: Duration = Duration::from_secs(2);
+/// The pause after a failed wait.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Wake lines until shutdown.
+pub(crate) async fn listen(
+    broker: Arc<dyn Broker>,
+    registry: Arc<Registry>,
+    lines: Vec<Arc<Line>>,
+    hunger: Arc<Notify>,
+    mut shutdown: Shutdown,
+) {
+    let mut changes = registry.changes();
+    loop {
+        if !lines.iter().any(|line| line.waiting.load(Ordering::Acquire)) {
+            tokio::select! {
+                () = shutdown.drained() => return,
+                () = hunger.notified() => {}
+            }
+            continue;
+        }
+        changes.mark_unchanged();
+        let types = registry.table().types().to_vec();
+        let waits: Vec<Lines> =
+            lines.iter().map(|line| (line.queue.name.clone(), types.clone())).collect();
+        tokio::select! {
+            () = shutdown.drained() => return,
+            _ = changes.changed() => {}
+            heard = broker.await_work(&waits, WAIT) => match heard {
+                Ok(true) => {
+                    for line in &lines {
+                        line.waiting.store(false, Ordering::Release);
+                        line.wake();
+                    }
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "cannot wait for work");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The host's room for attempts, shared by its queues.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Counts attempts over all queues of a host, and lets no hungry queue crowd another out.
+pub(crate) struct Permits {
+    total: u32,
+    used: AtomicU32,
+    hungry: AtomicU32,
+}
+
+impl Permits {
+    pub(crate) fn new(total: u32) -> Self {
+        Self { total, used: AtomicU32::new(0), hungry: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn used(&self) -> u32 {
+        self.used.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn total(&self) -> u32 {
+        self.total
+    }
+
+    /// How many permits a queue that holds `held` could take now.
+    pub(crate) fn room(&self, held: u32) -> u32 {
+        let share = self.total.div_ceil(self.hungry.load(Ordering::Acquire).max(1));
+        share.saturating_sub(held).min(self.total.saturating_sub(self.used()))
+    }
+
+    /// Take up to `want` permits for a queue that holds `held`. While several queues
+    /// are hungry, none takes more than its share.
+    pub(crate) fn take(&self, want: u32, held: u32) -> u32 {
+        let share = self.total.div_ceil(self.hungry.load(Ordering::Acquire).max(1));
+        let want = want.min(share.saturating_sub(held));
+        let mut taken = 0;
+        // The closure always gives a value, so the update cannot fail.
+        let _ = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
+            taken = want.min(self.total.saturating_sub(used));
+            Some(used + taken)
+        });
+        taken
+    }
+
+    pub(crate) fn give_back(&self, permits: u32) {
+        self.used.fetch_sub(permits, Ordering::AcqRel);
+    }
+
+    /// Count a queue as hungry or sated.
+    pub(crate) fn set_hungry(&self, was: bool, is: bool) {
+        match (was, is) {
+            (false, true) => self.hungry.fetch_add(1, Ordering::AcqRel),
+            (true, false) => self.hungry.fetch_sub(1, Ordering::AcqRel),
+            _ => return,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hungry_queues_share_and_a_lone_one_takes_all() {
+        let permits = Permits::new(10);
+        assert_eq!(permits.take(100, 0), 10);
+        assert_eq!(permits.take(1, 10), 0);
+        permits.give_back(10);
+        permits.set_hungry(false, true);
+        permits.set_hungry(false, true);
+        assert_eq!(permits.take(100, 0), 5);
+        assert_eq!(permits.take(100, 5), 0);
+        assert_eq!(permits.take(100, 0), 5);
+        permits.set_hungry(true, false);
+        permits.give_back(10);
+        assert_eq!((permits.take(3, 0), permits.used()), (3, 3));
+    }
+}
