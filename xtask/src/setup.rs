@@ -51,6 +51,7 @@ fn ensure_target(root: &Path, target: &str) -> Result<()> {
         say(&name, "found");
         return Ok(());
     }
+    say(&name, "not found, installing");
     rustup(root, &["target", "add", target])?;
     ensure!(has_target(root, target), "`rustup target add {target}` did not install the target");
     say(&name, "installed");
@@ -70,6 +71,7 @@ fn ensure_component(root: &Path, component: &str, subcommand: &str) -> Result<()
         say(component, &format!("found {version}"));
         return Ok(());
     }
+    say(component, "not found, installing");
     rustup(root, &["component", "add", component])?;
     let version =
         version().with_context(|| format!("`{component}` does not run after its installation"))?;
@@ -99,6 +101,7 @@ fn ensure_redis() -> Result<()> {
     let [program, arguments @ ..] = &installation(machine)?[..] else {
         bail!("there is nothing to run");
     };
+    say("redis-server", "not found, installing Debian's package");
     run(Command::new(program).args(arguments)).context("cannot install `redis-server`")?;
     let version = redis_version()?
         .context("`redis-server` is not on the PATH although its package was installed")?;
