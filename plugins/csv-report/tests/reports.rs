@@ -1,5 +1,7 @@
 //! What a report says, and what it admits not to know.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use csv_report::{
     ColumnReport, Decimal, Distinct, Header, Kind, MAX_COLUMNS, Options, Report, ReportError,
     TopValue, report,

@@ -21,7 +21,7 @@ const WITH_CLASS: [&str; 5] = ["blockquote", "code", "div", "pre", "sup"];
 /// Drop from `html` whatever could harm the reader; resolve relative addresses
 /// against `base` if there is one.
 #[must_use]
-pub fn sanitize(html: &str, base: Option<&Url>) -> String {
+pub(crate) fn sanitize(html: &str, base: Option<&Url>) -> String {
     let mut policy = Builder::default();
     policy
         .add_tags(["input"])

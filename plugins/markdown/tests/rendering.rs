@@ -1,5 +1,7 @@
 //! What readers get, and what attackers do not.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use markdown::{Layout, MAX_DEPTH, Options, RawHtml, RenderError, render, render_bytes};
 use proptest::prelude::*;
 

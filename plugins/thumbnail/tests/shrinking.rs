@@ -1,5 +1,7 @@
 //! What thumbnails look like, and which images get none.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::io::Cursor;
 use std::sync::LazyLock;
 
