@@ -6,6 +6,7 @@
 //! no wrapper, and no trait implementations overlap. Types here carry no data.
 
 use std::error::Error;
+use std::io::Cursor;
 use std::marker::PhantomData;
 
 use schemars::JsonSchema;
@@ -116,15 +117,29 @@ pub(crate) fn read<T: DeserializeOwned>(format: Format, payload: &Payload) -> Re
         Format::Json => serde_json::from_slice(&payload.data).map_err(|error| {
             Failure::permanent(format!("the payload is not the expected JSON: {error}"))
         }),
-        Format::MessagePack => rmp_serde::from_slice(&payload.data).map_err(|error| {
-            Failure::permanent(format!("the payload is not the expected MessagePack: {error}"))
-        }),
+        Format::MessagePack => read_message_pack(&payload.data),
         Format::Other => Err(Failure::permanent(format!(
             "the payload has the content type `{}`; this handler takes application/json or \
              application/msgpack",
             payload.content_type.escape_debug()
         ))),
     }
+}
+
+/// MessagePack errors name no place, so the reader counts bytes.
+fn read_message_pack<T: DeserializeOwned>(data: &[u8]) -> Result<T, Failure> {
+    let mut reader = rmp_serde::Deserializer::new(Cursor::new(data));
+    let value = T::deserialize(&mut reader).map_err(|error| error.to_string());
+    let at = reader.position();
+    let fault = match value {
+        Ok(value) if at == data.len() as u64 => return Ok(value),
+        Ok(_) => "more bytes follow the value".to_owned(),
+        Err(error) => error,
+    };
+    Err(Failure::permanent(format!(
+        "the payload is not the expected MessagePack: {fault} at byte {at} of {}",
+        data.len()
+    )))
 }
 
 /// The type of a value that a handler returned.
@@ -246,6 +261,32 @@ impl<T: Serialize> StructuredOutput<T> for Output<T> {
         match format {
             Format::Json | Format::Other => Payload::json(&value),
             Format::MessagePack => Payload::message_pack(&value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_that_of_the_media_type() {
+        for (content_type, expected) in [
+            ("application/json", Format::Json),
+            ("Application/JSON; charset=utf-8", Format::Json),
+            ("text/json", Format::Json),
+            ("application/problem+json", Format::Json),
+            ("application/msgpack", Format::MessagePack),
+            ("application/x-msgpack", Format::MessagePack),
+            ("application/vnd.msgpack ; v=1", Format::MessagePack),
+            ("application/vnd.acme+msgpack", Format::MessagePack),
+            ("application/jsonl", Format::Other),
+            ("text/plain", Format::Other),
+            ("", Format::Other),
+            ("ä+json", Format::Json),
+            ("ääääää", Format::Other),
+        ] {
+            assert_eq!(Format::of(content_type), expected, "{content_type}");
         }
     }
 }

@@ -72,3 +72,24 @@ impl Retry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suggestion_keeps_the_default_where_it_is_silent() {
+        let default = Retry::default();
+        assert_eq!(Retry::suggest(None, None, None, None), default);
+        let fixed = Retry::suggest(Some(2), Some(Backoff::Fixed), None, None);
+        assert_eq!(fixed, Retry { max_attempts: 2, backoff: Backoff::Fixed, ..default });
+    }
+
+    #[test]
+    fn the_longest_wait_is_never_the_shorter_one() {
+        let short = Retry::suggest(None, None, None, Some(10));
+        assert_eq!((short.initial_ms, short.max_ms), (10, 10));
+        let long = Retry::suggest(None, None, Some(3_600_000), None);
+        assert_eq!((long.initial_ms, long.max_ms), (3_600_000, 3_600_000));
+    }
+}

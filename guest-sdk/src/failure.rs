@@ -173,3 +173,71 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Layer(&'static str, Option<Box<Layer>>);
+
+    impl fmt::Display for Layer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Layer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_deref().map(|source| source as &dyn Error)
+        }
+    }
+
+    fn layers(messages: &[&'static str]) -> Layer {
+        let (first, rest) = messages.split_first().unwrap();
+        Layer(first, (!rest.is_empty()).then(|| Box::new(layers(rest))))
+    }
+
+    #[test]
+    fn the_message_of_an_error_names_its_sources_once() {
+        for (messages, expected) in
+            [(&["a"][..], "a"), (&["a", "b", "c"], "a: b: c"), (&["a: b", "b", "c"], "a: b: c")]
+        {
+            assert_eq!(Failure::from(layers(messages)).message(), expected);
+        }
+    }
+
+    #[test]
+    fn every_error_is_retryable_until_it_is_rejected() {
+        fn open() -> Result<(), Failure> {
+            Err(std::io::Error::other("the disk is gone"))?;
+            Ok(())
+        }
+        assert_eq!(open(), Err(Failure::retry("the disk is gone")));
+        let failed = Err::<(), _>("no digits");
+        assert_eq!(failed.or_retry("parse"), Err(Failure::retry("parse: no digits")));
+        assert_eq!(failed.or_reject("parse"), Err(Failure::permanent("parse: no digits")));
+        let failed = Err::<(), _>(anyhow::anyhow!("inner").context("outer"));
+        assert_eq!(failed.or_reject("parse"), Err(Failure::permanent("parse: outer: inner")));
+        assert_eq!(None::<()>.or_reject("no key"), Err(Failure::permanent("no key")));
+        assert_eq!(None::<()>.or_retry("no key"), Err(Failure::retry("no key")));
+        assert_eq!(Some(1).or_reject("no key"), Ok(1));
+    }
+
+    #[test]
+    fn only_a_retryable_failure_has_a_delay() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Failure::retry("").after(second).delay(), Some(second));
+        assert_eq!(Failure::retry("").delay(), None);
+        let permanent = Failure::permanent("").after(second);
+        assert_eq!((permanent.delay(), permanent.is_retryable()), (None, false));
+    }
+
+    #[test]
+    fn details_that_are_no_json_say_so() {
+        let details = std::collections::BTreeMap::from([((1, 2), 3)]);
+        let failure = Failure::retry("").details(details);
+        let text: String = serde_json::from_str(failure.details_json().unwrap()).unwrap();
+        assert!(text.starts_with("the details are no JSON: "), "{text}");
+    }
+}

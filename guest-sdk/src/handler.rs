@@ -147,3 +147,20 @@ const fn equal(left: &[u8], right: &[u8]) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_names_are_found_wherever_they_are() {
+        for (names, differ) in [
+            (&["a"][..], true),
+            (&["a", "b", "ab"], true),
+            (&["a", "a"], false),
+            (&["a", "b", "c", "b"], false),
+        ] {
+            assert_eq!(names_differ(names), differ, "{names:?}");
+        }
+    }
+}

@@ -1,4 +1,66 @@
 //! Write Bulkhead task handlers in Rust.
+//!
+//! A handler is a plain function from input to output. This is a whole plugin:
+//!
+//! ```
+//! use bulkhead_guest::prelude::*;
+//!
+//! #[derive(Deserialize, JsonSchema)]
+//! struct Input { text: String }
+//!
+//! /// Counts the words of a text.
+//! #[handler(memory = "16 MiB", timeout = "1s")]
+//! fn count_words(input: Input) -> usize {
+//!     input.text.split_whitespace().count()
+//! }
+//!
+//! plugin!(count_words);
+//! ```
+//!
+//! Its crate is a `cdylib` that depends on `bulkhead-guest` and `serde`. Built by
+//! `cargo build --release --target wasm32-wasip2` it is a component, ready for the
+//! host's plugin directory.
+//!
+//! # Input and output
+//!
+//! | a parameter of type | takes |
+//! |---|---|
+//! | `T: Deserialize + JsonSchema` | JSON or MessagePack, by the payload's content type; its JSON Schema is part of the plugin's description |
+//! | [`Payload`] | anything: content type and bytes |
+//! | `Vec<u8>` | any bytes |
+//! | `String` | any UTF-8 text |
+//!
+//! Input that cannot be decoded is a permanent failure that says where it is wrong;
+//! the function is not called. A second parameter `&Task` gives it the [`Task`].
+//!
+//! | a function that returns | answers with |
+//! |---|---|
+//! | `T: Serialize` | MessagePack if the input was that, else JSON |
+//! | [`Payload`] | that |
+//! | `Vec<u8>`, `String`, `()` | bytes, plain text, nothing |
+//! | `Result<T, E>` | one of these, or a failure |
+//!
+//! `E` is [`Failure`], or whatever turns into one: every [`std::error::Error`], a boxed
+//! error, `anyhow::Error`, `String`. **Such an error becomes a retryable failure**,
+//! because trying again in vain costs a few attempts, and giving up wrongly costs the
+//! task. Where another attempt makes no sense, say so with [`OrFail::or_reject`] or
+//! [`Failure::permanent`].
+//!
+//! # While it runs
+//!
+//! Lines written by the `log` crate, with their key-values, are kept with the attempt;
+//! [`progress()`] is seen by waiting clients; [`context`] tells how much time is left.
+//! A panic ends the attempt as *trapped*, with its message and location. A component
+//! imports of this only what it uses.
+//!
+//! # Tests
+//!
+//! The attribute leaves the function as it is, so a native test can call it. To go
+//! through decoding and encoding as well, and to see log lines and progress, use
+//! [`testing::run`].
+
+// The attribute expands to paths that begin with the crate's name.
+#[cfg(test)]
 extern crate self as bulkhead_guest;
 
 #[cfg(target_arch = "wasm32")]
@@ -21,6 +83,39 @@ mod task;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
+/// Make a function the handler of a task type.
+///
+/// ```
+/// use bulkhead_guest::prelude::*;
+///
+/// #[derive(Deserialize, JsonSchema)]
+/// struct Page { url: String }
+///
+/// /// Fetches nothing, slowly.
+/// #[handler(
+///     task_type = "fetch-page",        // default: the function's name, `_` as `-`
+///     description = "Fetches a page.", // default: the doc comment
+///     fuel = 5_000_000_000,            // these three can only lower the operator's limits
+///     memory = "64 MiB",               // B, KiB, MiB, GiB, kB, MB, GB
+///     timeout = "10s",                 // ms, s, m, h
+///     max_attempts = 3,                // these four suggest a retry policy; default: the host's
+///     backoff = "exponential",         // or "linear", "fixed"
+///     initial_delay = "1s",
+///     max_delay = "5m",
+/// )]
+/// fn fetch_page(page: Page, task: &Task) -> Result<Vec<u8>, Failure> {
+///     log::info!(attempt = task.attempt; "fetching");
+///     Err(Failure::permanent(format!("no network for {}", page.url)))
+/// }
+/// ```
+///
+/// The function stays as it is. Beside it the attribute puts a type of the same name
+/// that implements [`Handler`], which [`plugin!`] and [`testing::run`] take. A module
+/// or type of that name beside the function is therefore an error, and inside the
+/// module a crate of that name needs a leading `::`.
+///
+/// Unknown options, malformed durations and sizes, `async` and generic functions and
+/// wrong parameters are compile errors.
 pub use bulkhead_guest_macros::handler;
 pub use describe::{Backoff, Description, Retry};
 pub use failure::{Failure, OrFail};

@@ -70,3 +70,23 @@ impl<'kvs> VisitSource<'kvs> for Fields {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_foreign_lines_name_their_origin() {
+        let log = HostLog { own: Some("text-stats") };
+        for (target, own) in [
+            ("text_stats", true),
+            ("text_stats::words", true),
+            ("text_statistics", false),
+            ("image::codecs", false),
+            ("", false),
+        ] {
+            assert_eq!(log.is_own(target), own, "{target}");
+        }
+        assert!(HostLog { own: None }.is_own("image"));
+    }
+}

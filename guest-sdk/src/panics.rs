@@ -24,3 +24,42 @@ fn report(panic: &PanicHookInfo<'_>) {
     }
     host::write_log(log::Level::Error, "the handler panicked", &fields);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::panic::{catch_unwind, set_hook, take_hook};
+    use std::thread;
+
+    use crate::host::stand_in;
+
+    #[test]
+    fn a_panic_says_what_and_where() {
+        // The hook is the process's; other tests keep theirs.
+        let (others, own) = (take_hook(), thread::current().id());
+        set_hook(Box::new(move |panic| {
+            if thread::current().id() == own { report(panic) } else { others(panic) }
+        }));
+        stand_in::exchange(Some(stand_in::Attempt {
+            deadline: None,
+            cancelled: false,
+            lines: Vec::new(),
+            progress: Vec::new(),
+        }));
+        let line = line!() + 1;
+        assert!(catch_unwind(|| panic!("{} of {}", 3, 2)).is_err());
+        let lines = stand_in::exchange(None).unwrap().lines;
+
+        let [(level, _, fields)] = &lines[..] else { panic!("{lines:?}") };
+        assert_eq!(*level, log::Level::Error);
+        let expected = [
+            ("panic.message", "3 of 2"),
+            ("panic.file", file!()),
+            ("panic.line", &line.to_string()),
+            ("panic.column", "33"),
+        ];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(fields[..], expected);
+    }
+}

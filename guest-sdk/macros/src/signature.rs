@@ -40,8 +40,9 @@ impl Signature {
         match parameters[..] {
             [input] => Ok(Self { input: input_type(input)?, takes_task: false }),
             [input, task] => {
+                let input = input_type(input)?;
                 check_task(task)?;
-                Ok(Self { input: input_type(input)?, takes_task: true })
+                Ok(Self { input, takes_task: true })
             }
             _ => refuse(
                 &signature.inputs,
