@@ -7,8 +7,9 @@
 
 use std::io::Cursor;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{MulDiv, PixelType, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3, U8x4};
+use fast_image_resize::{MulDiv, PixelTrait, PixelType, ResizeOptions, Resizer};
 use image::codecs::{jpeg::JpegEncoder, png, webp::WebPEncoder};
 use image::metadata::Orientation;
 use image::{
@@ -191,20 +192,18 @@ fn resize(
         Fit::Contain => ResizeOptions::new().use_alpha(false),
         Fit::Cover => ResizeOptions::new().use_alpha(false).fit_into_destination(None),
     };
+    let goal = (width, height);
     match picture {
         DynamicImage::ImageLuma8(pixels) => {
-            let raw = resample(pixels.into_raw(), size, (width, height), PixelType::U8, &options)?;
+            let raw = resample::<U8>(pixels.into_raw(), size, goal, &options)?;
             from_raw(ImageBuffer::from_raw(width, height, raw).map(DynamicImage::ImageLuma8))
         }
         DynamicImage::ImageRgba8(pixels) => {
-            let kind = PixelType::U8x4;
-            let raw = resample(pixels.into_raw(), size, (width, height), kind, &options)?;
+            let raw = resample::<U8x4>(pixels.into_raw(), size, goal, &options)?;
             from_raw(ImageBuffer::from_raw(width, height, raw).map(DynamicImage::ImageRgba8))
         }
         other => {
-            let kind = PixelType::U8x3;
-            let raw =
-                resample(other.into_rgb8().into_raw(), size, (width, height), kind, &options)?;
+            let raw = resample::<U8x3>(other.into_rgb8().into_raw(), size, goal, &options)?;
             from_raw(ImageBuffer::from_raw(width, height, raw).map(DynamicImage::ImageRgb8))
         }
     }
@@ -237,25 +236,28 @@ fn target(size: (u32, u32), frame: (u32, u32), fit: Fit) -> (u32, u32) {
 
 /// Resample raw pixels. Transparent pixels lend no colour to their neighbours: colours
 /// are weighted with alpha, in place, since a second copy could exceed the memory limit.
-fn resample(
+fn resample<P: PixelTrait>(
     mut raw: Vec<u8>,
-    (width, height): (u32, u32),
-    target: (u32, u32),
-    kind: PixelType,
+    size: (u32, u32),
+    goal: (u32, u32),
     options: &ResizeOptions,
 ) -> Result<Vec<u8>, PictureError> {
     let alpha = MulDiv::new();
-    if kind == PixelType::U8x4 {
-        let mut source = Image::from_slice_u8(width, height, &mut raw, kind).map_err(unwritable)?;
-        alpha.multiply_alpha_inplace(&mut source).map_err(unwritable)?;
+    let is_transparent = P::pixel_type() == PixelType::U8x4;
+    if is_transparent {
+        let mut source =
+            TypedImage::<P>::from_buffer(size.0, size.1, &mut raw).map_err(unwritable)?;
+        alpha.multiply_alpha_inplace_typed(&mut source).map_err(unwritable)?;
     }
-    let source = ImageRef::new(width, height, &raw, kind).map_err(unwritable)?;
-    let mut resized = Image::new(target.0, target.1, kind);
-    Resizer::new().resize(&source, &mut resized, options).map_err(unwritable)?;
-    if kind == PixelType::U8x4 {
-        alpha.divide_alpha_inplace(&mut resized).map_err(unwritable)?;
+    let source = TypedImageRef::<P>::from_buffer(size.0, size.1, &raw).map_err(unwritable)?;
+    let mut bytes = vec![0; goal.0 as usize * goal.1 as usize * P::size()];
+    let mut resized =
+        TypedImage::<P>::from_buffer(goal.0, goal.1, &mut bytes).map_err(unwritable)?;
+    Resizer::new().resize_typed(&source, &mut resized, options).map_err(unwritable)?;
+    if is_transparent {
+        alpha.divide_alpha_inplace_typed(&mut resized).map_err(unwritable)?;
     }
-    Ok(resized.into_vec())
+    Ok(bytes)
 }
 
 fn flatten(picture: DynamicImage, background: [u8; 3]) -> DynamicImage {
