@@ -1,1 +1,17 @@
-//! Placeholder.
+//! What the end-to-end tests stand on: Redis servers of their own, hosts as processes,
+//! plugins compiled from source.
+//!
+//! Everything a test starts ends with it. Tests wait for events that they can observe,
+//! with a bound; none sleeps for luck.
+
+mod guests;
+mod process;
+mod proxy;
+mod redis_server;
+mod wait;
+
+pub use guests::{guest, install, install_as, install_version, version_of};
+pub use process::HostProcess;
+pub use proxy::Proxy;
+pub use redis_server::{Persistence, RedisServer};
+pub use wait::{eventually, eventually_within};
