@@ -19,7 +19,7 @@ use crate::{Cancel, ProgressSink};
 /// guest waits for is two.
 const ENTRIES_PER_HANDLE: usize = 2;
 
-/// A day-long wait stands for every longer one, so that times cannot overflow.
+/// A year's wait stands for every longer one, so that times cannot overflow.
 const LONGEST_WALL_MS: u64 = 366 * 24 * 3_600_000;
 
 /// Why a running attempt was stopped from outside.

@@ -29,6 +29,10 @@ const MAX_DETAILS_BYTES: usize = 16 << 10;
 /// Longest frame of a backtrace, in bytes.
 const MAX_FRAME_BYTES: usize = 256;
 
+/// A caller reckons the deadline from the time limit a moment before the attempt
+/// begins; a deadline so little earlier than the limit is the limit.
+const DEADLINE_SLACK_MS: u64 = 1_000;
+
 /// What is known about an attempt when its end is judged.
 pub(crate) struct Circumstances<'a> {
     pub(crate) limits: &'a Limits,
@@ -168,7 +172,7 @@ fn stopped_by(stopped: Stopped, about: &Circumstances<'_>) -> (FailureKind, Stri
         Stopped::DeadlineInHostCall => "the guest was waiting in a host call",
     };
     let wall_ms = about.limits.wall_ms;
-    let why = if about.allowed_ms < wall_ms {
+    let why = if about.allowed_ms.saturating_add(DEADLINE_SLACK_MS) < wall_ms {
         format!("its deadline came before `wall_ms` = {wall_ms}")
     } else {
         format!("`wall_ms` is {wall_ms}; raise the limit or do less in one task")

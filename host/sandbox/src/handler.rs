@@ -14,6 +14,18 @@ use crate::compartment::Compartment;
 /// The exported interface, in the version that this host speaks.
 const INTERFACE: &str = "bulkhead:handler/handler@0.1.0";
 
+/// An exported function does not have the type that the world gives it.
+#[derive(Debug, thiserror::Error)]
+#[error("its `{function}` is not the handler world's: {difference}")]
+pub(crate) struct Mistyped {
+    function: &'static str,
+    difference: String,
+}
+
+fn mistyped(function: &'static str, error: &wasmtime::Error) -> wasmtime::Error {
+    wasmtime::Error::new(Mistyped { function, difference: format!("{error:#}") })
+}
+
 type Returned = Result<types::PayloadResult, types::Failure>;
 
 /// A linked component and where its functions are.
@@ -36,17 +48,19 @@ impl HandlerProgram {
         Ok(Self { pre, describe, handle })
     }
 
-    /// Ask the plugin what it handles. Fails too if an exported function does not have
-    /// the type that the world gives it.
+    /// Ask the plugin what it handles; the error may be [`Mistyped`].
     pub(crate) async fn describe(
         &self,
         store: &mut Store<Compartment>,
         instantiate: &mut Duration,
     ) -> wasmtime::Result<types::PluginDescription> {
         let instance = timed(instantiate, self.pre.instantiate_async(&mut *store)).await?;
-        instance.get_typed_func::<(types::Task<'_>,), (Returned,)>(&mut *store, &self.handle)?;
+        instance
+            .get_typed_func::<(types::Task<'_>,), (Returned,)>(&mut *store, &self.handle)
+            .map_err(|error| mistyped("handle", &error))?;
         let describe = instance
-            .get_typed_func::<(), (types::PluginDescription,)>(&mut *store, &self.describe)?;
+            .get_typed_func::<(), (types::PluginDescription,)>(&mut *store, &self.describe)
+            .map_err(|error| mistyped("describe", &error))?;
         let (description,) = describe.call_async(store, ()).await?;
         Ok(description)
     }

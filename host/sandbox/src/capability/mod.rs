@@ -3,14 +3,14 @@
 //! A plugin is linked to exactly the interfaces that it imports and was granted;
 //! nothing else exists for it, and a plugin that imports more is rejected at load. The
 //! default set is what the standard libraries of guest languages import whether the
-//! handler uses it or not, and none of it reaches outside the compartment:
+//! handler means to or not, and none of it reaches outside the compartment:
 //!
 //! - clocks, random numbers and `wasi:io`, which carries no authority of its own;
 //! - the standard streams, captured into the attempt's log;
 //! - the environment, which is empty, and `exit`, which ends the attempt;
-//! - `wasi:filesystem` with no directory in it. Rust's and C's libraries import it as
-//!   soon as they print; without a preopened directory no file can be named, so every
-//!   call that would need one fails inside the guest.
+//! - `wasi:filesystem` with no directory in it. A Rust guest imports it when any code
+//!   it links could open a file, a C or preview 1 guest nearly always. Without a
+//!   preopened directory no file can be named, so every such call fails in the guest.
 //!
 //! Sockets, name look-up and HTTP are not linked at all.
 

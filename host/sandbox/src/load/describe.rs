@@ -10,7 +10,7 @@ use crate::attempt::Run;
 use crate::bindings::bulkhead::handler::types;
 use crate::command::CommandProgram;
 use crate::compartment::{Stdio, Stop};
-use crate::handler::HandlerProgram;
+use crate::handler::{HandlerProgram, Mistyped};
 use crate::plugin::{HandlerDescription, Manifest, PluginDescription};
 use crate::sandbox::Sandbox;
 use crate::text::bounded;
@@ -76,8 +76,10 @@ fn open(sandbox: &Sandbox) -> Result<Run, Rejection> {
 }
 
 fn failed(run: Run, error: wasmtime::Error, gate: Gate, what: &str) -> Rejection {
-    // An error from before the guest ran comes from exports of the wrong type.
-    let gate = if error.to_string().contains("type mismatch") { Gate::World } else { gate };
+    if let Some(mistyped) = error.downcast_ref::<Mistyped>() {
+        let message = format!("{mistyped}; build it against this host's `wit/`");
+        return Rejection::new(Gate::World, message);
+    }
     let message = match run.end(Err(error)) {
         Ok(end) => match end.outcome {
             Outcome::Failed(Failure { kind: FailureKind::Trapped, message, .. }) => message,

@@ -1,0 +1,12 @@
+//! The sandbox as a host uses it: real guests in, outcomes out. The guests are those
+//! of `tests/guests`; shapes that Rust cannot make are written as text here.
+
+mod commands;
+mod gates;
+mod isolation;
+mod limits;
+mod logs;
+mod outcomes;
+mod rig;
+mod shapes;
+mod time;
