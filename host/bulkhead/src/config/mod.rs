@@ -102,8 +102,8 @@ impl Config {
             figment = figment.merge(Serialized::defaults(layer.values));
         }
         let raw: Raw = figment.extract().map_err(|error| origins.explain(error))?;
-        let valid = validation::validate(&raw, &origins)
-            .map_err(|problems| ConfigError { problems })?;
+        let valid =
+            validation::validate(&raw, &origins).map_err(|problems| ConfigError { problems })?;
         let settings = settings::list(&raw, &valid, &origins);
         let validation::Valid { broker, namespace, host, queues, submit, log } = valid;
         Ok(Self { broker, namespace, host, submit, log, queues, settings })
@@ -131,10 +131,7 @@ impl Config {
     /// How to connect to the broker.
     #[must_use]
     pub fn redis(&self) -> RedisConfig {
-        RedisConfig {
-            namespace: self.namespace.clone(),
-            ..RedisConfig::new(self.broker.expose())
-        }
+        RedisConfig { namespace: self.namespace.clone(), ..RedisConfig::new(self.broker.expose()) }
     }
 }
 
@@ -160,7 +157,8 @@ fn file(sources: &Sources) -> Option<PathBuf> {
         let variable = sources.env.iter().find(|(name, _)| name == layer::ENV_FILE);
         variable.map(|(_, path)| PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty())
     };
-    let found = |dir: &Path| DEFAULT_FILES.map(|name| dir.join(name)).into_iter().find(|p| p.is_file());
+    let found =
+        |dir: &Path| DEFAULT_FILES.map(|name| dir.join(name)).into_iter().find(|p| p.is_file());
     sources.file.clone().or_else(named_by_env).or_else(|| found(&sources.dir))
 }
 

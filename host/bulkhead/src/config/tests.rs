@@ -202,10 +202,8 @@ fn a_file_that_does_not_parse_says_where_and_keeps_the_password() {
 
 #[test]
 fn the_password_is_in_no_setting() {
-    let sources = Sources {
-        env: env(&[("BULKHEAD_BROKER", "redis://:secret@h:1")]),
-        ..Sources::default()
-    };
+    let sources =
+        Sources { env: env(&[("BULKHEAD_BROKER", "redis://:secret@h:1")]), ..Sources::default() };
     let config = Config::load(&sources).unwrap();
     assert_eq!(setting(&config, "broker").value, "redis://:***@h:1");
     assert!(!format!("{config:?}").contains("secret"));
@@ -254,7 +252,13 @@ fn the_shown_settings_load_to_the_same_configuration() {
                     items.iter().map(|item| item.as_str().unwrap().to_owned()).collect(),
                 ),
                 // No flag takes a fraction; the defaults hold for both.
-                _ => return Flag { flag: "", key: "namespace", value: FlagValue::Text("bulkhead".into()) },
+                _ => {
+                    return Flag {
+                        flag: "",
+                        key: "namespace",
+                        value: FlagValue::Text("bulkhead".into()),
+                    };
+                }
             };
             Flag { flag: "", key, value }
         })

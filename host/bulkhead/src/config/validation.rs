@@ -133,11 +133,7 @@ impl Check<'_> {
             lease: self.span(&["host", "lease"], host.lease, SECOND / 2..=HOUR),
             grace: self.span(&["host", "grace"], host.grace, Duration::ZERO..=DAY),
             ceilings,
-            max_plugin_bytes: self.size(
-                &["plugins", "max_bytes"],
-                plugins.max_bytes,
-                KIB..=GIB,
-            ),
+            max_plugin_bytes: self.size(&["plugins", "max_bytes"], plugins.max_bytes, KIB..=GIB),
             compile_budget: self.span(
                 &["plugins", "compile_budget"],
                 plugins.compile_budget,
@@ -274,9 +270,7 @@ impl Check<'_> {
         let max_ms = ms(raw.max, 600_000);
         match kind {
             "fixed" => Backoff::Fixed { delay_ms: ms(raw.delay, 1_000) },
-            "linear" => {
-                Backoff::Linear { initial_ms, step_ms: ms(raw.step, initial_ms), max_ms }
-            }
+            "linear" => Backoff::Linear { initial_ms, step_ms: ms(raw.step, initial_ms), max_ms },
             _ => Backoff::Exponential {
                 initial_ms,
                 multiplier: raw.multiplier.unwrap_or(2.0),

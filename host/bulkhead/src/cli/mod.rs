@@ -1,0 +1,214 @@
+//! The command line: raw arguments in, an exit code out.
+//!
+//! One file per group of commands. Each takes a [`session::Session`], asks the library
+//! for what it needs and prints through [`output::Output`]; none knows the environment.
+
+mod config;
+mod dead;
+mod document;
+mod escape;
+mod exit;
+mod figures;
+mod host;
+mod output;
+mod plugin;
+mod queue;
+mod run;
+mod session;
+mod submit;
+mod task;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use bulkhead::config::{Config, Flag, FlagValue, LogOptions, Sources};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use output::{ColorWhen, Output};
+use session::Session;
+
+pub(crate) use exit::{Exit, report};
+
+/// Runs task handlers as sandboxed WebAssembly components
+#[derive(Debug, Parser)]
+#[command(name = "bulkhead", version, after_help = exit::EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that every command has.
+#[derive(Debug, Args)]
+struct Global {
+    /// Configuration file [env: BULKHEAD_CONFIG] [default: bulkhead.toml, if there is one]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Global options")]
+    config: Option<PathBuf>,
+    /// Where the broker is [env: BULKHEAD_BROKER] [default: redis://127.0.0.1:6379]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
+    broker: Option<String>,
+    /// Prefix of all keys at the broker [env: BULKHEAD_NAMESPACE] [default: bulkhead]
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Global options")]
+    namespace: Option<String>,
+    /// Print one JSON document
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Global options"
+    )]
+    color: ColorWhen,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a host: claim tasks and run their handlers
+    ///
+    /// The first SIGTERM or SIGINT stops claiming and lets running attempts end within
+    /// the grace period; a second one gives them back at once.
+    Run(run::HostFlags),
+    Submit(Box<submit::Submit>),
+    #[command(subcommand)]
+    Task(task::Task),
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    #[command(subcommand)]
+    Dead(dead::Dead),
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
+    #[command(subcommand)]
+    Host(host::Host),
+    #[command(subcommand)]
+    Config(config::Config),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Cli {
+    /// Where this invocation's settings come from.
+    pub(crate) fn sources(&self, env: Vec<(String, String)>) -> Sources {
+        let text = |flag, key, value: &Option<String>| {
+            let value = value.clone()?;
+            Some(Flag { flag, key, value: FlagValue::Text(value) })
+        };
+        let mut flags: Vec<Flag> = [
+            text("--broker", "broker", &self.global.broker),
+            text("--namespace", "namespace", &self.global.namespace),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if let Command::Run(host) | Command::Config(config::Config::Check(host)) = &self.command {
+            flags.extend(host.settings());
+        }
+        Sources { file: self.global.config.clone(), env, flags, dir: PathBuf::from(".") }
+    }
+
+    /// Follow --color from here on.
+    pub(crate) fn install_colors(&self) {
+        self.global.color.install();
+    }
+
+    /// Whether this is a host, which serves until it is stopped.
+    pub(crate) fn is_host(&self) -> bool {
+        matches!(self.command, Command::Run(_))
+    }
+
+    /// What this command logs: a host what is configured, any other only trouble.
+    pub(crate) fn log(&self, config: &Config) -> LogOptions {
+        let mut log = config.log.clone();
+        if !self.is_host() {
+            log.level = "warn".into();
+        }
+        log
+    }
+
+    /// The script that completes this program's arguments, if that is what is asked for.
+    pub(crate) fn completions(&self) -> Option<Result<Exit>> {
+        let Command::Completions { shell } = self.command else { return None };
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Self::command(), "bulkhead", &mut script);
+        let printed = Output::new(false).raw(&script);
+        Some(printed.map(|()| Exit::Done).map_err(Into::into))
+    }
+
+    /// Run the command.
+    pub(crate) async fn execute(self, config: Config) -> Result<Exit> {
+        let session = Session { config, out: Output::new(self.global.json) };
+        match self.command {
+            Command::Run(_) => run::run(&session).await,
+            Command::Submit(submit) => submit.run(&session).await,
+            Command::Task(task) => task.run(&session).await,
+            Command::Queue(queue) => queue.run(&session).await,
+            Command::Dead(dead) => dead.run(&session).await,
+            Command::Plugin(plugin) => plugin.run(&session).await,
+            Command::Host(host) => host.run(&session).await,
+            Command::Config(config) => config.run(&session),
+            Command::Completions { .. } => Ok(Exit::Done),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_settings() {
+        let cli = Cli::try_parse_from([
+            "bulkhead",
+            "run",
+            "--broker",
+            "redis://h",
+            "--queue",
+            "a",
+            "--queue",
+            "b",
+            "--concurrency",
+            "7",
+            "--plugins",
+            "p",
+            "--grace",
+            "1s",
+            "--log-format",
+            "json",
+        ])
+        .unwrap();
+        let config = Config::load(&cli.sources(Vec::new())).unwrap();
+        assert_eq!(config.broker.to_string(), "redis://h");
+        assert_eq!(config.host.queues.len(), 2);
+        assert_eq!(config.host.concurrency, 7);
+        assert_eq!(config.host.plugin_dir, PathBuf::from("p"));
+        assert_eq!(config.host.grace.as_secs(), 1);
+        assert!(cli.is_host());
+    }
+
+    #[test]
+    fn a_task_has_exactly_one_input() {
+        let parse = |args: &str| {
+            let args = std::iter::once("bulkhead submit").chain(args.split(' '));
+            Cli::try_parse_from(args.flat_map(|arg| arg.split(' '))).map(|_| ())
+        };
+        for good in ["t -", "t --data x", "t --file f", "--jsonl f", "t --jsonl -"] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["t", "t - --data x", "--data x", "t --file f --jsonl f", "t x", "t --data x --out f"]
+        {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

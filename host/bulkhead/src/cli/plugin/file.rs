@@ -1,0 +1,267 @@
+//! Plugin files, looked at without a broker.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use bulkhead::config::quantity::{Size, Span};
+use bulkhead::core::{Backoff, LimitsRequest, RetryPolicy};
+use bulkhead::manifest;
+use bulkhead_sandbox::{HandlerDescription, Plugin, PluginSource, Sandbox, SandboxConfig};
+use comfy_table::{Cell, Color};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::cli::exit::{Exit, failed, usage};
+use crate::cli::session::Session;
+use crate::cli::{escape, figures, output};
+
+/// A loaded file in JSON.
+#[derive(Serialize)]
+struct PluginDocument<'a> {
+    name: &'a str,
+    version: &'a str,
+    kind: String,
+    digest: String,
+    imports: &'a [String],
+    granted: Vec<&'a str>,
+    compile_ms: u64,
+    handlers: Vec<HandlerDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct HandlerDocument<'a> {
+    #[serde(rename = "type")]
+    task_type: &'a str,
+    description: &'a str,
+    limits: LimitsRequest,
+    retry: Option<&'a RetryPolicy>,
+    input_schema: Option<&'a RawValue>,
+}
+
+/// What checking a file came to, in JSON.
+#[derive(Serialize)]
+struct CheckDocument {
+    file: String,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    task_types: Vec<String>,
+}
+
+/// A gate that a file did not pass.
+struct Refusal {
+    gate: String,
+    reason: String,
+}
+
+/// Describe a file.
+pub(super) async fn inspect(session: &Session, path: &Path) -> Result<Exit> {
+    let sandbox = sandbox(session)?;
+    let plugin = load(session, &sandbox, path).await?.map_err(|refusal| {
+        let Refusal { gate, reason } = refusal;
+        failed(format!("{} fails the gate `{gate}`: {reason}", path.display()))
+    })?;
+    if session.out.is_json() {
+        session.out.document(&document(&plugin))?;
+    } else {
+        session.out.text(&described(&plugin))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Take files through every gate.
+pub(super) async fn check(session: &Session, paths: &[PathBuf]) -> Result<Exit> {
+    let sandbox = sandbox(session)?;
+    let mut checked = Vec::new();
+    for path in paths {
+        let file = path.display().to_string();
+        checked.push(match load(session, &sandbox, path).await? {
+            Ok(plugin) => CheckDocument {
+                file,
+                ok: true,
+                digest: Some(plugin.digest().to_string()),
+                gate: None,
+                reason: None,
+                task_types: types(&plugin),
+            },
+            Err(Refusal { gate, reason }) => CheckDocument {
+                file,
+                ok: false,
+                digest: None,
+                gate: Some(gate),
+                reason: Some(reason),
+                task_types: Vec::new(),
+            },
+        });
+    }
+    if session.out.is_json() {
+        session.out.document(&checked)?;
+    } else {
+        let mut table = output::table(&["FILE", "VERDICT", "DETAILS"]);
+        for CheckDocument { file, ok, gate, reason, task_types, .. } in &checked {
+            let verdict = if *ok {
+                Cell::new("ok").fg(Color::Green)
+            } else {
+                Cell::new(escape::line(gate.as_deref().unwrap_or_default())).fg(Color::Red)
+            };
+            let details = reason.clone().unwrap_or_else(|| task_types.join(", "));
+            let details = Cell::new(escape::block(&details));
+            table.add_row(vec![output::cell(file), verdict, details]);
+        }
+        session.out.table(table, "")?;
+    }
+    Ok(if checked.iter().all(|file| file.ok) { Exit::Done } else { Exit::Failed })
+}
+
+/// A sandbox like a host's, for one plugin at a time.
+fn sandbox(session: &Session) -> Result<Sandbox> {
+    let host = &session.config.host;
+    Ok(Sandbox::new(SandboxConfig {
+        concurrency: 1,
+        concurrent_loads: 1,
+        ceilings: host.ceilings,
+        max_component_bytes: usize::try_from(host.max_plugin_bytes).unwrap_or(usize::MAX),
+        compile_budget: host.compile_budget,
+        ..SandboxConfig::default()
+    })?)
+}
+
+async fn load(
+    session: &Session,
+    sandbox: &Sandbox,
+    path: &Path,
+) -> Result<Result<Plugin, Refusal>> {
+    let unreadable = |e: std::io::Error| usage(format!("cannot read `{}`: {e}", path.display()));
+    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    let max_bytes = session.config.host.max_plugin_bytes;
+    if bytes > max_bytes {
+        let reason =
+            format!("it has {} and `plugins.max_bytes` is {}", Size(bytes), Size(max_bytes));
+        return Ok(Err(Refusal { gate: "size".into(), reason }));
+    }
+    let manifest = match manifest::read(path) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            return Ok(Err(Refusal { gate: "manifest".into(), reason: error.to_string() }));
+        }
+    };
+    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let source = PluginSource { name: name.unwrap_or_default(), bytes, manifest };
+    Ok(sandbox.load(source).await.map_err(|rejection| Refusal {
+        gate: rejection.gate.to_string(),
+        reason: rejection.message,
+    }))
+}
+
+fn types(plugin: &Plugin) -> Vec<String> {
+    plugin.description().handlers.iter().map(|handler| handler.task_type.to_string()).collect()
+}
+
+fn document(plugin: &Plugin) -> PluginDocument<'_> {
+    let description = plugin.description();
+    PluginDocument {
+        name: &description.name,
+        version: &description.version,
+        kind: plugin.kind().to_string(),
+        digest: plugin.digest().to_string(),
+        imports: plugin.asked(),
+        granted: plugin.manifest().grants.iter().map(String::as_str).collect(),
+        compile_ms: Span(plugin.load_times().compile).as_ms(),
+        handlers: description
+            .handlers
+            .iter()
+            .map(|handler| HandlerDocument {
+                task_type: handler.task_type.as_str(),
+                description: &handler.description,
+                limits: handler.limits,
+                retry: handler.retry.as_ref(),
+                input_schema: handler
+                    .input_schema
+                    .as_deref()
+                    .and_then(|schema| serde_json::from_str(schema).ok()),
+            })
+            .collect(),
+    }
+}
+
+fn described(plugin: &Plugin) -> String {
+    let description = plugin.description();
+    let mut text = format!(
+        "{} {} ({})\ndigest    {}\ncompiled  in {}\n",
+        escape::line(&description.name),
+        escape::line(&description.version),
+        plugin.kind(),
+        plugin.digest(),
+        figures::micros(Span(plugin.load_times().compile).as_ms().saturating_mul(1_000)),
+    );
+    text.push_str("imports\n");
+    if plugin.asked().is_empty() {
+        text.push_str("  nothing\n");
+    }
+    for import in plugin.asked() {
+        text.push_str(&format!("  {}\n", escape::line(import)));
+    }
+    for handler in &description.handlers {
+        text.push_str(&handler_text(handler));
+    }
+    text
+}
+
+fn handler_text(handler: &HandlerDescription) -> String {
+    let bold = anstyle::Style::new().bold();
+    let mut text = format!("\n{bold}{}{bold:#}\n", handler.task_type);
+    for line in escape::block(&handler.description).lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text.push_str(&format!("  limits  {}\n", limits(&handler.limits)));
+    text.push_str(&format!(
+        "  retry   {}\n",
+        handler.retry.as_ref().map_or("the queue's policy".to_owned(), retry)
+    ));
+    if let Some(schema) = &handler.input_schema {
+        let pretty = serde_json::from_str::<serde_json::Value>(schema)
+            .and_then(|schema| serde_json::to_string_pretty(&schema))
+            .unwrap_or_else(|_| schema.clone());
+        text.push_str("  input\n");
+        for line in escape::block(&pretty).lines() {
+            text.push_str(&format!("    {line}\n"));
+        }
+    }
+    text
+}
+
+fn limits(limits: &LimitsRequest) -> String {
+    let asked = [
+        limits.fuel.map(|fuel| format!("fuel {}", figures::count(fuel))),
+        limits.memory_bytes.map(|bytes| format!("memory {}", Size(bytes))),
+        limits.wall_ms.map(|ms| format!("wall {}", Span::from_ms(ms))),
+        limits.result_bytes.map(|bytes| format!("result {}", Size(bytes))),
+        limits.log_bytes.map(|bytes| format!("log {}", Size(bytes))),
+    ];
+    let asked: Vec<String> = asked.into_iter().flatten().collect();
+    if asked.is_empty() { "the host's".into() } else { asked.join(", ") }
+}
+
+fn retry(policy: &RetryPolicy) -> String {
+    let backoff = match policy.backoff {
+        Backoff::Fixed { delay_ms } => format!("{} apart", Span::from_ms(delay_ms)),
+        Backoff::Linear { initial_ms, step_ms, max_ms } => format!(
+            "linear from {} by {} to {}",
+            Span::from_ms(initial_ms),
+            Span::from_ms(step_ms),
+            Span::from_ms(max_ms)
+        ),
+        Backoff::Exponential { initial_ms, multiplier, max_ms } => format!(
+            "exponential from {} times {multiplier} to {}",
+            Span::from_ms(initial_ms),
+            Span::from_ms(max_ms)
+        ),
+    };
+    format!("{} attempts, {backoff}", policy.max_attempts)
+}

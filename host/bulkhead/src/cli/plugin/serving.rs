@@ -1,0 +1,127 @@
+//! The plugins of running hosts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use bulkhead::config::quantity::Span;
+use bulkhead::queue::{HostInfo, PluginInfo};
+use comfy_table::{Cell, Color, Table};
+use serde::Serialize;
+
+use crate::cli::exit::{Exit, not_found, timed_out};
+use crate::cli::session::Session;
+use crate::cli::submit::longest_wait;
+use crate::cli::{escape, figures, output};
+
+/// How often hosts are asked whether they are done.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A plugin of a host in JSON.
+#[derive(Serialize)]
+struct PluginDocument<'a> {
+    host: &'a str,
+    #[serde(flatten)]
+    plugin: &'a PluginInfo,
+}
+
+/// Print the plugins of all hosts.
+pub(super) async fn list(session: &Session) -> Result<Exit> {
+    let hosts = session.broker().await?.hosts().await?;
+    print(session, &hosts)?;
+    Ok(Exit::Done)
+}
+
+/// Make all hosts look through their plugin folders and wait until they have.
+pub(super) async fn reload(session: &Session, timeout: Span) -> Result<Exit> {
+    let broker = session.broker().await?;
+    let before: BTreeMap<String, u64> =
+        broker.hosts().await?.into_iter().map(|host| (host.name, host.rescans)).collect();
+    let heard = broker.request_rescan().await?;
+    if before.is_empty() && heard == 0 {
+        return Err(not_found("no host is running; start one with `bulkhead run`"));
+    }
+    let deadline = tokio::time::Instant::now() + longest_wait(timeout.0);
+    let hosts = loop {
+        let hosts = broker.hosts().await?;
+        let behind: Vec<&str> = hosts
+            .iter()
+            .filter(|host| before.get(&host.name).is_some_and(|rescans| host.rescans <= *rescans))
+            .map(|host| host.name.as_str())
+            .collect();
+        if behind.is_empty() {
+            break hosts;
+        }
+        if tokio::time::Instant::now() >= deadline {
+            let behind = escape::line(&behind.join(", "));
+            return Err(timed_out(format!(
+                "these hosts have not looked through their plugins within {timeout}: {behind}"
+            )));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    };
+    print(session, &hosts)?;
+    let refused =
+        hosts.iter().flat_map(|host| &host.plugins).any(|plugin| plugin.rejected.is_some());
+    Ok(if refused { Exit::Failed } else { Exit::Done })
+}
+
+fn print(session: &Session, hosts: &[HostInfo]) -> Result<()> {
+    let plugins =
+        || hosts.iter().flat_map(|host| host.plugins.iter().map(move |plugin| (host, plugin)));
+    if session.out.is_json() {
+        let documents: Vec<_> =
+            plugins().map(|(host, plugin)| PluginDocument { host: &host.name, plugin }).collect();
+        return Ok(session.out.document(&documents)?);
+    }
+    let header = ["PLUGIN", "HOST", "STATE", "VERSION", "DIGEST", "KIND", "TASK TYPES", "SINCE"];
+    let mut table = output::table(&header);
+    for (host, plugin) in plugins() {
+        rows(&mut table, host, plugin);
+    }
+    let nothing = if hosts.is_empty() {
+        "no running host; start one with `bulkhead run`"
+    } else {
+        "the running hosts have no plugins"
+    };
+    session.out.table(table, nothing)?;
+    let refused = plugins().filter_map(|(host, plugin)| {
+        plugin.rejected.as_ref().map(|rejected| {
+            format!(
+                "\n{} on {} failed the gate `{}`:\n  {}\n",
+                escape::line(&plugin.name),
+                escape::line(&host.name),
+                escape::line(&rejected.gate),
+                escape::block(&rejected.reason).replace('\n', "\n  ")
+            )
+        })
+    });
+    session.out.text(&refused.collect::<String>())?;
+    Ok(())
+}
+
+fn rows(table: &mut Table, host: &HostInfo, plugin: &PluginInfo) {
+    let now = figures::now();
+    let mut row = |state: Cell, version: &str, digest: String, kind: &str, types: &str, at| {
+        table.add_row(vec![
+            output::cell(&plugin.name),
+            output::cell(&host.name),
+            state,
+            output::cell(version),
+            output::cell(&digest),
+            output::cell(kind),
+            output::cell(types),
+            output::cell(&figures::relative(at, now)),
+        ]);
+    };
+    if let Some(serving) = &plugin.serving {
+        let types = serving.task_types.join(", ");
+        let state = Cell::new("serving").fg(Color::Green);
+        let digest = serving.digest.short();
+        row(state, &serving.version, digest, &serving.kind, &types, serving.loaded_at);
+    }
+    if let Some(rejected) = &plugin.rejected {
+        let state = Cell::new("refused").fg(Color::Red);
+        row(state, "", rejected.digest.short(), "", "", rejected.at);
+    }
+}

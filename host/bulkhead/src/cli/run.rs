@@ -1,0 +1,117 @@
+//! `bulkhead run`: a host, until a signal stops it.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use bulkhead::config::{Flag, FlagValue};
+use bulkhead::{Host, Shutdown, Trigger};
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::exit::Exit;
+use super::session::Session;
+
+/// Settings of a host that flags can override.
+#[derive(Debug, Args)]
+pub(crate) struct HostFlags {
+    /// Name of this host, unique among running ones [setting: host.name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Queue to serve, repeatable [setting: host.queues]
+    #[arg(long = "queue", value_name = "NAME")]
+    queues: Vec<String>,
+    /// Folder of plugin files [setting: plugins.dir]
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
+    /// Attempts at once [setting: host.concurrency]
+    #[arg(long, value_name = "N")]
+    concurrency: Option<u32>,
+    /// How long a lease lasts, such as 10s [setting: host.lease]
+    #[arg(long, value_name = "DURATION")]
+    lease: Option<String>,
+    /// How long attempts may go on after a signal [setting: host.grace]
+    #[arg(long, value_name = "DURATION")]
+    grace: Option<String>,
+    /// A level or filter directives [setting: log.level]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// pretty, compact or json [setting: log.format]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl HostFlags {
+    /// The settings that were given.
+    pub(crate) fn settings(&self) -> Vec<Flag> {
+        let text = |flag, key, value: &Option<String>| {
+            let value = value.clone()?;
+            Some(Flag { flag, key, value: FlagValue::Text(value) })
+        };
+        let plugins = self.plugins.as_ref().map(|dir| dir.display().to_string());
+        let mut flags: Vec<Flag> = [
+            text("--name", "host.name", &self.name),
+            text("--plugins", "plugins.dir", &plugins),
+            text("--lease", "host.lease", &self.lease),
+            text("--grace", "host.grace", &self.grace),
+            text("--log-level", "log.level", &self.log_level),
+            text("--log-format", "log.format", &self.log_format),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if let Some(concurrency) = self.concurrency {
+            let value = FlagValue::Number(concurrency.into());
+            flags.push(Flag { flag: "--concurrency", key: "host.concurrency", value });
+        }
+        if !self.queues.is_empty() {
+            let value = FlagValue::List(self.queues.clone());
+            flags.push(Flag { flag: "--queue", key: "host.queues", value });
+        }
+        flags
+    }
+}
+
+/// Run a host until it is stopped.
+pub(crate) async fn run(session: &Session) -> Result<Exit> {
+    let broker = session.broker().await?;
+    let host = Host::builder(broker, session.config.host.clone()).build()?;
+    let stop = Stop::listen().context("cannot listen for signals")?;
+    let (trigger, shutdown) = Shutdown::new();
+    tokio::spawn(stop.pull(trigger));
+    host.run(shutdown).await?;
+    Ok(Exit::Done)
+}
+
+/// The signals that stop a host.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// The first signal drains, the second forces.
+    async fn pull(mut self, trigger: Trigger) {
+        self.next().await;
+        tracing::info!("stopping: running attempts may end; signal again to stop at once");
+        trigger.drain();
+        self.next().await;
+        tracing::warn!("stopping at once: running attempts are given back");
+        trigger.force();
+        // Keep the trigger: a host that loses it would never be forced.
+        std::future::pending::<()>().await;
+    }
+}

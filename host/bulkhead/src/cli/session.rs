@@ -1,0 +1,99 @@
+//! What every command starts from: the configuration, the output, the broker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Result;
+use bulkhead::config::Config;
+use bulkhead::core::{QueueName, TaskId};
+use bulkhead::queue::{Broker, Client, QueueError, RedisBroker};
+
+use super::exit::{not_found, unavailable};
+use super::output::Output;
+
+/// Ids that are looked up in one call.
+pub(crate) const BATCH: usize = 500;
+
+/// The configuration, the output, and the way to the broker.
+pub(crate) struct Session {
+    pub(crate) config: Config,
+    pub(crate) out: Output,
+}
+
+impl Session {
+    /// Connect to the broker.
+    pub(crate) async fn broker(&self) -> Result<Arc<dyn Broker>> {
+        match RedisBroker::connect(self.config.redis()).await {
+            Ok(broker) => Ok(Arc::new(broker)),
+            Err(QueueError::Unavailable(reason)) => Err(unavailable(format!(
+                "cannot reach the broker at {}: {reason}; start one with `redis-server`, or name \
+                 another with --broker, `broker` in the configuration or BULKHEAD_BROKER",
+                self.config.broker
+            ))),
+            Err(error) => Err(anyhow::Error::from(error)
+                .context(format!("cannot use the broker at {}", self.config.broker))),
+        }
+    }
+
+    /// Connect as a producer.
+    pub(crate) async fn client(&self) -> Result<Client> {
+        Ok(Client::new(self.broker().await?, self.config.submit))
+    }
+}
+
+/// The named queue, or all there are.
+pub(crate) async fn queues(
+    broker: &dyn Broker,
+    named: Option<&QueueName>,
+) -> Result<Vec<QueueName>> {
+    match named {
+        Some(queue) => known_queue(broker, queue).await.map(|()| vec![queue.clone()]),
+        None => Ok(broker.queues().await?),
+    }
+}
+
+/// Make sure that a queue exists.
+pub(crate) async fn known_queue(broker: &dyn Broker, queue: &QueueName) -> Result<()> {
+    let all = broker.queues().await?;
+    if all.contains(queue) {
+        return Ok(());
+    }
+    let closest =
+        all.iter().min_by_key(|known| strsim::damerau_levenshtein(known.as_str(), queue.as_str()));
+    Err(not_found(match closest {
+        Some(known) => format!(
+            "there is no queue `{queue}`: no task was ever submitted to it; did you mean \
+             `{known}`? `bulkhead queue list` shows all"
+        ),
+        None => format!("there is no queue `{queue}`: no task was ever submitted"),
+    }))
+}
+
+/// Which queues some tasks are in.
+pub(crate) struct Located {
+    pub(crate) by_queue: BTreeMap<QueueName, Vec<TaskId>>,
+    pub(crate) missing: Vec<TaskId>,
+}
+
+/// Find the queues of tasks.
+pub(crate) async fn locate(broker: &dyn Broker, ids: &[TaskId]) -> Result<Located> {
+    let mut missing = ids.to_vec();
+    missing.sort();
+    missing.dedup();
+    let mut by_queue = BTreeMap::new();
+    for queue in broker.queues().await? {
+        let mut found = Vec::new();
+        for batch in missing.chunks(BATCH) {
+            let views = broker.inspect(&queue, batch).await?;
+            found.extend(views.into_iter().flatten().map(|view| view.id));
+        }
+        if !found.is_empty() {
+            missing.retain(|id| !found.contains(id));
+            by_queue.insert(queue, found);
+        }
+        if missing.is_empty() {
+            break;
+        }
+    }
+    Ok(Located { by_queue, missing })
+}

@@ -1,0 +1,424 @@
+//! JSON Lines: one task a line.
+//!
+//! A file is checked as a whole before the first of its tasks is submitted; standard
+//! input cannot be read twice, so there each line is checked as it comes. Lines are
+//! bounded, and only one batch of tasks is in memory at a time.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bulkhead::config::quantity::{Size, Span};
+use bulkhead::core::{Payload, Priority, QueueName, RetryPolicy, TaskId, TaskType, TenantName};
+use bulkhead::queue::{Client, NewTask};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::cli::document::is_json;
+use crate::cli::exit::usage;
+use crate::cli::figures;
+use crate::cli::session::BATCH;
+
+/// A task that was sent.
+pub(super) struct Sent {
+    pub(super) id: TaskId,
+    pub(super) task_type: TaskType,
+    pub(super) queue: QueueName,
+    pub(super) accepted: bool,
+}
+
+/// One line.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Line<'a> {
+    #[serde(rename = "type")]
+    task_type: Option<TaskType>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+    payload_base64: Option<String>,
+    content_type: Option<String>,
+    id: Option<TaskId>,
+    queue: Option<QueueName>,
+    tenant: Option<TenantName>,
+    priority: Option<LinePriority>,
+    metadata: Option<std::collections::BTreeMap<String, String>>,
+    delay: Option<Span>,
+    at: Option<String>,
+    max_attempts: Option<u32>,
+    retention: Option<Span>,
+    #[serde(default)]
+    limits: LineLimits,
+}
+
+/// A level's name or number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum LinePriority {
+    Number(u8),
+    Name(String),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LineLimits {
+    fuel: Option<u64>,
+    memory: Option<Size>,
+    wall: Option<Span>,
+    result: Option<Size>,
+    log: Option<Size>,
+}
+
+impl Line<'_> {
+    /// The task's type: the line's own, else the flags'.
+    pub(super) fn task_type(&self, fallback: Option<&TaskType>) -> Result<TaskType, String> {
+        self.task_type.as_ref().or(fallback).cloned().ok_or_else(|| {
+            "it has no `type`; add one, or name one for all lines: submit TYPE --jsonl".into()
+        })
+    }
+
+    /// The line's own queue.
+    pub(super) fn queue(&self) -> Option<&QueueName> {
+        self.queue.as_ref()
+    }
+
+    /// Put what the line says in place of what the flags said.
+    pub(super) fn fill(
+        self,
+        new: &mut NewTask,
+        retry: &RetryPolicy,
+        content_type: Option<&str>,
+    ) -> Result<(), String> {
+        let content_type = self.content_type.as_deref().or(content_type);
+        new.payload = payload(self.payload, self.payload_base64.as_deref(), content_type)?;
+        new.id = self.id;
+        new.queue = self.queue.unwrap_or(new.queue.clone());
+        new.tenant = self.tenant.unwrap_or(new.tenant.clone());
+        match self.priority {
+            Some(LinePriority::Number(level)) => {
+                new.priority = Priority::try_from(level).map_err(|e| e.to_string())?;
+            }
+            Some(LinePriority::Name(name)) => {
+                new.priority =
+                    name.parse().map_err(|e: bulkhead::core::PriorityError| e.to_string())?;
+            }
+            None => {}
+        }
+        if let Some(metadata) = self.metadata {
+            new.metadata.retain(|(key, _)| !metadata.contains_key(key));
+            new.metadata.extend(metadata);
+        }
+        new.not_before = match (self.delay, self.at) {
+            (Some(_), Some(_)) => return Err("it has both `delay` and `at`; keep one".into()),
+            (Some(delay), None) => Some(figures::now().saturating_add(delay.as_ms())),
+            (None, Some(at)) => Some(time(&at)?),
+            (None, None) => new.not_before,
+        };
+        if let Some(max_attempts) = self.max_attempts {
+            new.retry = Some(RetryPolicy { max_attempts, ..retry.clone() });
+        }
+        new.retention_ms = self.retention.map(Span::as_ms).or(new.retention_ms);
+        let limits = &mut new.limits;
+        limits.fuel = self.limits.fuel.or(limits.fuel);
+        limits.memory_bytes = self.limits.memory.map(|size| size.0).or(limits.memory_bytes);
+        limits.wall_ms = self.limits.wall.map(Span::as_ms).or(limits.wall_ms);
+        limits.result_bytes = self.limits.result.map(|size| size.0).or(limits.result_bytes);
+        limits.log_bytes = self.limits.log.map(|size| size.0).or(limits.log_bytes);
+        Ok(())
+    }
+}
+
+/// A string is text unless the line says what it is; any other JSON stays as written.
+fn payload(
+    json: Option<&RawValue>,
+    base64: Option<&str>,
+    content_type: Option<&str>,
+) -> Result<Payload, String> {
+    match (json, base64) {
+        (Some(_), Some(_)) => Err("it has both `payload` and `payload_base64`; keep one".into()),
+        (None, None) => Err("it has neither `payload` nor `payload_base64`".into()),
+        (None, Some(base64)) => {
+            let data = STANDARD
+                .decode(base64)
+                .map_err(|e| format!("`payload_base64` is not base64: {e}"))?;
+            Ok(Payload::new(content_type.unwrap_or(Payload::BINARY), data))
+        }
+        (Some(json), None) => {
+            let keeps_json = content_type.is_some_and(is_json);
+            match serde_json::from_str::<String>(json.get()) {
+                Ok(text) if !keeps_json => {
+                    Ok(Payload::new(content_type.unwrap_or(Payload::TEXT), text))
+                }
+                _ => Ok(Payload::new(content_type.unwrap_or(Payload::JSON), json.get())),
+            }
+        }
+    }
+}
+
+fn time(text: &str) -> Result<u64, String> {
+    let time: jiff::Timestamp = text.parse().map_err(|_| {
+        format!("`at` is `{}`; write RFC 3339, such as 2030-01-31T08:00:00Z", text.escape_debug())
+    })?;
+    Ok(u64::try_from(time.as_millisecond()).unwrap_or(0))
+}
+
+/// Where lines come from.
+pub(super) struct Source {
+    name: String,
+    input: Input,
+    max_line_bytes: usize,
+}
+
+enum Input {
+    File(BufReader<File>, u64),
+    Stdin,
+}
+
+impl Source {
+    /// Open a file, or standard input if `path` is `-`. A payload may take six bytes of
+    /// JSON for each of its own.
+    pub(super) fn open(path: &Path, payload_bytes: usize) -> Result<Self> {
+        let max_line_bytes = payload_bytes.saturating_mul(6).saturating_add(64 << 10);
+        if path == Path::new("-") {
+            let name = "standard input".to_owned();
+            return Ok(Self { name, input: Input::Stdin, max_line_bytes });
+        }
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|e| usage(format!("cannot read `{name}`: {e}")))?;
+        let metadata = file.metadata().map_err(|e| usage(format!("cannot read `{name}`: {e}")))?;
+        let input = if metadata.is_file() {
+            Input::File(BufReader::new(file), metadata.len())
+        } else {
+            return Err(usage(format!("`{name}` is no file; use `-` for standard input")));
+        };
+        Ok(Self { name, input, max_line_bytes })
+    }
+
+    /// Submit a task for each line, made by `task`.
+    pub(super) async fn submit(
+        self,
+        client: &Client,
+        task: impl Fn(Line<'_>) -> Result<NewTask, String>,
+    ) -> Result<Vec<Sent>> {
+        let Self { name, input, max_line_bytes } = self;
+        match input {
+            Input::Stdin => {
+                let input = BufReader::new(io::stdin());
+                let reader = Reader::new(&name, input, max_line_bytes);
+                send(client, reader, task, bar(None)).await
+            }
+            Input::File(mut file, bytes) => {
+                let mut check = Reader::new(&name, &mut file, max_line_bytes);
+                while check.next(&task)?.is_some() {}
+                file.rewind().with_context(|| format!("cannot read `{name}` again"))?;
+                let reader = Reader::new(&name, file, max_line_bytes);
+                send(client, reader, task, bar(Some(bytes))).await
+            }
+        }
+    }
+}
+
+async fn send(
+    client: &Client,
+    mut reader: Reader<'_, impl BufRead>,
+    task: impl Fn(Line<'_>) -> Result<NewTask, String>,
+    bar: ProgressBar,
+) -> Result<Vec<Sent>> {
+    let mut sent: Vec<Sent> = Vec::new();
+    loop {
+        let first = reader.line + 1;
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut refused = None;
+        while batch.len() < BATCH {
+            match reader.next(&task) {
+                Ok(Some(task)) => batch.push(task),
+                Ok(None) => break,
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        let names: Vec<_> =
+            batch.iter().map(|new| (new.task_type.clone(), new.queue.clone())).collect();
+        let done = batch.len() < BATCH;
+        let so_far = sent.len();
+        let answers = client.submit_many(batch).await.with_context(|| {
+            format!(
+                "lines {first} to {} of {} were not all submitted; the {so_far} tasks before \
+                 them were",
+                reader.line, reader.name
+            )
+        })?;
+        sent.extend(answers.into_iter().zip(names).map(|(answer, (task_type, queue))| Sent {
+            id: answer.id,
+            task_type,
+            queue,
+            accepted: answer.accepted,
+        }));
+        bar.set_position(reader.bytes);
+        bar.set_message(format!("{} tasks", sent.len()));
+        if let Some(error) = refused {
+            bar.finish_and_clear();
+            let context = format!("stopped after submitting {} tasks", sent.len());
+            return Err(error.context(context));
+        }
+        if done {
+            bar.finish_and_clear();
+            return Ok(sent);
+        }
+    }
+}
+
+/// A progress bar by bytes on the terminal; invisible where there is none.
+fn bar(bytes: Option<u64>) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(bytes, ProgressDrawTarget::stderr());
+    let template = match bytes {
+        Some(_) => "{bar:40} {percent:>3}%  {msg}  {eta} left",
+        None => "{spinner} {msg}  {elapsed}",
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+struct Reader<'a, R> {
+    name: &'a str,
+    input: R,
+    max_line_bytes: usize,
+    line: u64,
+    bytes: u64,
+    text: Vec<u8>,
+}
+
+impl<'a, R: BufRead> Reader<'a, R> {
+    fn new(name: &'a str, input: R, max_line_bytes: usize) -> Self {
+        Self { name, input, max_line_bytes, line: 0, bytes: 0, text: Vec::new() }
+    }
+
+    /// The task of the next line that is not blank.
+    fn next(
+        &mut self,
+        task: &impl Fn(Line<'_>) -> Result<NewTask, String>,
+    ) -> Result<Option<NewTask>> {
+        loop {
+            self.text.clear();
+            let mut bounded = (&mut self.input).take(self.max_line_bytes as u64 + 1);
+            let read = bounded
+                .read_until(b'\n', &mut self.text)
+                .with_context(|| format!("cannot read {}", self.name))?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.line += 1;
+            self.bytes += read as u64;
+            let at = |reason: &str| usage(format!("{}:{}: {reason}", self.name, self.line));
+            if read > self.max_line_bytes {
+                let bound = Size(self.max_line_bytes as u64);
+                return Err(at(&format!("the line is longer than {bound}")));
+            }
+            if self.text.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let line = serde_json::from_slice::<Line<'_>>(&self.text)
+                .map_err(|error| at(&format!("this is no task: {}", column(&error))))?;
+            return task(line).map(Some).map_err(|reason| at(&reason));
+        }
+    }
+}
+
+/// serde_json counts lines too, and for us there is only one.
+fn column(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tasks(text: &str) -> Result<Vec<NewTask>> {
+        let mut reader = Reader::new("tasks.jsonl", text.as_bytes(), 1_000);
+        let task = |line: Line<'_>| {
+            let mut new = NewTask::new(line.task_type(None)?, Payload::default());
+            new.metadata = vec![("from".into(), "flags".into())];
+            line.fill(&mut new, &RetryPolicy::default(), None)?;
+            Ok(new)
+        };
+        let mut found = Vec::new();
+        while let Some(task) = reader.next(&task)? {
+            found.push(task);
+        }
+        Ok(found)
+    }
+
+    fn refused(line: &str) -> String {
+        let text = format!("{{\"type\": \"a\", \"payload\": 1}}\n\n{line}\n");
+        tasks(&text).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_full_line_is_a_task() {
+        let found = tasks(
+            r#"{"type": "resize", "payload": {"b": 1, "a": [2]}, "id": "018f0000-0000-7000-8000-000000000001", "queue": "q", "tenant": "t", "priority": "high", "metadata": {"k": "v"}, "at": "2030-01-01T00:00:00+01:00", "max_attempts": 2, "retention": "1h", "limits": {"fuel": 5, "memory": "1 MiB", "wall": "2s", "result": 10, "log": "1 KiB"}}"#,
+        )
+        .unwrap();
+        let [task] = found.as_slice() else { panic!("one task") };
+        assert_eq!(task.payload, Payload::new(Payload::JSON, r#"{"b": 1, "a": [2]}"#));
+        assert_eq!((task.queue.as_str(), task.tenant.as_str()), ("q", "t"));
+        assert_eq!(task.priority, Priority::HIGH);
+        let pairs = [("from", "flags"), ("k", "v")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(task.metadata, pairs);
+        assert_eq!(task.not_before, Some(1_893_452_400_000));
+        assert_eq!(task.retry.as_ref().map(|retry| retry.max_attempts), Some(2));
+        assert_eq!(task.retention_ms, Some(3_600_000));
+        assert_eq!(task.limits.memory_bytes, Some(1 << 20));
+        assert_eq!(task.limits.wall_ms, Some(2_000));
+        assert!(task.id.is_some());
+    }
+
+    #[test]
+    fn the_payload_is_what_it_looks_like_unless_told() {
+        for (fields, content_type, data) in [
+            (r#""payload": "hi\n""#, Payload::TEXT, "hi\n"),
+            (r#""payload": [1,  2]"#, Payload::JSON, "[1,  2]"),
+            (r#""payload": null"#, Payload::JSON, "null"),
+            (r#""payload": "a,b", "content_type": "text/csv""#, "text/csv", "a,b"),
+            (r#""payload": "s", "content_type": "application/json""#, Payload::JSON, "\"s\""),
+            (r#""payload_base64": "aGk=""#, Payload::BINARY, "hi"),
+            (r#""payload_base64": "aGk=", "content_type": "image/png""#, "image/png", "hi"),
+        ] {
+            let found = tasks(&format!("{{\"type\": \"a\", {fields}}}")).unwrap();
+            assert_eq!(found[0].payload, Payload::new(content_type, data), "{fields}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        for (line, says) in [
+            ("{", "EOF"),
+            ("[]", "this is no task"),
+            (r#"{"type": "a", "paylod": 1}"#, "unknown field `paylod`"),
+            (r#"{"payload": 1}"#, "no `type`"),
+            (r#"{"type": "a b", "payload": 1}"#, "a b"),
+            (r#"{"type": "a"}"#, "neither `payload` nor"),
+            (r#"{"type": "a", "payload": 1, "payload_base64": ""}"#, "both `payload` and"),
+            (r#"{"type": "a", "payload_base64": "?"}"#, "not base64"),
+            (r#"{"type": "a", "payload": 1, "priority": 101}"#, "101"),
+            (r#"{"type": "a", "payload": 1, "priority": "urgent"}"#, "urgent"),
+            (r#"{"type": "a", "payload": 1, "delay": "1s", "at": "x"}"#, "both `delay` and `at`"),
+            (r#"{"type": "a", "payload": 1, "at": "tomorrow"}"#, "RFC 3339"),
+            (r#"{"type": "a", "payload": 1, "delay": 5}"#, "duration"),
+            (r#"{"type": "a", "payload": 1, "limits": {"cpu": 5}}"#, "cpu"),
+            (r#"{"type": "a", "payload": 1} x"#, "column"),
+            (&"x".repeat(1_001), "longer than"),
+        ] {
+            let error = refused(line);
+            assert!(error.starts_with("tasks.jsonl:3: "), "{line}: {error}");
+            assert!(error.contains(says), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Waiting for submitted tasks, and what is done with their results.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Error, Result};
+use bulkhead::core::{Outcome, Payload, QueueName, State, TaskId};
+use bulkhead::queue::{Client, TaskView};
+use futures::future::try_join_all;
+use parking_lot::Mutex;
+
+use super::lines::Sent;
+use super::{content, longest_wait};
+use crate::cli::document::TaskDocument;
+use crate::cli::exit::{self, Exit, failed, timed_out};
+use crate::cli::output::{self, note};
+use crate::cli::session::Session;
+use crate::cli::{escape, figures};
+
+/// How long to wait, and where outputs go.
+pub(super) struct Waiting<'a> {
+    pub(super) timeout: Duration,
+    pub(super) out: Option<&'a Path>,
+}
+
+impl Waiting<'_> {
+    /// Wait for one task and hand over its output.
+    pub(super) async fn one(
+        &self,
+        session: &Session,
+        client: &Client,
+        queue: &QueueName,
+        id: TaskId,
+    ) -> Result<Exit> {
+        let mut ended = None;
+        let timeout = longest_wait(self.timeout);
+        let open = client.wait_each(queue, &[id], timeout, |view| ended = Some(view)).await?;
+        match ended {
+            Some(view) => deliver(session, &view, self.out),
+            None if open.is_empty() => Err(forgotten(id)),
+            None => Err(timed_out(format!(
+                "task {id} has not ended within {}; `bulkhead task show {id}` tells more{}",
+                bulkhead::config::quantity::Span(self.timeout),
+                no_host(client, queue).await
+            ))),
+        }
+    }
+
+    /// Wait for many tasks and print a line for each.
+    pub(super) async fn many(
+        &self,
+        session: &Session,
+        client: &Client,
+        sent: &[Sent],
+    ) -> Result<Exit> {
+        if let Some(folder) = self.out {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        let mut by_queue: BTreeMap<&QueueName, Vec<TaskId>> = BTreeMap::new();
+        for task in sent {
+            by_queue.entry(&task.queue).or_default().push(task.id);
+        }
+        let results = Mutex::new(Results::new(session.out.is_json(), self.out));
+        let timeout = longest_wait(self.timeout);
+        let waits = by_queue.iter().map(|(queue, ids)| {
+            client.wait_each(queue, ids, timeout, |view| results.lock().take(&view))
+        });
+        let open = try_join_all(waits).await?.into_iter().map(|open| open.len()).sum::<usize>();
+        let results = results.into_inner();
+        let forgotten = sent.len().saturating_sub(open + results.ended);
+        let all_completed = results.completed + forgotten == sent.len();
+        results.print(session)?;
+        if forgotten > 0 {
+            note(&format!("{forgotten} tasks ended and were forgotten at once (retention 0)"));
+        }
+        if open > 0 {
+            return Err(timed_out(format!(
+                "{open} of {} tasks have not ended within {}",
+                sent.len(),
+                bulkhead::config::quantity::Span(self.timeout)
+            )));
+        }
+        Ok(if all_completed { Exit::Done } else { Exit::Failed })
+    }
+}
+
+/// A likely reason for a wait in vain.
+async fn no_host(client: &Client, queue: &QueueName) -> String {
+    match client.broker().hosts().await {
+        Ok(hosts) if !hosts.iter().any(|host| host.queues.iter().any(|q| q == queue.as_str())) => {
+            format!("; no running host serves the queue `{queue}`: start one with `bulkhead run`")
+        }
+        _ => String::new(),
+    }
+}
+
+fn forgotten(id: TaskId) -> Error {
+    exit::not_found(format!(
+        "task {id} has ended and was forgotten already; give it a longer --retention"
+    ))
+}
+
+/// Hand over the output of an ended task, or say why it has none.
+pub(crate) fn deliver(session: &Session, view: &TaskView, out: Option<&Path>) -> Result<Exit> {
+    let outcome = view.last_report().map(|report| &report.outcome);
+    let output = match outcome {
+        Some(Outcome::Done(output)) if view.state == State::Completed => Some(output),
+        _ => None,
+    };
+    if let (Some(path), Some(output)) = (out, output) {
+        std::fs::write(path, &output.data)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        note(&format!("wrote {} ({})", path.display(), described(output)));
+    }
+    if session.out.is_json() {
+        session.out.document(&TaskDocument::from(view))?;
+        return Ok(if output.is_some() { Exit::Done } else { Exit::Failed });
+    }
+    match output {
+        Some(_) if out.is_some() => Ok(Exit::Done),
+        Some(output) => print(session, output).map(|()| Exit::Done),
+        None => Err(failure(view)),
+    }
+}
+
+/// Print an output: as it is where a program reads it, safe where a person does.
+fn print(session: &Session, output: &Payload) -> Result<()> {
+    if !std::io::stdout().is_terminal() {
+        return Ok(session.out.raw(&output.data)?);
+    }
+    match content::terminal_text(output) {
+        Some(text) if text.ends_with('\n') || text.is_empty() => Ok(session.out.text(&text)?),
+        Some(text) => Ok(session.out.text(&format!("{text}\n"))?),
+        None => {
+            note(&format!(
+                "the output ({}) is not text; write it to a file with --out or redirect it",
+                described(output)
+            ));
+            Ok(())
+        }
+    }
+}
+
+fn described(output: &Payload) -> String {
+    format!("{}, {}", escape::line(&output.content_type), figures::bytes(output.data.len() as u64))
+}
+
+/// Why a task has no output.
+fn failure(view: &TaskView) -> Error {
+    let mut message = format!("task {} is {}", view.id, view.state);
+    if let Some(Outcome::Failed(failure)) = view.last_report().map(|report| &report.outcome) {
+        message.push_str(&format!(": {}: {}", failure.kind, failure.message));
+        if let Some(details) = &failure.details {
+            message.push_str(&format!("\n  details: {details}"));
+        }
+        for frame in &failure.backtrace {
+            message.push_str(&format!("\n  at {frame}"));
+        }
+    }
+    failed(message)
+}
+
+/// Results of many tasks, reduced to what will be printed as they come.
+struct Results<'a> {
+    ended: usize,
+    completed: usize,
+    json: bool,
+    documents: Vec<serde_json::Value>,
+    table: comfy_table::Table,
+    folder: Option<&'a Path>,
+    error: Option<Error>,
+}
+
+impl<'a> Results<'a> {
+    fn new(json: bool, folder: Option<&'a Path>) -> Self {
+        let header = ["ID", "TYPE", "STATE", "ATTEMPTS", "WALL", "FUEL", "MEMORY", "RESULT"];
+        Self {
+            ended: 0,
+            completed: 0,
+            json,
+            documents: Vec::new(),
+            table: output::table(&header),
+            folder,
+            error: None,
+        }
+    }
+
+    fn take(&mut self, view: &TaskView) {
+        self.ended += 1;
+        self.completed += usize::from(view.state == State::Completed);
+        if let Err(error) = self.keep(view) {
+            self.error.get_or_insert(error);
+        }
+    }
+
+    fn keep(&mut self, view: &TaskView) -> Result<()> {
+        let report = view.last_report();
+        let result = match report.map(|report| &report.outcome) {
+            Some(Outcome::Done(output)) => self.save(view.id, output)?,
+            Some(Outcome::Failed(failure)) => format!("{}: {}", failure.kind, failure.message),
+            None => String::new(),
+        };
+        if self.json {
+            self.documents.push(serde_json::to_value(TaskDocument::from(view))?);
+            return Ok(());
+        }
+        let metering = report.map(|report| report.metering).unwrap_or_default();
+        let task_type = view.task.as_ref().map_or("?", |task| task.task_type.as_str());
+        self.table.add_row(vec![
+            output::cell(&view.id.to_string()),
+            output::cell(task_type),
+            output::state(view.state),
+            output::number(view.attempts()),
+            output::number(figures::micros(metering.wall_us)),
+            output::number(figures::count(metering.fuel)),
+            output::number(figures::bytes(metering.peak_memory_bytes)),
+            output::cell(&escape::brief(&result, 80)),
+        ]);
+        Ok(())
+    }
+
+    /// Write an output to the folder; what to show of it.
+    fn save(&self, id: TaskId, output: &Payload) -> Result<String> {
+        let Some(folder) = self.folder else { return Ok(described(output)) };
+        let path = folder.join(format!("{id}.{}", content::extension(&output.content_type)));
+        std::fs::write(&path, &output.data)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path.display().to_string())
+    }
+
+    fn print(self, session: &Session) -> Result<()> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        if self.json {
+            session.out.document(&self.documents)?;
+        } else {
+            session.out.table(self.table, "no task ended")?;
+        }
+        Ok(())
+    }
+}

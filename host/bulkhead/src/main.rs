@@ -1,0 +1,46 @@
+//! The binary: environment and arguments in, a runtime of the right size, an exit code
+//! out. Nothing else reads the environment, installs signals or tracing, or exits.
+
+mod cli;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use bulkhead::config::Config;
+use clap::Parser;
+
+use cli::{Cli, Exit};
+
+/// Threads for a host's own work; guests have threads of their own.
+const CONTROL_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.install_colors();
+    run(cli).unwrap_or_else(|error| cli::report(&error)).into()
+}
+
+fn run(cli: Cli) -> Result<Exit> {
+    if let Some(done) = cli.completions() {
+        return done;
+    }
+    // A name or value that is not Unicode is none of ours.
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let config = Config::load(&cli.sources(env))?;
+    telemetry::install(&cli.log(&config))?;
+    let mut runtime = if cli.is_host() {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(CONTROL_THREADS).thread_name("control");
+        runtime
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = runtime.enable_all().build().context("cannot start the runtime")?;
+    let ended = runtime.block_on(cli.execute(config));
+    // A subscription or a compiler thread may outlive the command; nobody waits for it.
+    runtime.shutdown_background();
+    ended
+}
