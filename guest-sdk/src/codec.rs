@@ -207,6 +207,16 @@ impl<T, E: Into<Box<dyn Error>>> ErrorReturn for &Returned<Result<T, E>> {}
 impl<T, E> Returned<Result<T, E>> {
     /// Tried third: a result whose error is neither must not pass for an output, so
     /// it is given to `FailureKind`, which does not compile and says why.
+    ///
+    /// ```compile_fail,E0277
+    /// use bulkhead_guest::prelude::*;
+    ///
+    /// #[derive(Serialize)]
+    /// struct Odd;
+    ///
+    /// #[handler]
+    /// fn odd(_: Payload) -> Result<u32, Odd> { Err(Odd) }
+    /// ```
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         FailureKind

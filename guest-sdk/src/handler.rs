@@ -42,6 +42,18 @@ pub trait Plugin {
 ///
 /// plugin!(shout);
 /// ```
+///
+/// ```compile_fail,E0080
+/// use bulkhead_guest::prelude::*;
+///
+/// #[handler]
+/// fn shout(text: String) -> String { text.to_uppercase() }
+///
+/// #[handler(task_type = "shout")]
+/// fn cry(text: String) -> String { text.to_uppercase() }
+///
+/// plugin!(shout, cry);
+/// ```
 #[macro_export]
 macro_rules! plugin {
     ($($handler:path),+ $(,)?) => {

@@ -2,10 +2,10 @@
 //! type of the same name that carries the registration. Functions and types have
 //! separate namespaces, so one path names both, and importing one imports both.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, Expr, Ident, ItemFn, Lit, Meta};
+use syn::{Attribute, Error, Expr, Ident, ItemFn, Lit, Meta, ReturnType, Type};
 
 use crate::options::{Backoff, Options};
 use crate::signature::Signature;
@@ -36,7 +36,7 @@ fn register(options: TokenStream, function: &ItemFn) -> syn::Result<TokenStream>
     let (name, visibility) = (&function.sig.ident, &function.vis);
     let task_type = options.task_type.clone().unwrap_or_else(|| default_task_type(name));
     let describe = describe(&options, &signature, &function.attrs);
-    let handle = handle(name, &signature);
+    let handle = handle(name, &signature, &function.sig.output);
     Ok(quote! {
         #[doc(hidden)]
         #[allow(non_camel_case_types, clippy::empty_enums)]
@@ -57,7 +57,7 @@ fn describe(options: &Options, signature: &Signature, attributes: &[Attribute]) 
         (option(options.fuel), option(options.memory_bytes), option(options.timeout_ms));
     let retry = retry(options);
     let input = &signature.input;
-    let schema = quote_spanned!(input.span()=> __codec::Input::<#input>::new().schema());
+    let schema = quote_spanned!(shown_at(input)=> __codec::Input::<#input>::new().schema());
     quote! {
         fn describe() -> ::bulkhead_guest::Description {
             #[allow(unused_imports)]
@@ -75,11 +75,18 @@ fn describe(options: &Options, signature: &Signature, attributes: &[Attribute]) 
     }
 }
 
-fn handle(name: &Ident, signature: &Signature) -> TokenStream {
+fn handle(name: &Ident, signature: &Signature, output: &ReturnType) -> TokenStream {
     let input = &signature.input;
-    let decode =
-        quote_spanned!(input.span()=> __codec::Input::<#input>::new().decode(__format, __payload)?);
+    let decode = quote_spanned!(shown_at(input)=> __codec::Input::<#input>::new().decode(__format, __payload)?);
     let task = signature.takes_task.then(|| quote!(, __task));
+    let output = match output {
+        ReturnType::Type(_, output) => shown_at(output),
+        ReturnType::Default => Span::call_site(),
+    };
+    let encode = quote_spanned! {output=>
+        let __output = (&&&__codec::returned(&__returned)).kind().settle(__returned)?;
+        __codec::output(&__output).encode(__format, __output)
+    };
     quote! {
         fn handle(
             __task: &::bulkhead_guest::Task,
@@ -92,10 +99,15 @@ fn handle(name: &Ident, signature: &Signature) -> TokenStream {
             };
             let __format = __codec::Format::of(&__payload.content_type);
             let __returned = #name(#decode #task);
-            let __output = (&&&__codec::returned(&__returned)).kind().settle(__returned)?;
-            __codec::output(&__output).encode(__format, __output)
+            #encode
         }
     }
+}
+
+/// Where an error about a type is shown: at the type, but as the attribute's code, so
+/// that no lint takes the expansion for the author's.
+fn shown_at(ty: &Type) -> Span {
+    Span::call_site().located_at(ty.span())
 }
 
 fn retry(options: &Options) -> TokenStream {
