@@ -30,6 +30,7 @@ plugin!(
     flood::big_result,
     flood::log_flood,
     flood::stdout_flood,
+    look::clock,
     look::probe,
     look::context,
 );

@@ -76,3 +76,10 @@ pub(crate) fn context(payload: Payload, task: &Task) -> Seen {
         cancelled: bulkhead_guest::context::cancelled(),
     }
 }
+
+/// The wall clock, in nanoseconds since the Unix epoch: when the handler began.
+#[handler]
+pub(crate) fn clock(_: Payload) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_nanos()).to_string()
+}

@@ -1,0 +1,97 @@
+//! The load benchmarks: real binary, real Redis, real components.
+//!
+//! Each figure is the median of several runs. Where `--peers` names the peers' binary,
+//! it runs in the same rounds on the same server, and ratios are taken within a round,
+//! because absolute figures on a shared machine say little. `docs/performance.md`
+//! explains the names.
+
+// A benchmark talks on the terminal.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod drain;
+mod peers;
+mod pickup;
+mod reload;
+mod report;
+mod stage;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+
+use report::Report;
+use stage::Stage;
+
+/// Measure Bulkhead under load.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The `bulkhead` binary, built in release.
+    #[arg(long)]
+    host: PathBuf,
+    /// The peers' binary, to measure them in the same rounds.
+    #[arg(long)]
+    peers: Option<PathBuf>,
+    /// Rounds; the median counts.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Tasks of one drain.
+    #[arg(long, default_value_t = 100_000)]
+    tasks: usize,
+    /// Attempts at once while draining.
+    #[arg(long, default_value_t = 256)]
+    concurrency: u32,
+    /// Run only benches whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Print one JSON object a line instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(&arguments))
+}
+
+async fn run(arguments: &Arguments) -> Result<()> {
+    let mut report = Report::default();
+    let wanted =
+        |name: &str| arguments.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    for round in 0..arguments.runs.max(1) {
+        eprintln!("round {} of {}", round + 1, arguments.runs.max(1));
+        if wanted("drain_noop") {
+            let drained =
+                drain::run(&arguments.host, arguments.tasks, arguments.concurrency).await?;
+            report.add("drain_noop", drained.per_second, "tasks/s");
+            report.add("submit_bulk", drained.submitted_per_second, "tasks/s");
+            report.add("host_cpu", drained.host_cpu_seconds_per_10k, "s/10k tasks");
+            report.add("redis_cpu", drained.redis_cpu_seconds_per_10k, "s/10k tasks");
+            if let Some(peers) = &arguments.peers {
+                let stage = Stage::bare()?;
+                let native = peers::drain(peers, "rust-task-queue", &stage, arguments.tasks)?;
+                report.add("drain_rust_task_queue", native, "tasks/s");
+                report.add("ratio_rust_task_queue", drained.per_second / native, "ratio");
+                let native = peers::drain(peers, "apalis", &stage, arguments.tasks)?;
+                report.add("drain_apalis", native, "tasks/s");
+                report.add("ratio_apalis", drained.per_second / native, "ratio");
+            }
+        }
+        if wanted("host_rss") {
+            let drained = drain::run(&arguments.host, arguments.tasks, 64).await?;
+            report.add("host_rss", drained.host_peak_rss_mb, "MB");
+            report.add("drain_noop_64", drained.per_second, "tasks/s");
+        }
+        if wanted("pickup") {
+            let picked = pickup::run(&arguments.host).await?;
+            report.add("pickup_p50", picked.p50_ms, "ms");
+            report.add("pickup_p99", picked.p99_ms, "ms");
+        }
+        if wanted("reload") {
+            report.add("reload", reload::run(&arguments.host).await?, "ms");
+        }
+    }
+    report.print(arguments.json);
+    Ok(())
+}
