@@ -8,10 +8,12 @@ mod guests;
 mod process;
 mod proxy;
 mod redis_server;
+mod site;
 mod wait;
 
 pub use guests::{guest, install, install_as, install_version, version_of};
 pub use process::HostProcess;
 pub use proxy::Proxy;
 pub use redis_server::{Persistence, RedisServer};
+pub use site::{Site, failure, lost_leases, output, task};
 pub use wait::{eventually, eventually_within};
