@@ -26,7 +26,7 @@ pub use value::{Kind, KindCounts};
 #[handler(
     task_type = "csv-report",
     fuel = 10_000_000_000,
-    memory = "128 MiB",
+    memory = "96 MiB",
     timeout = "20s",
     max_attempts = 2
 )]

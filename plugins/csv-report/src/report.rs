@@ -15,7 +15,7 @@ use crate::options::{Decimal, Header, Options};
 use crate::value::{KindCounts, classify};
 
 /// The longest file that is read, in bytes.
-pub const MAX_INPUT_BYTES: usize = 16 << 20;
+pub const MAX_INPUT_BYTES: usize = 8 << 20;
 
 /// The most columns a file may have.
 pub const MAX_COLUMNS: usize = 1_000;

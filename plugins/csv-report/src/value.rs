@@ -108,6 +108,9 @@ pub(crate) struct Value {
 /// Look at a field whose white space has been trimmed.
 pub(crate) fn classify(field: &str, decimal_comma: bool) -> Value {
     let of = |kind, size| Value { kind, size };
+    if let Some(number) = plain_integer(field) {
+        return of(Kind::Integer, number);
+    }
     if is_null(field) {
         return of(Kind::Null, 0.0);
     }
@@ -124,9 +127,29 @@ pub(crate) fn classify(field: &str, decimal_comma: bool) -> Value {
     }
 }
 
+/// A short whole number without a sign: most fields of most files, so they get a path
+/// that costs little fuel.
+fn plain_integer(field: &str) -> Option<f64> {
+    let bytes = field.as_bytes();
+    let is_short = (1..=15).contains(&bytes.len());
+    if !is_short || (bytes.len() > 1 && bytes[0] == b'0') {
+        return None;
+    }
+    let mut number = 0_u64;
+    for byte in bytes {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        number = number * 10 + u64::from(byte - b'0');
+    }
+    Some(number as f64)
+}
+
 fn is_null(field: &str) -> bool {
     const WORDS: [&str; 8] = ["na", "n/a", "#n/a", "null", "none", "nil", "nan", "-"];
-    field.is_empty() || WORDS.iter().any(|word| field.eq_ignore_ascii_case(word))
+    const LONGEST: usize = 4;
+    field.is_empty()
+        || field.len() <= LONGEST && WORDS.iter().any(|word| field.eq_ignore_ascii_case(word))
 }
 
 /// The number that `field` spells, and whether it is whole.
@@ -335,6 +358,8 @@ mod tests {
         fn every_number_is_read_back(number in -1e15_f64..1e15) {
             let text = number.to_string();
             prop_assert_eq!(classify(&text, false).size, number);
+            let whole = number.trunc();
+            prop_assert_eq!(classify(&whole.to_string(), false).size, whole);
         }
     }
 }

@@ -18,7 +18,7 @@ pub use rendering::{MAX_DEPTH, MAX_DOCUMENT_BYTES, RenderError, render, render_b
 #[handler(
     task_type = "markdown",
     fuel = 5_000_000_000,
-    memory = "64 MiB",
+    memory = "128 MiB",
     timeout = "10s",
     max_attempts = 2
 )]

@@ -13,7 +13,7 @@ use crate::options::{Layout, Options, RawHtml};
 use crate::sanitizer::sanitize;
 
 /// The longest document that is rendered, in bytes.
-pub const MAX_DOCUMENT_BYTES: usize = 4 << 20;
+pub const MAX_DOCUMENT_BYTES: usize = 2 << 20;
 
 /// How deep blocks and inlines may nest. Deeper ones are not written by people, and
 /// the HTML parser's work grows with the depth.

@@ -9,7 +9,7 @@ use crate::options::Options;
 use crate::readability::{Readability, assess};
 
 /// The longest text that is measured, in bytes.
-pub const MAX_TEXT_BYTES: usize = 8 << 20;
+pub const MAX_TEXT_BYTES: usize = 2 << 20;
 
 /// Words that adults read silently in a minute: the mean for English non-fiction in
 /// Brysbaert's review of 190 studies (2019).

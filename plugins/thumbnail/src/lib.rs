@@ -15,7 +15,7 @@ pub use request::{Fit, Format, MAX_SIDE_PX, Request, RequestError};
 /// Shrinks a PNG, JPEG or WebP image to fit a box, upright and without its metadata.
 #[handler(
     task_type = "thumbnail",
-    fuel = 10_000_000_000,
+    fuel = 20_000_000_000,
     memory = "128 MiB",
     timeout = "20s",
     max_attempts = 2
