@@ -4,6 +4,8 @@
 //! the smallest one. Build the guests with `cargo xtask guests` and run with
 //! `RUST_LIB_BACKTRACE=0`, as hosts do.
 
+#![allow(clippy::expect_used, missing_docs, reason = "a benchmark, not an interface")]
+
 use std::path::PathBuf;
 
 use bulkhead_core::{

@@ -207,17 +207,15 @@ pub(crate) fn done(content_type: String, data: Vec<u8>, limits: &Limits) -> Outc
 }
 
 /// `work`, with the thread's CPU time during each poll added to `spent`.
-fn metered<T>(work: impl Future<Output = T>, spent: &mut Duration) -> impl Future<Output = T> {
-    async move {
-        let mut work = pin!(work);
-        std::future::poll_fn(|cx| {
-            let before = thread_cpu();
-            let polled = work.as_mut().poll(cx);
-            *spent += thread_cpu().saturating_sub(before);
-            polled
-        })
-        .await
-    }
+async fn metered<T>(work: impl Future<Output = T>, spent: &mut Duration) -> T {
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| {
+        let before = thread_cpu();
+        let polled = work.as_mut().poll(cx);
+        *spent += thread_cpu().saturating_sub(before);
+        polled
+    })
+    .await
 }
 
 fn thread_cpu() -> Duration {

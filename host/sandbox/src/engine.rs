@@ -50,7 +50,9 @@ fn build_engine(config: &SandboxConfig) -> Result<Engine, SandboxError> {
         error = %format!("{refused:#}"),
         "no address space for a pool; every attempt allocates its memory anew"
     );
-    Engine::new(&base(config)).map_err(|error| SandboxError::Engine(format!("{error:#}")))
+    let mut scarce = base(config);
+    scarce.memory_reservation(0).memory_reservation_for_growth(1 << 20).memory_guard_size(0);
+    Engine::new(&scarce).map_err(|error| SandboxError::Engine(format!("{error:#}")))
 }
 
 fn base(config: &SandboxConfig) -> Config {

@@ -70,11 +70,22 @@ pub(crate) fn judge(
     if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return Err(Unavailable::PoolFull(full.to_string()));
     }
+    if is_the_hosts(error) {
+        return Err(Unavailable::Broken(format!("{error:#}")));
+    }
     let (kind, message) = explain(error, about);
     Ok(Failure {
         backtrace: frames(error),
         ..Failure::new(kind, bounded(message, MAX_MESSAGE_BYTES))
     })
+}
+
+/// Whether the host's own operating system failed, out of reach of any guest frame.
+fn is_the_hosts(error: &wasmtime::Error) -> bool {
+    let system = error.is::<std::io::Error>()
+        || error.is::<rustix::io::Errno>()
+        || error.is::<wasmtime::OutOfMemory>();
+    system && !error.is::<WasmBacktrace>()
 }
 
 fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> (FailureKind, String) {
@@ -232,5 +243,37 @@ impl std::fmt::Write for BoundedText {
         }
         self.0.push_str(text);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn judge_plainly(error: wasmtime::Error) -> Result<Failure, Unavailable> {
+        let limits = Limits::default();
+        let about = Circumstances { limits: &limits, allowed_ms: 0, stack_bytes: 0, panic: None };
+        judge(&error, &about)
+    }
+
+    #[test]
+    fn the_hosts_trouble_is_never_the_tasks() {
+        let no_memory = io::Error::from_raw_os_error(12);
+        let judged = judge_plainly(wasmtime::Error::new(no_memory));
+        assert!(matches!(judged, Err(Unavailable::Broken(_))), "{judged:?}");
+        let judged = judge_plainly(wasmtime::Error::new(rustix::io::Errno::NOMEM));
+        assert!(matches!(judged, Err(Unavailable::Broken(_))), "{judged:?}");
+        let judged = judge_plainly(wasmtime::Error::new(Trap::MemoryOutOfBounds));
+        assert_eq!(judged.map(|failure| failure.kind), Ok(FailureKind::Trapped));
+    }
+
+    #[test]
+    fn a_frame_is_cut_at_its_bound() {
+        let mut frame = BoundedText::default();
+        let written = (0..100).try_for_each(|_| frame.write_str("0123456789"));
+        assert!(written.is_err());
+        assert_eq!(frame.0.len(), 250);
     }
 }

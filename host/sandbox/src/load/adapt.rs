@@ -32,13 +32,18 @@ type Why = Box<dyn std::error::Error + Send + Sync>;
 pub(super) fn to_component(module: &[u8]) -> Result<Vec<u8>, Rejection> {
     let adapted = if is_command(module) { command(module) } else { library(module) };
     adapted.map_err(|why| {
-        let why = bounded(format!("{why:#}"), 1_024);
+        let why = bounded(with_causes(why.as_ref()), 1_024);
         let message = format!(
             "it is a core module that cannot be adapted to a component: {why}; build it for \
              wasm32-wasip2, or for wasm32-wasip1 with no imports but `wasi_snapshot_preview1`"
         );
         Rejection::new(Gate::Adapt, message)
     })
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn command(module: &[u8]) -> Result<Vec<u8>, Why> {

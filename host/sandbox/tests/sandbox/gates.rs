@@ -246,6 +246,20 @@ async fn describe() {
 }
 
 #[tokio::test]
+async fn smoke() {
+    let text = r#"(component
+        (core module $m
+            (func (export "run") (result i32) (i32.const 0))
+            (func $start unreachable) (start $start))
+        (core instance $i (instantiate $m))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $exported (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $exported)))"#;
+    let bytes = wat::parse_str(text).unwrap();
+    check(load_bytes(sandbox().await, bytes).await, Gate::Smoke, "unreachable");
+}
+
+#[tokio::test]
 async fn description() {
     let sandbox = sandbox().await;
     let load = async |handlers: &[shapes::Described<'_>]| {

@@ -1,6 +1,8 @@
 //! The sandbox as a host uses it: real guests in, outcomes out. The guests are those
 //! of `tests/guests`; shapes that Rust cannot make are written as text here.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod commands;
 mod gates;
 mod isolation;

@@ -123,3 +123,52 @@ async fn attempts_share_nothing() {
         assert_eq!(done(&end), "still here");
     }
 }
+
+#[tokio::test]
+async fn guest_text_is_bounded() {
+    let end = run(unruly().await, "panic", &"x".repeat(100_000), Limits::default()).await;
+    let failure = failed(&end, FailureKind::Trapped);
+    assert!(failure.message.len() <= 4_096, "{}", failure.message.len());
+    assert!(failure.message.ends_with('…'));
+    assert!(failure.backtrace.iter().all(|frame| frame.len() <= 256), "{:?}", failure.backtrace);
+
+    let mut named = task("echo", "x");
+    named.payload.content_type = "t".repeat(256);
+    let end = unruly().await.attempt(attempt(&named)).await.unwrap();
+    assert_eq!(done(&end), "x");
+    named.payload.content_type = "t".repeat(257);
+    let end = unruly().await.attempt(attempt(&named)).await.unwrap();
+    let failure = failed(&end, FailureKind::ResultTooLarge);
+    assert!(failure.message.contains("257 bytes"), "{}", failure.message);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_attempts_at_once_keep_to_themselves() {
+    let plugin = unruly().await;
+    let attempts = (0..48_u32).map(|at| {
+        tokio::spawn(async move {
+            let limits = Limits { memory_bytes: 8 << 20, fuel: 100_000_000, ..Limits::default() };
+            for round in 0..10 {
+                let text = format!("{at}/{round}");
+                match at % 4 {
+                    0 => {
+                        let end = run(plugin, "alloc", "16777216", limits).await;
+                        failed(&end, FailureKind::OutOfMemory);
+                    }
+                    1 => {
+                        let end = run(plugin, "panic", &text, limits).await;
+                        assert!(failed(&end, FailureKind::Trapped).message.ends_with(&text));
+                    }
+                    2 => {
+                        let end = run(plugin, "spin", "", limits).await;
+                        failed(&end, FailureKind::OutOfFuel);
+                    }
+                    _ => assert_eq!(done(&run(plugin, "echo", &text, limits).await), text),
+                }
+            }
+        })
+    });
+    for ended in attempts.collect::<Vec<_>>() {
+        ended.await.unwrap();
+    }
+}
