@@ -32,6 +32,7 @@ fn run(cli: Cli) -> Result<Exit> {
     let config = Config::load(&cli.sources(env))?;
     telemetry::install(&cli.log(&config))?;
     let mut runtime = if cli.is_host() {
+        warn_of_backtraces();
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         runtime.worker_threads(CONTROL_THREADS).thread_name("control");
         runtime
@@ -43,4 +44,14 @@ fn run(cli: Cli) -> Result<Exit> {
     // A subscription or a compiler thread may outlive the command; nobody waits for it.
     runtime.shutdown_background();
     ended
+}
+
+/// With backtraces on, the engine captures one on its hot path.
+fn warn_of_backtraces() {
+    let on = |name| std::env::var_os(name).map(|value| value != "0");
+    if on("RUST_LIB_BACKTRACE").or(on("RUST_BACKTRACE")) == Some(true) {
+        tracing::warn!(
+            "backtraces are on, which slows every attempt down; set RUST_LIB_BACKTRACE=0"
+        );
+    }
 }

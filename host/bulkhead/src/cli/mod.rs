@@ -54,8 +54,9 @@ struct Global {
     /// Print one JSON document
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
-    /// When to use colours
+    /// When to use colours: auto, always or never
     #[arg(
+        hide_possible_values = true,
         long,
         global = true,
         value_name = "WHEN",

@@ -84,6 +84,11 @@ impl Output {
         {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.0);
         }
+        if anstream::AutoStream::choice(&io::stdout()) == anstream::ColorChoice::Never {
+            table.force_no_tty();
+        } else {
+            table.enforce_styling();
+        }
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
@@ -97,8 +102,6 @@ pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
-        // Styles are stripped where they are not wanted when the table is printed.
-        .enforce_styling()
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(header.iter().map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
     table

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use bulkhead_core::{QueueName, RetryPolicy};
 use bulkhead_queue::{RedisConfig, SubmitLimits};
 use figment::Figment;
+use figment::error::Kind;
 use figment::providers::Serialized;
 use figment::value::Value;
 
@@ -182,11 +183,28 @@ impl Origins {
     fn explain(&self, error: figment::Error) -> ConfigError {
         let problems = error.into_iter().map(|error| {
             let path: Vec<&str> = error.path.iter().map(String::as_str).collect();
-            let message = error.kind.to_string();
+            let message = mistyped(&error.kind);
             Problem { key: Some(path.join(".")), origin: self.of(&path), message }
         });
         ConfigError { problems: problems.collect() }
     }
+}
+
+/// A type error in words that need no Rust.
+fn mistyped(kind: &Kind) -> String {
+    let (found, expected) = match kind {
+        Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
+            (found.to_string(), expected.as_str())
+        }
+        other => return other.to_string(),
+    };
+    let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, zero or more",
+        "f32" | "f64" => "a number",
+        other => other,
+    };
+    let found = found.replace("unsigned int", "number").replace("signed int", "number");
+    format!("{found} is given, but this takes {expected}")
 }
 
 #[cfg(test)]

@@ -151,11 +151,11 @@ fn values_of_the_wrong_type_name_their_key() {
     );
     insta::assert_snapshot!(
         problems("bulkhead.toml", "[host]\nconcurrency = \"many\"\n"),
-        @r#"the configuration cannot be used: `host.concurrency` (file bulkhead.toml): invalid type: found string "many", expected u32"#
+        @r#"the configuration cannot be used: `host.concurrency` (file bulkhead.toml): string "many" is given, but this takes a whole number, zero or more"#
     );
     insta::assert_snapshot!(
         problems("bulkhead.toml", "[host]\nlease = 10\n"),
-        @r#"the configuration cannot be used: `host.lease` (file bulkhead.toml): invalid type: found unsigned int `10`, expected a duration in quotes, such as "10s" or "250ms""#
+        @r#"the configuration cannot be used: `host.lease` (file bulkhead.toml): number `10` is given, but this takes a duration in quotes, such as "10s" or "250ms""#
     );
     insta::assert_snapshot!(
         problems("bulkhead.toml", "[limits]\nmemory = \"lots\"\n"),
@@ -189,6 +189,16 @@ fn values_that_make_no_sense_are_all_reported() {
         @"
     the configuration cannot be used:
       - `broker` (file bulkhead.toml): embedded brokers are not available in this version; use a Redis or Valkey server, such as redis://127.0.0.1:6379
+      - `namespace` (file bulkhead.toml): the namespace `a b` has the character ' '; use only A-Z a-z 0-9 . _ -, with a letter or digit first
+      - `queues.q.retry.jitter` (file bulkhead.toml): 2 is not from 0 to 1
+      - `queues.q.retry.retry_on` (file bulkhead.toml): `sometimes` is no failure kind; use some of retry, reject, trapped, out_of_fuel, out_of_memory, stack_overflow, result_too_large, hostcall_too_large, too_many_handles, too_many_instances, timed_out, cancelled, lease_lost, no_handler, unreadable
+      - `queues.q.retry.backoff.initial` (file bulkhead.toml): a fixed backoff has delay and no `initial`
+      - `limits.memory` (file bulkhead.toml): 1 TiB is not from 64 KiB to 4 GiB
+      - `host.concurrency` (file bulkhead.toml): 0 is not from 1 to 10000
+      - `host.queues` (file bulkhead.toml): the queue name `not ok` has the character ' '; use only A-Z a-z 0-9 . _ -, with a letter or digit first
+      - `host.lease` (file bulkhead.toml): 10ms is not from 300ms to 1h
+      - `log.format` (file bulkhead.toml): `xml` is no log format; use pretty, compact or json
+      - `log.level` (file bulkhead.toml): `inof` is no log level; use off, error, warn, info, debug, trace or directives such as info,bulkhead_queue=debug
     "
     );
 }

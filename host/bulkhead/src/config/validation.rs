@@ -130,7 +130,7 @@ impl Check<'_> {
             ),
             concurrency: host.concurrency,
             guest_threads: host.guest_threads,
-            lease: self.span(&["host", "lease"], host.lease, SECOND / 2..=HOUR),
+            lease: self.span(&["host", "lease"], host.lease, Duration::from_millis(300)..=HOUR),
             grace: self.span(&["host", "grace"], host.grace, Duration::ZERO..=DAY),
             ceilings,
             max_plugin_bytes: self.size(&["plugins", "max_bytes"], plugins.max_bytes, KIB..=GIB),

@@ -1,6 +1,7 @@
 //! `bulkhead submit`: one task from flags, or many from JSON Lines.
 
 mod content;
+mod line;
 mod lines;
 mod wait;
 
@@ -25,13 +26,18 @@ pub(crate) use wait::deliver;
 
 /// Submit a task, or many with --jsonl
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("input").required(true))]
+#[command(
+    group = clap::ArgGroup::new("input").required(true),
+    override_usage = "bulkhead submit [OPTIONS] <TYPE> <-|--data <TEXT>|--file <PATH>>\n       \
+                      bulkhead submit [OPTIONS] [TYPE] --jsonl <PATH>"
+)]
 pub(crate) struct Submit {
     /// Task type, which says which handler runs it [with --jsonl: of lines without `type`]
     #[arg(value_name = "TYPE", required_unless_present = "jsonl")]
     task_type: Option<TaskType>,
     /// `-` reads the payload from standard input
-    #[arg(value_name = "-", value_parser = ["-"], group = "input")]
+    #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true,
+        group = "input")]
     stdin: Option<String>,
     /// Payload given here
     #[arg(long, value_name = "TEXT", group = "input")]
@@ -128,7 +134,7 @@ impl Submit {
         }
         if self.wait {
             let waiting = wait::Waiting { timeout: self.timeout.0, out: self.out.as_deref() };
-            return waiting.one(session, &client, &queue, submitted.id).await;
+            return waiting.one(session, &client, &queue, &task_type, submitted.id).await;
         }
         if session.out.is_json() {
             session.out.document(&SubmittedDocument {
@@ -184,7 +190,7 @@ impl Submit {
         client: &Client,
         source: lines::Source,
     ) -> Result<Vec<lines::Sent>> {
-        let task = |line: lines::Line| -> Result<NewTask, String> {
+        let task = |line: line::Line| -> Result<NewTask, String> {
             let fallback = self.task_type.as_ref();
             let task_type = line.task_type(fallback)?;
             let mut new = self.template(session, task_type, Payload::default());

@@ -1,13 +1,14 @@
 //! Waiting for submitted tasks, and what is done with their results.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
-use bulkhead::core::{Outcome, Payload, QueueName, State, TaskId};
-use bulkhead::queue::{Client, TaskView};
+use bulkhead::core::{Outcome, Payload, QueueName, State, TaskId, TaskType};
+use bulkhead::queue::{Client, HostInfo, TaskView};
+use comfy_table::Cell;
 use futures::future::try_join_all;
 use parking_lot::Mutex;
 
@@ -32,6 +33,7 @@ impl Waiting<'_> {
         session: &Session,
         client: &Client,
         queue: &QueueName,
+        task_type: &TaskType,
         id: TaskId,
     ) -> Result<Exit> {
         let mut ended = None;
@@ -43,7 +45,7 @@ impl Waiting<'_> {
             None => Err(timed_out(format!(
                 "task {id} has not ended within {}; `bulkhead task show {id}` tells more{}",
                 bulkhead::config::quantity::Span(self.timeout),
-                no_host(client, queue).await
+                no_handler(client, queue, task_type).await
             ))),
         }
     }
@@ -63,7 +65,8 @@ impl Waiting<'_> {
         for task in sent {
             by_queue.entry(&task.queue).or_default().push(task.id);
         }
-        let results = Mutex::new(Results::new(session.out.is_json(), self.out));
+        let order = sent.iter().enumerate().map(|(at, task)| (task.id, at)).collect();
+        let results = Mutex::new(Results::new(session.out.is_json(), self.out, order));
         let timeout = longest_wait(self.timeout);
         let waits = by_queue.iter().map(|(queue, ids)| {
             client.wait_each(queue, ids, timeout, |view| results.lock().take(&view))
@@ -88,12 +91,23 @@ impl Waiting<'_> {
 }
 
 /// A likely reason for a wait in vain.
-async fn no_host(client: &Client, queue: &QueueName) -> String {
-    match client.broker().hosts().await {
-        Ok(hosts) if !hosts.iter().any(|host| host.queues.iter().any(|q| q == queue.as_str())) => {
-            format!("; no running host serves the queue `{queue}`: start one with `bulkhead run`")
-        }
-        _ => String::new(),
+async fn no_handler(client: &Client, queue: &QueueName, task_type: &TaskType) -> String {
+    let Ok(hosts) = client.broker().hosts().await else { return String::new() };
+    let serves_type = |host: &HostInfo| {
+        let mut serving = host.plugins.iter().filter_map(|plugin| plugin.serving.as_ref());
+        serving.any(|version| version.task_types.iter().any(|t| t == task_type.as_str()))
+    };
+    let mut on_queue =
+        hosts.iter().filter(|host| host.queues.iter().any(|q| q == queue.as_str())).peekable();
+    if on_queue.peek().is_none() {
+        format!("; no running host serves the queue `{queue}`: start one with `bulkhead run`")
+    } else if !on_queue.any(serves_type) {
+        format!(
+            "; no running host has a handler for `{task_type}`: `bulkhead plugin list` shows what \
+             is served"
+        )
+    } else {
+        String::new()
     }
 }
 
@@ -150,7 +164,12 @@ fn described(output: &Payload) -> String {
 
 /// Why a task has no output.
 fn failure(view: &TaskView) -> Error {
-    let mut message = format!("task {} is {}", view.id, view.state);
+    let ended = match view.state {
+        State::Failed => "failed",
+        State::Cancelled => "was cancelled",
+        _ => "has no output",
+    };
+    let mut message = format!("task {} {ended}", view.id);
     if let Some(Outcome::Failed(failure)) = view.last_report().map(|report| &report.outcome) {
         message.push_str(&format!(": {}: {}", failure.kind, failure.message));
         if let Some(details) = &failure.details {
@@ -168,21 +187,23 @@ struct Results<'a> {
     ended: usize,
     completed: usize,
     json: bool,
-    documents: Vec<serde_json::Value>,
-    table: comfy_table::Table,
+    /// Where in the input each task was.
+    order: HashMap<TaskId, usize>,
+    documents: Vec<(usize, serde_json::Value)>,
+    rows: Vec<(usize, Vec<Cell>)>,
     folder: Option<&'a Path>,
     error: Option<Error>,
 }
 
 impl<'a> Results<'a> {
-    fn new(json: bool, folder: Option<&'a Path>) -> Self {
-        let header = ["ID", "TYPE", "STATE", "ATTEMPTS", "WALL", "FUEL", "MEMORY", "RESULT"];
+    fn new(json: bool, folder: Option<&'a Path>, order: HashMap<TaskId, usize>) -> Self {
         Self {
             ended: 0,
             completed: 0,
             json,
+            order,
             documents: Vec::new(),
-            table: output::table(&header),
+            rows: Vec::new(),
             folder,
             error: None,
         }
@@ -203,13 +224,14 @@ impl<'a> Results<'a> {
             Some(Outcome::Failed(failure)) => format!("{}: {}", failure.kind, failure.message),
             None => String::new(),
         };
+        let at = self.order.get(&view.id).copied().unwrap_or(usize::MAX);
         if self.json {
-            self.documents.push(serde_json::to_value(TaskDocument::from(view))?);
+            self.documents.push((at, serde_json::to_value(TaskDocument::from(view))?));
             return Ok(());
         }
         let metering = report.map(|report| report.metering).unwrap_or_default();
         let task_type = view.task.as_ref().map_or("?", |task| task.task_type.as_str());
-        self.table.add_row(vec![
+        let row = vec![
             output::cell(&view.id.to_string()),
             output::cell(task_type),
             output::state(view.state),
@@ -218,7 +240,8 @@ impl<'a> Results<'a> {
             output::number(figures::count(metering.fuel)),
             output::number(figures::bytes(metering.peak_memory_bytes)),
             output::cell(&escape::brief(&result, 80)),
-        ]);
+        ];
+        self.rows.push((at, row));
         Ok(())
     }
 
@@ -231,15 +254,22 @@ impl<'a> Results<'a> {
         Ok(path.display().to_string())
     }
 
-    fn print(self, session: &Session) -> Result<()> {
+    /// Print what there is, in the order of the input.
+    fn print(mut self, session: &Session) -> Result<()> {
         if let Some(error) = self.error {
             return Err(error);
         }
         if self.json {
-            session.out.document(&self.documents)?;
-        } else {
-            session.out.table(self.table, "no task ended")?;
+            self.documents.sort_by_key(|(at, _)| *at);
+            let documents: Vec<_> = self.documents.iter().map(|(_, document)| document).collect();
+            session.out.document(&documents)?;
+            return Ok(());
         }
+        self.rows.sort_by_key(|(at, _)| *at);
+        let header = ["ID", "TYPE", "STATE", "ATTEMPTS", "WALL", "FUEL", "MEMORY", "RESULT"];
+        let mut table = output::table(&header);
+        table.add_rows(self.rows.into_iter().map(|(_, row)| row));
+        session.out.table(table, "no task ended")?;
         Ok(())
     }
 }
