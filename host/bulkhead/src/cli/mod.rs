@@ -110,7 +110,7 @@ impl Cli {
         if let Command::Run(host) | Command::Config(config::Config::Check(host)) = &self.command {
             flags.extend(host.settings());
         }
-        Sources { file: self.global.config.clone(), env, flags, dir: PathBuf::from(".") }
+        Sources { file: self.global.config.clone(), env, flags, dir: PathBuf::new() }
     }
 
     /// Follow --color from here on.
