@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bulkhead_core::QueueName;
-use bulkhead_queue::{Broker, Client, SubmitLimits};
+use bulkhead_queue::{Client, SubmitLimits};
 use bulkhead_tests::{RedisServer, install};
 use tempfile::TempDir;
 

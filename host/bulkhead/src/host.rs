@@ -23,8 +23,6 @@ use crate::shutdown::Shutdown;
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(3);
 /// How long it is believed.
 const ANNOUNCE_TTL: Duration = Duration::from_secs(15);
-/// How long ended guests' threads may take to stop.
-const GUESTS_STOP: Duration = Duration::from_secs(2);
 
 /// Why a host could not be built or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -128,18 +126,19 @@ impl Host {
         for queue in options.queues.iter().filter(|queue| queue.concurrency.is_some()) {
             broker.limit_concurrency(&queue.name, queue.concurrency).await?;
         }
+        let lines = Lines::new(&broker, &options, registry)?;
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.guest_threads)
             .thread_name("guests")
             .enable_time()
             .build()
             .map_err(HostError::Threads)?;
-        let lines = Lines::new(&broker, &options, registry)?;
         keeper.load_all().await;
         tracing::info!(host = %options.name, queues = lines.lines.len(),
             concurrency = options.concurrency, "host serves");
         let outcome = lines.run(keeper, guests.handle().clone(), shutdown).await;
-        guests.shutdown_timeout(GUESTS_STOP);
+        // Every attempt has been settled or given back; nothing is left to wait for.
+        guests.shutdown_background();
         if let Err(error) = broker.withdraw_host(&options.name).await {
             tracing::debug!(%error, "could not withdraw the host's entry; it expires by itself");
         }

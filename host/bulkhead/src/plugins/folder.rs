@@ -98,11 +98,8 @@ impl Folder {
             self.seen.remove(name);
         }
         for (name, pair) in present {
-            let seen = self.seen.entry(name.clone()).or_insert(Seen {
-                pair,
-                since: now,
-                taken: false,
-            });
+            let seen =
+                self.seen.entry(name.clone()).or_insert(Seen { pair, since: now, taken: false });
             if seen.pair != pair {
                 *seen = Seen { pair, since: now, taken: false };
             }

@@ -134,7 +134,8 @@ impl Registry {
         let mut state = self.state.lock();
         let name = plugin.name().to_owned();
         for handler in &plugin.description().handlers {
-            let holder = self.table.load().get(&handler.task_type).map(|s| s.plugin.name().to_owned());
+            let holder =
+                self.table.load().get(&handler.task_type).map(|s| s.plugin.name().to_owned());
             if let Some(holder) = holder.filter(|holder| *holder != name) {
                 return Err(format!(
                     "the task type `{}` is served by the plugin `{holder}` already; rename it \
