@@ -13,7 +13,7 @@ use clap::Parser;
 use cli::{Cli, Exit};
 
 /// Threads for a host's own work; guests have threads of their own.
-const CONTROL_THREADS: usize = 2;
+const CONTROL_THREADS: usize = 1;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

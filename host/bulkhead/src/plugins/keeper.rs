@@ -89,7 +89,13 @@ impl Keeper {
     }
 
     fn watch(&self, events: Arc<Notify>) -> notify::Result<notify::RecommendedWatcher> {
-        let mut watcher = notify::recommended_watcher(move |_| events.notify_one())?;
+        // Looking opens and reads files, which is an event too: only changes count.
+        let changes = |event: &notify::Event| !event.kind.is_access() || is_close_write(event);
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<_>| {
+            if event.as_ref().map_or(true, changes) {
+                events.notify_one();
+            }
+        })?;
         watcher.watch(&self.path, RecursiveMode::NonRecursive)?;
         Ok(watcher)
     }
@@ -182,4 +188,9 @@ impl Keeper {
         let rejected = RejectedVersion { digest, gate, reason, at: unix_ms() };
         self.registry.reject(name, rejected);
     }
+}
+
+fn is_close_write(event: &notify::Event) -> bool {
+    use notify::event::{AccessKind, AccessMode, EventKind};
+    event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
 }
