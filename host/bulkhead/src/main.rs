@@ -12,6 +12,11 @@ use clap::Parser;
 
 use cli::{Cli, Exit};
 
+/// Records, reports and stores are allocated on one thread and freed on another, which
+/// this allocator is made for; `docs/performance.md` has the difference.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Threads for a host's own work; guests have threads of their own.
 const CONTROL_THREADS: usize = 1;
 

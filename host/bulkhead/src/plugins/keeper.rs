@@ -13,8 +13,8 @@ use notify::{RecursiveMode, Watcher};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 
-use super::Registry;
 use super::folder::{AT_REST, Folder};
+use super::{Registry, TASK_TYPE_TAKEN};
 use crate::clock::unix_ms;
 use crate::manifest;
 use crate::shutdown::Shutdown;
@@ -110,12 +110,17 @@ impl Keeper {
                 return false;
             }
         };
+        let mut restless = look.restless;
         for name in look.gone {
             if self.registry.remove(&name) {
                 tracing::info!(plugin = %name, "plugin removed; its tasks wait");
+                // Its types are free for a plugin that was refused for their sake.
+                for heir in self.registry.wanting_a_type() {
+                    self.folder.doubt(&heir, Instant::now());
+                    restless = true;
+                }
             }
         }
-        let mut restless = look.restless;
         for name in look.changed {
             restless |= self.load(&name).await;
         }
@@ -145,7 +150,7 @@ impl Keeper {
                 match self.registry.serve(plugin, unix_ms()) {
                     Ok(()) => tracing::info!(plugin = name, digest = %digest.short(), compile_ms,
                         total_ms = began.elapsed().as_millis(), "plugin serves"),
-                    Err(reason) => self.refuse(name, digest, ("task_type_taken".into(), reason)),
+                    Err(reason) => self.refuse(name, digest, (TASK_TYPE_TAKEN.into(), reason)),
                 }
             }
             Err(refusal) => self.refuse(name, digest, refusal),

@@ -19,6 +19,9 @@ use tokio::sync::watch;
 
 pub(crate) use keeper::Keeper;
 
+/// The gate between two plugins that want one task type.
+const TASK_TYPE_TAKEN: &str = "task_type_taken";
+
 /// A plugin version that serves tasks.
 pub(crate) struct Serving {
     pub(crate) plugin: Plugin,
@@ -96,7 +99,7 @@ impl Registry {
         self.table.load()
     }
 
-    /// Learn of changes to the table.
+    /// Learn of changes: to the table, and to what is said of files that do not serve.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -154,12 +157,14 @@ impl Registry {
 
     fn reject(&self, name: &str, rejected: RejectedVersion) {
         self.state.lock().entry(name.to_owned()).or_default().rejected = Some(rejected);
+        self.changes.send_modify(|n| *n += 1);
     }
 
     /// The newest file is the version that serves.
     fn accept(&self, name: &str) {
-        if let Some(known) = self.state.lock().get_mut(name) {
-            known.rejected = None;
+        let mut state = self.state.lock();
+        if state.get_mut(name).and_then(|known| known.rejected.take()).is_some() {
+            self.changes.send_modify(|n| *n += 1);
         }
     }
 
@@ -170,6 +175,15 @@ impl Registry {
             self.publish(&state);
         }
         removed
+    }
+
+    /// The plugins that want a task type which another one had.
+    fn wanting_a_type(&self) -> Vec<String> {
+        let state = self.state.lock();
+        let wants = |known: &Known| {
+            known.rejected.as_ref().is_some_and(|rejected| rejected.gate == TASK_TYPE_TAKEN)
+        };
+        state.iter().filter(|(_, known)| wants(known)).map(|(name, _)| name.clone()).collect()
     }
 
     fn serving(&self, name: &str) -> Option<Arc<Serving>> {
