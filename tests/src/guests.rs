@@ -11,10 +11,46 @@ use sha2::{Digest as _, Sha256};
 /// If it has not been built.
 #[must_use]
 pub fn guest(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/wasm32-wasip2/guest");
+    let folder = target().join("wasm32-wasip2/guest");
     let path = folder.join(format!("{}.wasm", name.replace('-', "_")));
-    let path = if path.exists() { path } else { folder.join(format!("{name}.wasm")) };
-    std::fs::read(&path)
+    read(&if path.exists() { path } else { folder.join(format!("{name}.wasm")) })
+}
+
+/// The bytes of a guest as a core module for WASI preview 1.
+///
+/// # Panics
+/// If it has not been built.
+#[must_use]
+pub fn module_guest(name: &str) -> Vec<u8> {
+    read(&target().join("wasm32-wasip1/guest").join(format!("{name}.wasm")))
+}
+
+/// Put a plugin that ships with Bulkhead into a plugin folder, with its manifest, as
+/// `cargo xtask guests` laid them out; its digest.
+///
+/// # Panics
+/// If it has not been built.
+pub fn install_shipped(folder: &Path, name: &str) -> Digest {
+    let from = target().join("plugins");
+    let manifest = format!("{name}.toml");
+    std::fs::write(folder.join(&manifest), read(&from.join(&manifest))).expect("write a manifest");
+    let bytes = read(&from.join(format!("{name}.wasm")));
+    install_as(folder, name, &bytes);
+    digest_of(&bytes)
+}
+
+/// The digest that a host gives to these bytes.
+#[must_use]
+pub fn digest_of(bytes: &[u8]) -> Digest {
+    Digest(Sha256::digest(bytes).into())
+}
+
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target")
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path)
         .unwrap_or_else(|e| panic!("{}: {e}; run `cargo xtask guests`", path.display()))
 }
 
@@ -47,7 +83,7 @@ pub fn version_of(name: &str, version: u32) -> (Vec<u8>, Digest) {
     bytes.push(0);
     bytes.push(u8::try_from(section.len()).expect("a short section"));
     bytes.extend(section);
-    let digest = Digest(Sha256::digest(&bytes).into());
+    let digest = digest_of(&bytes);
     (bytes, digest)
 }
 

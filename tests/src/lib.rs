@@ -5,13 +5,17 @@
 //! with a bound; none sleeps for luck.
 
 mod guests;
+mod known_plugins;
 mod process;
 mod proxy;
 mod redis_server;
 mod site;
 mod wait;
 
-pub use guests::{guest, install, install_as, install_version, version_of};
+pub use guests::{
+    digest_of, guest, install, install_as, install_shipped, install_version, module_guest,
+    version_of,
+};
 pub use process::HostProcess;
 pub use proxy::Proxy;
 pub use redis_server::{Persistence, RedisServer};

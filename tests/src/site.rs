@@ -26,8 +26,17 @@ impl Site {
     /// # Panics
     /// If it cannot be set up.
     pub async fn on(server: RedisServer) -> Self {
+        let site = Self::bare(server).await;
+        install(site.folder(), "unruly");
+        site
+    }
+
+    /// A site whose plugin folder is empty.
+    ///
+    /// # Panics
+    /// If it cannot be set up.
+    pub async fn bare(server: RedisServer) -> Self {
         let plugins = tempfile::tempdir().expect("a folder");
-        install(plugins.path(), "unruly");
         let client = Client::new(Arc::new(server.broker().await), SubmitLimits::default());
         Self { server, plugins, client }
     }

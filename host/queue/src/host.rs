@@ -45,7 +45,7 @@ pub struct ServingVersion {
     /// sha256 of its bytes, as text.
     #[serde(with = "digest_text")]
     pub digest: Digest,
-    /// `component`, `command` or `module`.
+    /// `component`, `command` or `adapted`.
     pub kind: String,
     /// The task types it serves.
     pub task_types: Vec<String>,
