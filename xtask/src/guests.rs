@@ -25,12 +25,18 @@ const ALSO_AS_CORE_MODULE: [&str; 1] = ["command"];
 
 /// Builds everything under `plugins/` and `tests/guests/` and installs the plugins.
 pub(crate) fn build(layout: &Layout) -> Result<()> {
+    build_components(layout)?;
+    let test_guests = find(&layout.test_guest_sources())?;
+    let core_modules = test_guests.iter().filter(|guest| guest.is_needed_as_core_module());
+    compile(layout, CORE_MODULE_TARGET, core_modules)
+}
+
+/// Builds what a host can load, without the core modules that only tests need. The
+/// selection is the same as for the tests, so that one never undoes the other's work.
+pub(crate) fn build_components(layout: &Layout) -> Result<()> {
     let plugins = find(&layout.plugin_sources())?;
     let test_guests = find(&layout.test_guest_sources())?;
-
     compile(layout, COMPONENT_TARGET, plugins.iter().chain(&test_guests))?;
-    let core_modules = test_guests.iter().filter(|guest| guest.is_needed_as_core_module());
-    compile(layout, CORE_MODULE_TARGET, core_modules)?;
 
     let folder = layout.plugins();
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -42,10 +48,22 @@ pub(crate) fn build(layout: &Layout) -> Result<()> {
     eprintln!(
         "  {} plugins in {}, {} test guests",
         plugins.len(),
-        folder.display(),
+        layout.shown(&folder),
         test_guests.len()
     );
     Ok(())
+}
+
+/// The names of the plugins that ship with Bulkhead.
+pub(crate) fn plugin_names(layout: &Layout) -> Result<Vec<String>> {
+    Ok(find(&layout.plugin_sources())?.into_iter().map(|plugin| plugin.name).collect())
+}
+
+/// The built component of a test guest.
+pub(crate) fn test_guest(layout: &Layout, name: &str) -> Result<PathBuf> {
+    let guest = find(&layout.test_guest_sources())?.into_iter().find(|guest| guest.name == name);
+    let guest = guest.with_context(|| format!("there is no test guest `{name}`"))?;
+    Ok(layout.guest_artifacts(COMPONENT_TARGET).join(guest.artifact()))
 }
 
 /// A package that compiles to one WebAssembly file.

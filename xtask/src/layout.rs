@@ -52,6 +52,31 @@ impl Layout {
     pub(crate) fn guest_artifacts(&self, triple: &str) -> PathBuf {
         self.target.join(triple).join("guest")
     }
+
+    /// A binary of this workspace, built in release.
+    pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
+        self.target.join("release").join(name)
+    }
+
+    /// Where the demo puts what its tasks produced, unless told otherwise.
+    pub(crate) fn demo_output(&self) -> PathBuf {
+        self.target.join("demo").join("out")
+    }
+
+    /// Where criterion leaves the estimates of one benchmark.
+    pub(crate) fn criterion_estimates(&self, benchmark: &str) -> PathBuf {
+        self.target.join("criterion").join(benchmark).join("new").join("estimates.json")
+    }
+
+    /// The peers of the benchmarks: a workspace of their own with its own target.
+    pub(crate) fn peers(&self) -> PathBuf {
+        self.root.join("benches").join("peers")
+    }
+
+    /// `path` as seen from the root, where cargo runs; unchanged if it is elsewhere.
+    pub(crate) fn shown<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
+        path.strip_prefix(&self.root).unwrap_or(path).display()
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +89,13 @@ mod tests {
         assert_eq!(at(None), Path::new("/src/target/plugins"));
         assert_eq!(at(Some("elsewhere")), Path::new("/src/elsewhere/plugins"));
         assert_eq!(at(Some("/big/disk")), Path::new("/big/disk/plugins"));
+    }
+
+    #[test]
+    fn paths_are_shown_from_the_root() {
+        let layout = Layout::at("/src".into(), None);
+        assert_eq!(layout.shown(&layout.demo_output()).to_string(), "target/demo/out");
+        assert_eq!(layout.shown(Path::new("/elsewhere/x")).to_string(), "/elsewhere/x");
     }
 
     #[test]

@@ -1,19 +1,24 @@
 //! Developer commands, run as `cargo xtask <command>`.
 //!
-//! They prepare a fresh machine, build the handlers and run every check that CI
-//! runs, so that a developer and CI never do different things. This crate drives
+//! They prepare a fresh machine, build the handlers, run every check that CI runs, so
+//! that a developer and CI never do different things, and show and measure the whole. This crate drives
 //! the other crates as programs and links none of them: it compiles in seconds
 //! and still works while they do not compile.
 
 // A command-line program talks on the terminal.
-#![allow(clippy::print_stderr)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
+mod demo;
+mod figures;
 mod guests;
+mod interrupt;
 mod layout;
 mod program;
 mod setup;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -38,6 +43,14 @@ enum Command {
     Guests,
     /// Set up, build the guests, check format, lints and documents, run all tests.
     Test,
+    /// Show everything on this machine: work, a replaced plugin, limits, a clean stop.
+    Demo {
+        /// Folder for what the tasks produce [default: target/demo/out, emptied first].
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Measure speed and print medians.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +67,8 @@ fn run(command: &Command, layout: &Layout) -> Result<()> {
         Command::Setup => setup::install(layout),
         Command::Guests => guests::build(layout),
         Command::Test => verify::run(layout),
+        Command::Demo { out } => demo::show(layout, out.clone()),
+        Command::Bench(options) => bench::measure(layout, options),
     }
 }
 

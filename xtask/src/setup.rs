@@ -5,6 +5,7 @@
 //! Debian's package would start is held back.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::process::Command;
 
@@ -43,6 +44,12 @@ pub(crate) fn install(layout: &Layout) -> Result<()> {
     ensure_redis()?;
     report_nextest(layout.root());
     Ok(())
+}
+
+/// Makes sure of what building and running take, and of nothing that only checks need.
+pub(crate) fn install_to_run(layout: &Layout) -> Result<()> {
+    ensure_target(layout.root(), HANDLER_TARGETS[0])?;
+    ensure_redis()
 }
 
 fn ensure_target(root: &Path, target: &str) -> Result<()> {
@@ -84,7 +91,7 @@ fn rustup(root: &Path, arguments: &[&str]) -> Result<()> {
     if ask(Command::new("rustup").arg("--version")).is_none() {
         bail!("this needs `rustup {wanted}`, but rustup is not installed: see https://rustup.rs");
     }
-    run(Command::new("rustup").current_dir(root).args(arguments))
+    run(Command::new("rustup").current_dir(root).args(arguments).stdout(io::stderr()))
         .with_context(|| format!("`rustup {wanted}` failed"))
 }
 
@@ -102,7 +109,9 @@ fn ensure_redis() -> Result<()> {
         bail!("there is nothing to run");
     };
     say("redis-server", "not found, installing Debian's package");
-    run(Command::new(program).args(arguments)).context("cannot install `redis-server`")?;
+    // An installer's chatter is no result: commands that print results call this too.
+    run(Command::new(program).args(arguments).stdout(io::stderr()))
+        .context("cannot install `redis-server`")?;
     let version = redis_version()?
         .context("`redis-server` is not on the PATH although its package was installed")?;
     say("redis-server", &format!("installed {version}, not started"));
