@@ -228,6 +228,11 @@ impl Lines {
         Ok(())
     }
 
+    fn in_flight(&self) -> u32 {
+        let running: usize = self.lines.iter().map(|line| line.ledger.glance().running).sum();
+        u32::try_from(running).unwrap_or(u32::MAX)
+    }
+
     /// Say again and again that the host runs, and at once when its plugins change.
     async fn announce(self) {
         let (mut changes, mut rescans) = (self.registry.changes(), self.registry.rescans());
@@ -238,7 +243,7 @@ impl Lines {
                 started_at: self.started_at,
                 seen_at: unix_ms(),
                 concurrency: self.permits.total(),
-                in_flight: self.permits.used(),
+                in_flight: self.in_flight(),
                 queues: self.lines.iter().map(|line| line.queue.name.to_string()).collect(),
                 plugins: self.registry.info(),
                 rescans: *rescans.borrow_and_update(),

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use bulkhead_core::{LimitsRequest, RetryPolicy, TaskType};
+use bulkhead_core::{Backoff, FailureKind, LimitsRequest, RetryPolicy, TaskType};
 use bulkhead_sandbox::Manifest;
 use serde::Deserialize;
+
+use crate::config::quantity::{Size, Span};
 
 /// Largest manifest, in bytes.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 10;
@@ -20,15 +22,78 @@ pub struct ManifestError {
     pub reason: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[derive(Default)]
 struct Raw {
     task_types: Option<Vec<TaskType>>,
-    limits: LimitsRequest,
-    retry: Option<RetryPolicy>,
+    limits: RawLimits,
+    retry: Option<RawRetry>,
     grants: BTreeSet<String>,
     instances: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLimits {
+    fuel: Option<u64>,
+    memory: Option<Size>,
+    wall: Option<Span>,
+    result: Option<Size>,
+    log: Option<Size>,
+}
+
+impl From<RawLimits> for LimitsRequest {
+    fn from(raw: RawLimits) -> Self {
+        Self {
+            fuel: raw.fuel,
+            memory_bytes: raw.memory.map(|size| size.0),
+            wall_ms: raw.wall.map(Span::as_ms),
+            result_bytes: raw.result.map(|size| size.0),
+            log_bytes: raw.log.map(|size| size.0),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRetry {
+    max_attempts: Option<u32>,
+    backoff: Option<RawBackoff>,
+    jitter: Option<f64>,
+    retry_on: Option<Vec<FailureKind>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+enum RawBackoff {
+    Fixed { delay: Span },
+    Linear { initial: Span, step: Span, max: Span },
+    Exponential { initial: Span, multiplier: f64, max: Span },
+}
+
+impl From<RawRetry> for RetryPolicy {
+    fn from(raw: RawRetry) -> Self {
+        let default = Self::default();
+        let backoff = raw.backoff.map(|backoff| match backoff {
+            RawBackoff::Fixed { delay } => Backoff::Fixed { delay_ms: delay.as_ms() },
+            RawBackoff::Linear { initial, step, max } => Backoff::Linear {
+                initial_ms: initial.as_ms(),
+                step_ms: step.as_ms(),
+                max_ms: max.as_ms(),
+            },
+            RawBackoff::Exponential { initial, multiplier, max } => Backoff::Exponential {
+                initial_ms: initial.as_ms(),
+                multiplier,
+                max_ms: max.as_ms(),
+            },
+        });
+        Self {
+            max_attempts: raw.max_attempts.unwrap_or(default.max_attempts),
+            backoff: backoff.unwrap_or(default.backoff),
+            jitter: raw.jitter.unwrap_or(default.jitter),
+            retry_on: raw.retry_on.unwrap_or(default.retry_on),
+        }
+    }
 }
 
 /// Parse a manifest's text; `file` names it in errors.
@@ -40,8 +105,8 @@ pub fn parse(file: &str, text: &str) -> Result<Manifest, ManifestError> {
     }
     Ok(Manifest {
         task_types: raw.task_types,
-        limits: raw.limits,
-        retry: raw.retry,
+        limits: raw.limits.into(),
+        retry: raw.retry.map(RetryPolicy::from),
         grants: raw.grants,
         instances: raw.instances,
     })
@@ -72,23 +137,28 @@ mod tests {
             instances = 4
             [limits]
             fuel = 1_000
-            memory_bytes = 1_048_576
+            memory = "1 MiB"
+            wall = "10s"
             [retry]
             max_attempts = 2
-            backoff = { kind = "fixed", delay_ms = 10 }
+            backoff = { kind = "fixed", delay = "10ms" }
             "#,
         )
         .unwrap();
-        assert_eq!(manifest.limits.fuel, Some(1_000));
+        let limits = manifest.limits;
+        assert_eq!((limits.fuel, limits.memory_bytes), (Some(1_000), Some(1 << 20)));
+        assert_eq!(limits.wall_ms, Some(10_000));
         assert_eq!(manifest.instances, Some(4));
-        assert_eq!(manifest.retry.unwrap().max_attempts, 2);
+        let retry = manifest.retry.unwrap();
+        assert_eq!((retry.max_attempts, retry.backoff), (2, Backoff::Fixed { delay_ms: 10 }));
     }
 
     #[test]
     fn unknown_keys_and_bad_values_say_where() {
         for (text, says) in [
             ("fule = 1", "fule"),
-            ("[limits]\nmemory = 1", "memory"),
+            ("[limits]\nmemory_bytes = 1", "memory_bytes"),
+            ("[limits]\nwall = 10", "duration"),
             ("task_types = [\"a b\"]", "a b"),
             ("instances = 0", "instances"),
             ("= 1", "line 1"),
