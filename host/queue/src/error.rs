@@ -22,16 +22,3 @@ impl QueueError {
         matches!(self, Self::Unavailable(_))
     }
 }
-
-impl From<redis::RedisError> for QueueError {
-    fn from(error: redis::RedisError) -> Self {
-        use redis::ErrorKind;
-        match error.kind() {
-            ErrorKind::InvalidClientConfig | ErrorKind::AuthenticationFailed => {
-                Self::Refused(format!("Redis refused the connection: {error}"))
-            }
-            ErrorKind::UnexpectedReturnType | ErrorKind::Parse => Self::Protocol(error.to_string()),
-            _ => Self::Unavailable(error.to_string()),
-        }
-    }
-}

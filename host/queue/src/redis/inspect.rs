@@ -106,12 +106,12 @@ pub(super) async fn list(
     for index in indexes(broker, queue, filter).await? {
         let mut at = 0;
         while at < LOOK_AT_MOST {
-            let ids = index.page(broker, at).await?;
-            if ids.is_empty() {
+            let page = index.page(broker, at).await?;
+            if page.read == 0 {
                 break;
             }
-            at += ids.len();
-            for view in inspect(broker, queue, &ids).await?.into_iter().flatten() {
+            at += page.read;
+            for view in inspect(broker, queue, &page.ids).await?.into_iter().flatten() {
                 let of_type = filter.task_type.as_ref().is_none_or(|wanted| {
                     view.task.as_ref().is_ok_and(|task| task.task_type == *wanted)
                 });
@@ -137,17 +137,24 @@ struct Index {
     command: &'static str,
 }
 
+/// Part of an index: how many members were read, and the ids among them. What is no id
+/// was put there by somebody else's hand.
+struct Page {
+    read: usize,
+    ids: Vec<TaskId>,
+}
+
+fn id_of(member: Value) -> Option<TaskId> {
+    let member = script::text(member).ok()?;
+    parse_id(member.get(..36).unwrap_or(&member)).ok()
+}
+
 impl Index {
-    async fn page(&self, broker: &RedisBroker, at: usize) -> Result<Vec<TaskId>, QueueError> {
+    async fn page(&self, broker: &RedisBroker, at: usize) -> Result<Page, QueueError> {
         let mut command = redis::cmd(self.command);
         command.arg(&self.key).arg(at).arg(at + PAGE - 1);
-        script::array(broker.run(&command).await?)?
-            .into_iter()
-            .map(|member| {
-                let member = script::text(member)?;
-                parse_id(member.get(..36).unwrap_or(&member))
-            })
-            .collect()
+        let members = script::array(broker.run(&command).await?)?;
+        Ok(Page { read: members.len(), ids: members.into_iter().filter_map(id_of).collect() })
     }
 }
 

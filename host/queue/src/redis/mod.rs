@@ -4,6 +4,7 @@
 //! states its contract. This module knows how to call them and how to stay connected.
 
 mod connection;
+mod failure;
 mod hosts;
 mod inspect;
 mod script;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bulkhead_core::{QueueName, TaskId};
 use redis::{Cmd, Value};
 
+use super::script::reckonable;
 use super::{RedisBroker, script};
 use crate::broker::{Claim, ClaimToken, End, Settlement, Step, Stepped};
 use crate::codec;
@@ -28,11 +29,11 @@ pub(super) async fn step(
     let mut command = broker.scripts.step.prepare(broker, queue, args, size);
     command
         .arg(step.want.min(1_000))
-        .arg(u64::try_from(step.lease.as_millis()).unwrap_or(u64::MAX))
+        .arg(reckonable(u64::try_from(step.lease.as_millis()).unwrap_or(u64::MAX)))
         .arg(step.host)
         .arg(if step.reclaim { RECLAIM_MAX } else { 0 })
         .arg(PROMOTE_MAX)
-        .arg(step.dead_retention_ms.max(1))
+        .arg(reckonable(step.dead_retention_ms.max(1)))
         .arg(step.types.len());
     for task_type in step.types {
         command.arg(task_type.as_str());
@@ -55,7 +56,7 @@ fn write_settlement(command: &mut Cmd, settlement: &Settlement) -> Result<(), Qu
     let token = &settlement.token.0;
     let mut ended = |kind: &str, next, report: &_, retention_ms: u64| {
         let entry = codec::encode_entry(next, report).map_err(refused)?;
-        command.arg(token).arg(kind).arg(retention_ms).arg(entry);
+        command.arg(token).arg(kind).arg(reckonable(retention_ms)).arg(entry);
         Ok::<(), QueueError>(())
     };
     match &settlement.end {
@@ -70,14 +71,14 @@ fn write_settlement(command: &mut Cmd, settlement: &Settlement) -> Result<(), Qu
         }
         End::Retry { report, delay_ms, retention_ms } => {
             ended("r", Next::Retry, report, (*retention_ms).max(1))?;
-            command.arg(delay_ms);
+            command.arg(reckonable(*delay_ms));
             Ok(())
         }
         End::Return { task_type, tenant, priority, retention_ms } => {
             command
                 .arg(token)
                 .arg("b")
-                .arg((*retention_ms).max(1))
+                .arg(reckonable((*retention_ms).max(1)))
                 .arg(task_type.as_str())
                 .arg(tenant.as_str())
                 .arg(priority.level());
@@ -86,7 +87,7 @@ fn write_settlement(command: &mut Cmd, settlement: &Settlement) -> Result<(), Qu
         End::Unreadable { task, report, retention_ms } => {
             let mut record = codec::encode_task(task).map_err(refused)?;
             record.extend(codec::encode_entry(Next::DeadLetter, report).map_err(refused)?);
-            command.arg(token).arg("u").arg((*retention_ms).max(1)).arg(record);
+            command.arg(token).arg("u").arg(reckonable((*retention_ms).max(1))).arg(record);
             Ok(())
         }
     }
@@ -103,7 +104,9 @@ fn read_reply(queue: &QueueName, reply: Value) -> Result<Stepped, QueueError> {
         .into_iter()
         .zip(script::array(records)?)
         .enumerate()
-        .map(|(at, (member, record))| read_claim(queue, member, record, flags.get(at) == Some(&1)))
+        .filter_map(|(at, (member, record))| {
+            read_claim(queue, member, record, flags.get(at) == Some(&1)).transpose()
+        })
         .collect::<Result<_, _>>()?;
     let cancel = script::array(cancel)?
         .into_iter()
@@ -119,25 +122,27 @@ fn read_reply(queue: &QueueName, reply: Value) -> Result<Stepped, QueueError> {
     })
 }
 
+/// The claim; nothing if somebody else's hand put an id into the line that is none. Its
+/// lease runs out, and the reclaim buries it.
 fn read_claim(
     queue: &QueueName,
     member: Value,
     record: Value,
     cancelled: bool,
-) -> Result<Claim, QueueError> {
-    let member = script::text(member)?;
-    let id = parse_id(member.get(..ID_BYTES).unwrap_or(""))?;
+) -> Result<Option<Claim>, QueueError> {
+    let Ok(member) = script::text(member) else { return Ok(None) };
+    let Ok(id) = parse_id(member.get(..ID_BYTES).unwrap_or("")) else { return Ok(None) };
     let (task, attempts) = match codec::decode(queue, id, &script::bytes(record)?) {
         Ok(record) => (Ok(record.task), attempts_in(&record.history)),
         Err(unreadable) => (Err(unreadable), 0),
     };
-    Ok(Claim {
+    Ok(Some(Claim {
         token: ClaimToken(member),
         id,
         task,
         attempt: attempts.saturating_add(1),
         cancelled,
-    })
+    }))
 }
 
 pub(super) fn parse_id(text: &str) -> Result<TaskId, QueueError> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bulkhead_core::{QueueName, State, Task, TaskId};
 
+use super::script::reckonable;
 use super::{RedisBroker, script};
 use crate::broker::Broker;
 use crate::codec;
@@ -33,7 +34,7 @@ pub(super) async fn submit(broker: &RedisBroker, tasks: &[Task]) -> Result<Vec<b
                 .arg(task.task_type.as_str())
                 .arg(task.tenant.as_str())
                 .arg(task.priority.level())
-                .arg(task.not_before.unwrap_or(0));
+                .arg(reckonable(task.not_before.unwrap_or(0)));
         }
         let reply = broker.scripts.submit.send(broker, &command).await?;
         for (at, accepted) in members.iter().zip(script::integers(reply)?) {
@@ -59,7 +60,7 @@ pub(super) async fn cancel(
     ids: &[TaskId],
     retention_ms: u64,
 ) -> Result<Vec<CancelAnswer>, QueueError> {
-    let mut args = vec![retention_ms.max(1).to_string()];
+    let mut args = vec![reckonable(retention_ms.max(1)).to_string()];
     args.extend(ids.iter().map(TaskId::to_string));
     let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
     let reply = broker.scripts.cancel.call(broker, queue, &args).await?;

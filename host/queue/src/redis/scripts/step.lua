@@ -130,15 +130,19 @@ if #renewals > 0 then
 end
 
 -- Reclaim leases that ran out: the attempt is recorded as lost and the task goes back.
+-- What somebody else's hand put into a line may be no id: of another length it is a ghost
+-- when it is claimed, of this length it is buried here.
 local reclaimed = 0
 if ARGV[4] ~= '0' then
+  local x = '%x%x%x%x'
+  local UUID = '^' .. x .. x .. '%-' .. x .. '%-' .. x .. '%-' .. x .. '%-' .. x .. x .. x .. '$'
   local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', int(now), 'LIMIT', '0', ARGV[4])
   for i = 1, #expired do
     local member = expired[i]
     local id = string.sub(member, 1, 36)
     redis.call('ZREM', LEASES, member)
     local h = head(id)
-    if h then
+    if h and string.find(id, UUID) then
       local holder = string.match(member, ':%d+:(.*)$') or ''
       redis.call('APPEND', TASK .. id, cmsgpack.pack({ L = { now, holder } }))
       make_ready(id, h[2], h[3], h[4], RETURN_US)
@@ -242,7 +246,7 @@ if want > 0 and #types > 0 then
     local suffix, expiry = ':' .. int(token) .. ':' .. host, int(now + lease_ms)
     local leases, claimed, n = {}, {}, 0
     for i = 1, #ids do
-      if found[i] then
+      if found[i] and #ids[i] == 36 then
         n = n + 1
         claimed[n] = ids[i]
         members[n] = ids[i] .. suffix
