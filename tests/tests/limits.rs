@@ -213,7 +213,7 @@ async fn a_flood_of_lines_is_cut_and_the_task_completes() {
 #[tokio::test]
 async fn the_least_of_host_manifest_and_task_counts() {
     let site = Site::new().await;
-    let manifest = "[limits]\nfuel = 1_000_000_000\nmemory_bytes = 16_777_216\nwall_ms = 2_000\n";
+    let manifest = "[limits]\nfuel = 1_000_000_000\nmemory = \"16MiB\"\nwall = \"2s\"\n";
     std::fs::write(site.folder().join("unruly.toml"), manifest).expect("write the manifest");
     let text = "[limits]\nfuel = 50_000_000\nmemory = \"64MiB\"\nwall = \"5s\"\n";
     let file = settings(&site, text);
