@@ -39,7 +39,7 @@ struct Arguments {
     #[arg(long, default_value_t = 100_000)]
     tasks: usize,
     /// Attempts at once while draining.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 128)]
     concurrency: u32,
     /// Run only benches whose name contains this.
     #[arg(long)]

@@ -46,7 +46,14 @@ impl Stage {
     ) -> Result<()> {
         let log = std::fs::File::create(self.plugins.path().join("host.log"))?;
         let child = Command::new(binary)
-            .args(["--broker", &self.server.url(), "run", "--name", "bench", "--plugins"])
+            .args([
+                "--broker",
+                &self.server.url(),
+                "run",
+                "--name",
+                "bench-host-with-a-name-of-usual-length-1",
+                "--plugins",
+            ])
             .arg(self.plugins.path())
             .args(["--concurrency", &concurrency.to_string(), "--log-level", "warn"])
             .env("RUST_LIB_BACKTRACE", "0")

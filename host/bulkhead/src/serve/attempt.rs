@@ -2,7 +2,7 @@
 //! decide what follows.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bulkhead_core::{
     AttemptReport, Digest, Disposition, Failure, FailureKind, Metering, Outcome, Payload, Priority,
@@ -10,14 +10,54 @@ use bulkhead_core::{
 };
 use bulkhead_queue::{Claim, ClaimToken, End, Settlement};
 use bulkhead_sandbox::{Attempt, AttemptEnd, Unavailable};
+use parking_lot::Mutex;
 
 use super::ledger::{Handle, Interrupt};
 use super::line::Line;
 use crate::clock::unix_ms;
 use crate::plugins::Serving;
 
+/// How long one thread works through a batch before it lets other tasks of the
+/// runtime have a turn.
+const TURN: Duration = Duration::from_millis(1);
+
+/// Run claims on the guests' threads. Each thread works through the batch; an attempt
+/// that does not end in its first poll goes on as a task of its own. Most do end, and
+/// so cost no task, no wake-up and no move of their large futures.
+pub(super) fn start(
+    line: &Arc<Line>,
+    guests: &tokio::runtime::Handle,
+    claims: Vec<Claim>,
+    handles: Vec<Handle>,
+) {
+    let threads = guests.metrics().num_workers().min(claims.len());
+    let batch = Arc::new(Mutex::new(claims.into_iter().zip(handles)));
+    for _ in 0..threads {
+        guests.spawn(work_through(line.clone(), batch.clone()));
+    }
+}
+
+async fn work_through(
+    line: Arc<Line>,
+    batch: Arc<Mutex<impl Iterator<Item = (Claim, Handle)> + Send>>,
+) {
+    let mut turn = Instant::now();
+    loop {
+        let next = batch.lock().next();
+        let Some((claim, handle)) = next else { return };
+        let mut attempt = Box::pin(run(line.clone(), claim, handle));
+        if futures::poll!(attempt.as_mut()).is_pending() {
+            tokio::spawn(attempt);
+        }
+        if turn.elapsed() >= TURN {
+            tokio::task::yield_now().await;
+            turn = Instant::now();
+        }
+    }
+}
+
 /// Run one claim and enter its end in the ledger.
-pub(super) async fn run(line: Arc<Line>, claim: Claim, handle: Handle) {
+async fn run(line: Arc<Line>, claim: Claim, handle: Handle) {
     let id = claim.id;
     let settlement = settle(&line, claim, &handle).await;
     line.permits.give_back(1);
@@ -204,7 +244,7 @@ pub(super) fn unreadable_type() -> Result<TaskType, bulkhead_core::NameError> {
 }
 
 /// How long a line pauses after the sandbox could not run an attempt.
-pub(super) const STUMBLE_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const STUMBLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// When a line that stumbled may claim again.
 pub(super) fn after_stumble() -> Instant {

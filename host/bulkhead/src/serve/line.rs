@@ -303,13 +303,7 @@ impl Line {
             return;
         }
         let handles = self.ledger.begin(&stepped.claims);
-        let line = self.clone();
-        // One hand-over to the guests' threads, however many claims.
-        guests.spawn(async move {
-            for (claim, handle) in stepped.claims.into_iter().zip(handles) {
-                tokio::spawn(attempt::run(line.clone(), claim, handle));
-            }
-        });
+        attempt::start(self, guests, stepped.claims, handles);
     }
 
     /// Let attempts finish, give back what does not, tell the broker.

@@ -243,7 +243,9 @@ if want > 0 and #types > 0 then
     for i = 1, #ids do keys[i] = TASK .. ids[i] end
     local found = redis.call('MGET', unpack(keys))
     local token = redis.call('INCR', P .. ':token')
-    local suffix, expiry = ':' .. int(token) .. ':' .. host, int(now + lease_ms)
+    -- Twenty digits keep members over 64 bytes, so the lease set never is a listpack,
+    -- which is searched from its start.
+    local suffix, expiry = string.format(':%020d:%s', token, host), int(now + lease_ms)
     local leases, claimed, n = {}, {}, 0
     for i = 1, #ids do
       if found[i] and #ids[i] == 36 then
