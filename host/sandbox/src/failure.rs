@@ -126,7 +126,7 @@ fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> (FailureKind, 
             FailureKind::StackOverflow,
             format!(
                 "stack overflow: the guest used all of its {} bytes of stack; recurse less \
-                 deeply or raise the host's `stack_bytes`",
+                 deeply or keep large values off the stack",
                 about.stack_bytes
             ),
         ),

@@ -10,8 +10,10 @@ use std::str::FromStr;
 const HIDDEN: &str = "***";
 
 /// Schemes that name a Redis or Valkey server.
-const SCHEMES: [&str; 7] =
-    ["redis", "rediss", "valkey", "valkeys", "redis+unix", "valkey+unix", "unix"];
+const SCHEMES: [&str; 5] = ["redis", "valkey", "redis+unix", "valkey+unix", "unix"];
+
+/// Schemes that ask for TLS.
+const TLS_SCHEMES: [&str; 2] = ["rediss", "valkeys"];
 
 /// The URL of a broker.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,6 +37,11 @@ impl FromStr for BrokerUrl {
                 .into());
         }
         match text.split_once("://") {
+            Some((scheme, _)) if TLS_SCHEMES.contains(&scheme) => Err(format!(
+                "TLS to the broker is not available in this version; use {} and keep the \
+                 connection on a trusted network",
+                &scheme[..scheme.len() - 1]
+            )),
             Some((scheme, rest)) if SCHEMES.contains(&scheme) && !rest.is_empty() => {
                 Ok(Self(text.to_owned()))
             }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use bulkhead_core::{
     AttemptReport, Digest, Disposition, Failure, FailureKind, Metering, Outcome, Payload, Priority,
-    RetryPolicy, Task, TaskType, TenantName, dispose,
+    RetryPolicy, Task, TaskId, TaskType, TenantName, dispose,
 };
 use bulkhead_queue::{Claim, ClaimToken, End, Settlement};
-use bulkhead_sandbox::{Attempt, AttemptEnd, Unavailable};
+use bulkhead_sandbox::{Attempt, AttemptEnd, ProgressSink, Unavailable};
 use parking_lot::Mutex;
 
 use super::ledger::{Handle, Interrupt};
@@ -157,9 +157,27 @@ async fn run_attempt(
             deadline_at: unix_ms().saturating_add(limits.wall_ms),
             limits,
             cancel: handle.cancel.clone(),
-            progress: None,
+            progress: Narrator::of(task),
         })
         .await
+}
+
+/// Tells the log of a guest's progress.
+struct Narrator(TaskId);
+
+impl Narrator {
+    /// Nothing where nobody listens, which spares the attempt the sink.
+    fn of(task: &Task) -> Option<Arc<dyn ProgressSink>> {
+        tracing::enabled!(target: "bulkhead::guest", tracing::Level::DEBUG)
+            .then(|| Arc::new(Self(task.id)) as Arc<dyn ProgressSink>)
+    }
+}
+
+impl ProgressSink for Narrator {
+    fn report(&self, fraction: f32, message: &str) {
+        tracing::debug!(target: "bulkhead::guest", task = %self.0, fraction,
+            message = %message.escape_debug(), "progress");
+    }
 }
 
 fn give_back(line: &Line, token: ClaimToken, task: &Task) -> Settlement {
@@ -176,7 +194,7 @@ fn give_back(line: &Line, token: ClaimToken, task: &Task) -> Settlement {
 fn bury(
     line: &Line,
     token: ClaimToken,
-    id: bulkhead_core::TaskId,
+    id: TaskId,
     unreadable: bulkhead_queue::Unreadable,
     attempt: u32,
 ) -> Settlement {
