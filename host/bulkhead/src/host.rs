@@ -7,16 +7,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_core::UnixMs;
+use bulkhead_core::{TaskType, UnixMs};
 use bulkhead_queue::{Broker, HostInfo, QueueError, Signal, Topic};
 use bulkhead_sandbox::{Sandbox, SandboxConfig, SandboxError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::clock::unix_ms;
-use crate::options::HostOptions;
+use crate::options::{HostOptions, QueueOptions};
 use crate::plugins::{Keeper, Registry};
-use crate::serve::{Interrupt, Line, Permits, listen};
+use crate::serve::{Interrupt, Line, Permits, Shared, listen};
 use crate::shutdown::Shutdown;
 
 /// How often a host says that it runs.
@@ -147,12 +147,9 @@ impl Host {
     }
 }
 
-/// The lines of a host and what they share.
+/// The lines of a host.
 struct Lines {
-    broker: Arc<dyn Broker>,
-    registry: Arc<Registry>,
-    permits: Arc<Permits>,
-    hunger: Arc<Notify>,
+    shared: Arc<Shared>,
     lines: Vec<Arc<Line>>,
     options: HostOptions,
     started_at: UnixMs,
@@ -164,36 +161,21 @@ impl Lines {
         options: &HostOptions,
         registry: Arc<Registry>,
     ) -> Result<Self, HostError> {
-        let permits = Arc::new(Permits::new(options.concurrency));
-        let hunger = Arc::new(Notify::new());
-        let name: Arc<str> = options.name.as_str().into();
-        let lines = options
-            .queues
-            .iter()
-            .map(|queue| {
-                Line::new(
-                    name.clone(),
-                    queue.clone(),
-                    broker.clone(),
-                    registry.clone(),
-                    permits.clone(),
-                    options.lease,
-                    options.settlement_buffer,
-                    hunger.clone(),
-                )
-                .map(Arc::new)
-                .map_err(|e| HostError::Options(e.to_string()))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
+        let unreadable_type =
+            TaskType::new("unreadable").map_err(|e| HostError::Options(e.to_string()))?;
+        let shared = Arc::new(Shared {
+            host: options.name.as_str().into(),
             broker: broker.clone(),
             registry,
-            permits,
-            hunger,
-            lines,
-            options: options.clone(),
-            started_at: unix_ms(),
-        })
+            permits: Permits::new(options.concurrency),
+            lease: options.lease,
+            settlement_buffer: options.settlement_buffer,
+            hunger: Notify::new(),
+            unreadable_type,
+        });
+        let line = |queue: &QueueOptions| Arc::new(Line::new(shared.clone(), queue.clone()));
+        let lines = options.queues.iter().map(line).collect();
+        Ok(Self { shared, lines, options: options.clone(), started_at: unix_ms() })
     }
 
     async fn run(
@@ -208,16 +190,10 @@ impl Lines {
             serving.spawn(line.serve(guests.clone(), shutdown.clone(), self.options.grace));
         }
         let mut beside = JoinSet::new();
-        beside.spawn(follow_rescans(self.broker.clone(), keeper.requests.clone()));
+        beside.spawn(follow_rescans(self.shared.broker.clone(), keeper.requests.clone()));
         beside.spawn(keeper.run(shutdown.clone()));
-        beside.spawn(follow_cancels(self.broker.clone(), self.lines.clone()));
-        beside.spawn(listen(
-            self.broker.clone(),
-            self.registry.clone(),
-            self.lines.clone(),
-            self.hunger.clone(),
-            shutdown.clone(),
-        ));
+        beside.spawn(follow_cancels(self.shared.broker.clone(), self.lines.clone()));
+        beside.spawn(listen(self.shared.clone(), self.lines.clone(), shutdown.clone()));
         beside.spawn(self.announce());
         while let Some(ended) = serving.join_next().await {
             if let Err(error) = ended {
@@ -235,20 +211,21 @@ impl Lines {
 
     /// Say again and again that the host runs, and at once when its plugins change.
     async fn announce(self) {
-        let (mut changes, mut rescans) = (self.registry.changes(), self.registry.rescans());
+        let (mut changes, mut rescans) =
+            (self.shared.registry.changes(), self.shared.registry.rescans());
         loop {
             let info = HostInfo {
                 name: self.options.name.clone(),
                 pid: std::process::id(),
                 started_at: self.started_at,
                 seen_at: unix_ms(),
-                concurrency: self.permits.total(),
+                concurrency: self.shared.permits.total(),
                 in_flight: self.in_flight(),
                 queues: self.lines.iter().map(|line| line.queue.name.to_string()).collect(),
-                plugins: self.registry.info(),
+                plugins: self.shared.registry.info(),
                 rescans: *rescans.borrow_and_update(),
             };
-            if let Err(error) = self.broker.announce_host(&info, ANNOUNCE_TTL).await {
+            if let Err(error) = self.shared.broker.announce_host(&info, ANNOUNCE_TTL).await {
                 tracing::debug!(%error, "cannot announce the host");
             }
             tokio::select! {

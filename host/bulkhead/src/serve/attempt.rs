@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_core::{
     AttemptReport, Digest, Disposition, Failure, FailureKind, Metering, Outcome, Payload, Priority,
-    RetryPolicy, Task, TaskId, TaskType, TenantName, dispose,
+    RetryPolicy, Task, TaskId, TenantName, dispose,
 };
 use bulkhead_queue::{Claim, ClaimToken, End, Settlement};
 use bulkhead_sandbox::{Attempt, AttemptEnd, ProgressSink, Unavailable};
@@ -60,7 +60,7 @@ async fn work_through(
 async fn run(line: Arc<Line>, claim: Claim, handle: Handle) {
     let id = claim.id;
     let settlement = settle(&line, claim, &handle).await;
-    line.permits.give_back(1);
+    line.shared.permits.give_back(1);
     line.ledger.end(id, settlement);
 }
 
@@ -71,7 +71,7 @@ async fn settle(line: &Line, claim: Claim, handle: &Handle) -> Option<Settlement
         Ok(task) => task,
         Err(unreadable) => return Some(bury(line, token, id, unreadable, attempt)),
     };
-    let table = line.registry.table();
+    let table = line.shared.registry.table();
     let serving = table.get(&task.task_type).cloned();
     drop(table);
     let handler = serving.as_ref().and_then(|serving| serving.plugin.handler(&task.task_type));
@@ -118,7 +118,7 @@ async fn settle(line: &Line, claim: Claim, handle: &Handle) -> Option<Settlement
     let report = AttemptReport {
         attempt,
         started_at,
-        host: line.host.to_string(),
+        host: line.shared.host.to_string(),
         plugin: digest,
         metering: end.metering,
         logs: end.logs,
@@ -203,7 +203,7 @@ fn bury(
     let report = AttemptReport {
         attempt,
         started_at: now,
-        host: line.host.to_string(),
+        host: line.shared.host.to_string(),
         plugin: Digest::default(),
         metering: Metering::default(),
         logs: Vec::new(),
@@ -211,7 +211,7 @@ fn bury(
     };
     let task = Task {
         id,
-        task_type: line.unreadable_type.clone(),
+        task_type: line.shared.unreadable_type.clone(),
         queue: line.queue.name.clone(),
         tenant: TenantName::default(),
         priority: Priority::default(),
@@ -254,11 +254,6 @@ fn narrate(line: &Line, task: &Task, attempt: u32, end: &AttemptEnd, next: Dispo
         tracing::trace!(queue = %line.queue.name, task = %task.id, task_type = %task.task_type,
             attempt, "attempt done");
     }
-}
-
-/// The task type under which unreadable records are shown.
-pub(super) fn unreadable_type() -> Result<TaskType, bulkhead_core::NameError> {
-    TaskType::new("unreadable")
 }
 
 /// How long a line pauses after the sandbox could not run an attempt.

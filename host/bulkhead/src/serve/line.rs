@@ -35,19 +35,27 @@ const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::
 /// How long a stopping host tries to tell the broker what ended.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// One queue of one host.
-pub(crate) struct Line {
+/// What the lines of one host share.
+pub(crate) struct Shared {
+    /// The host's name.
     pub(crate) host: Arc<str>,
-    pub(crate) queue: QueueOptions,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) permits: Arc<Permits>,
-    pub(crate) ledger: Ledger,
+    pub(crate) permits: Permits,
     pub(crate) lease: Duration,
+    /// Settlements and attempts of one queue that may be open at once.
     pub(crate) settlement_buffer: usize,
+    /// Rung when a line wants to hear of new work.
+    pub(crate) hunger: Notify,
+    /// The task type under which unreadable records are shown.
     pub(crate) unreadable_type: TaskType,
-    /// Rung when the line wants to hear of new work.
-    pub(crate) hunger: Arc<Notify>,
+}
+
+/// One queue of one host.
+pub(crate) struct Line {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) queue: QueueOptions,
+    pub(crate) ledger: Ledger,
     /// Whether the line wants to be woken.
     pub(crate) waiting: AtomicBool,
     /// Whether somebody said that there is work.
@@ -67,32 +75,15 @@ struct Pace {
 }
 
 impl Line {
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn new(
-        host: Arc<str>,
-        queue: QueueOptions,
-        broker: Arc<dyn Broker>,
-        registry: Arc<Registry>,
-        permits: Arc<Permits>,
-        lease: Duration,
-        settlement_buffer: usize,
-        hunger: Arc<Notify>,
-    ) -> Result<Self, bulkhead_core::NameError> {
-        Ok(Self {
-            host,
+    pub(crate) fn new(shared: Arc<Shared>, queue: QueueOptions) -> Self {
+        Self {
+            shared,
             queue,
-            broker,
-            registry,
-            permits,
             ledger: Ledger::default(),
-            lease,
-            settlement_buffer,
-            unreadable_type: attempt::unreadable_type()?,
-            hunger,
             waiting: AtomicBool::new(false),
             woken: AtomicBool::new(false),
             stumbled: Mutex::new(None),
-        })
+        }
     }
 
     /// Say that there may be work.
@@ -114,13 +105,13 @@ impl Line {
         mut shutdown: Shutdown,
         grace: Duration,
     ) {
-        let mut changes = self.registry.changes();
+        let mut changes = self.shared.registry.changes();
         let now = Instant::now();
         let mut pace = Pace {
             more: true,
             hungry: false,
             next_look: now,
-            next_renewal: now + self.lease / 3,
+            next_renewal: now + self.shared.lease / 3,
             next_reclaim: now,
             pause: Duration::ZERO,
         };
@@ -156,8 +147,8 @@ impl Line {
 
     fn has_room(&self, glance: &Glance) -> bool {
         let held = u32::try_from(glance.running).unwrap_or(u32::MAX);
-        self.permits.room(held) > 0
-            && glance.running + glance.ended < self.settlement_buffer
+        self.shared.permits.room(held) > 0
+            && glance.running + glance.ended < self.shared.settlement_buffer
             && self.stumbled.lock().is_none()
     }
 
@@ -186,30 +177,30 @@ impl Line {
             Vec::new()
         };
         let woken = self.woken.swap(false, Ordering::AcqRel);
-        let table = self.registry.table();
+        let table = self.shared.registry.table();
         let (types, room) = self.claimable(&table);
         let want = if claim && self.stumbled.lock().is_none() { self.permits_for(room) } else { 0 };
         let reclaim = now >= pace.next_reclaim || now >= pace.next_look;
         let step = Step {
-            host: &self.host,
+            host: &self.shared.host,
             settle: &settle,
             renew: &renew,
             want,
             types: &types,
-            lease: self.lease,
+            lease: self.shared.lease,
             reclaim,
             dead_retention_ms: self.queue.dead_retention_ms,
         };
-        match self.broker.step(&self.queue.name, step).await {
+        match self.shared.broker.step(&self.queue.name, step).await {
             Ok(stepped) => {
                 if !pace.pause.is_zero() {
                     tracing::info!(queue = %self.queue.name, "the broker is back");
                     pace.pause = Duration::ZERO;
                 }
                 let claimed = u32::try_from(stepped.claims.len()).unwrap_or(u32::MAX);
-                self.permits.give_back(want.saturating_sub(claimed));
+                self.shared.permits.give_back(want.saturating_sub(claimed));
                 if !renew.is_empty() || now >= pace.next_renewal {
-                    pace.next_renewal = now + self.lease / 3;
+                    pace.next_renewal = now + self.shared.lease / 3;
                 }
                 if reclaim {
                     pace.next_reclaim = now + RECLAIM_EVERY;
@@ -223,12 +214,12 @@ impl Line {
                 // Leases and due times are whole milliseconds; look just after.
                 pace.next_look = Instant::now() + sleep + Duration::from_millis(1);
                 if drained && !self.waiting.swap(true, Ordering::AcqRel) {
-                    self.hunger.notify_one();
+                    self.shared.hunger.notify_one();
                 }
                 self.apply(guests, stepped, &settle, &renew);
             }
             Err(error) => {
-                self.permits.give_back(want);
+                self.shared.permits.give_back(want);
                 self.ledger.put_back(settle);
                 if woken {
                     self.woken.store(true, Ordering::Release);
@@ -268,13 +259,13 @@ impl Line {
     fn permits_for(&self, room: u32) -> u32 {
         let glance = self.ledger.glance();
         let unsettled = glance.running + glance.ended;
-        let buffer = self.settlement_buffer.saturating_sub(unsettled);
+        let buffer = self.shared.settlement_buffer.saturating_sub(unsettled);
         let held = u32::try_from(glance.running).unwrap_or(u32::MAX);
-        self.permits.take(room.min(u32::try_from(buffer).unwrap_or(u32::MAX)), held)
+        self.shared.permits.take(room.min(u32::try_from(buffer).unwrap_or(u32::MAX)), held)
     }
 
     fn set_hungry(&self, pace: &mut Pace, hungry: bool) {
-        self.permits.set_hungry(pace.hungry, hungry);
+        self.shared.permits.set_hungry(pace.hungry, hungry);
         pace.hungry = hungry;
     }
 

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bulkhead_queue::{Broker, Lines};
-use tokio::sync::Notify;
+use bulkhead_queue::Lines;
 
-use super::line::Line;
-use crate::plugins::Registry;
+use super::line::{Line, Shared};
 use crate::shutdown::Shutdown;
 
 /// The longest single wait; a lost wake-up costs at most this.
@@ -18,30 +16,24 @@ const WAIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Wake lines until shutdown.
-pub(crate) async fn listen(
-    broker: Arc<dyn Broker>,
-    registry: Arc<Registry>,
-    lines: Vec<Arc<Line>>,
-    hunger: Arc<Notify>,
-    mut shutdown: Shutdown,
-) {
-    let mut changes = registry.changes();
+pub(crate) async fn listen(shared: Arc<Shared>, lines: Vec<Arc<Line>>, mut shutdown: Shutdown) {
+    let mut changes = shared.registry.changes();
     loop {
         if !lines.iter().any(|line| line.waiting.load(Ordering::Acquire)) {
             tokio::select! {
                 () = shutdown.drained() => return,
-                () = hunger.notified() => {}
+                () = shared.hunger.notified() => {}
             }
             continue;
         }
         changes.mark_unchanged();
-        let types = registry.table().types().to_vec();
+        let types = shared.registry.table().types().to_vec();
         let waits: Vec<Lines> =
             lines.iter().map(|line| (line.queue.name.clone(), types.clone())).collect();
         tokio::select! {
             () = shutdown.drained() => return,
             _ = changes.changed() => {}
-            heard = broker.await_work(&waits, WAIT) => match heard {
+            heard = shared.broker.await_work(&waits, WAIT) => match heard {
                 Ok(true) => {
                     for line in &lines {
                         line.waiting.store(false, Ordering::Release);

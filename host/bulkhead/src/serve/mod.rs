@@ -7,6 +7,6 @@ mod listen;
 mod permits;
 
 pub(crate) use ledger::Interrupt;
-pub(crate) use line::Line;
+pub(crate) use line::{Line, Shared};
 pub(crate) use listen::listen;
 pub(crate) use permits::Permits;
