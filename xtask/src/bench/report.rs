@@ -1,13 +1,14 @@
 //! Samples of all rounds, their medians, and how they are shown.
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::figure::rank;
 use crate::figures::{Align, table};
 
-/// One figure of one round, and the form in which figures are printed as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One figure of one round.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Sample {
     pub(super) bench: String,
     pub(super) value: f64,
@@ -60,11 +61,12 @@ impl Report {
     /// One object a line, with the median as the value.
     pub(super) fn json_lines(&self) -> String {
         let line = |figure: &Figure| {
-            serde_json::json!({
-                "bench": figure.bench, "value": figure.median(), "unit": figure.unit,
-            })
+            // Written out by hand, for the order of the fields.
+            let (bench, unit) = (json!(figure.bench), json!(figure.unit));
+            let value = json!(figure.median());
+            format!("{{\"bench\": {bench}, \"value\": {value}, \"unit\": {unit}}}\n")
         };
-        self.0.iter().map(|figure| format!("{}\n", line(figure))).collect()
+        self.0.iter().map(line).collect()
     }
 
     /// A table with the spread.
@@ -130,7 +132,7 @@ mod tests {
     #[test]
     fn the_median_is_the_middle_or_the_mean_of_two() {
         let odd = report(&[("reload", 9.0), ("reload", 1.0), ("reload", 2.0)]);
-        assert_eq!(odd.json_lines(), "{\"bench\":\"reload\",\"unit\":\"ms\",\"value\":2.0}\n");
+        assert_eq!(odd.json_lines(), "{\"bench\": \"reload\", \"value\": 2.0, \"unit\": \"ms\"}\n");
         let even = report(&[("reload", 4.0), ("reload", 1.0)]);
         assert_eq!(Sample::parse(&even.json_lines()).unwrap()[0].value.to_string(), "2.5");
     }
