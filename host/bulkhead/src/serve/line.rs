@@ -126,6 +126,7 @@ impl Line {
                 () = shutdown.drained() => {}
                 () = self.ledger.bell.notified() => {}
                 _ = changes.changed() => pace.more = true,
+                () = self.shared.permits.freed(0), if self.starves(&pace) => {}
                 () = tokio::time::sleep_until(wake_at.into()) => {}
             }
         }
@@ -143,6 +144,16 @@ impl Line {
                 || glance.waiting_since.is_some_and(|since| now >= since + LINGER));
         let wanted = (pace.more || self.woken.load(Ordering::Acquire)) && self.has_room(&glance);
         ripe || wanted || now >= pace.next_look || now >= pace.next_renewal
+    }
+
+    /// Whether the line has work to claim, no room for it, and nothing of its own whose
+    /// end would make room: other lines hold all permits.
+    fn starves(&self, pace: &Pace) -> bool {
+        let glance = self.ledger.glance();
+        (pace.more || self.woken.load(Ordering::Acquire))
+            && glance.running == 0
+            && glance.ended == 0
+            && self.stumbled.lock().is_none()
     }
 
     fn has_room(&self, glance: &Glance) -> bool {

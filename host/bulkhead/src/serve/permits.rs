@@ -1,17 +1,29 @@
 //! The host's room for attempts, shared by its queues.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::Notify;
 
 /// Counts attempts over all queues of a host, and lets no hungry queue crowd another out.
 pub(crate) struct Permits {
     total: u32,
     used: AtomicU32,
     hungry: AtomicU32,
+    /// Queues that found no room and have nothing of their own whose end would wake them.
+    starved: AtomicU32,
+    freed: Notify,
 }
 
 impl Permits {
     pub(crate) fn new(total: u32) -> Self {
-        Self { total, used: AtomicU32::new(0), hungry: AtomicU32::new(0) }
+        Self {
+            total,
+            used: AtomicU32::new(0),
+            hungry: AtomicU32::new(0),
+            starved: AtomicU32::new(0),
+            freed: Notify::new(),
+        }
     }
 
     pub(crate) fn used(&self) -> u32 {
@@ -43,7 +55,25 @@ impl Permits {
     }
 
     pub(crate) fn give_back(&self, permits: u32) {
-        self.used.fetch_sub(permits, Ordering::AcqRel);
+        if permits == 0 {
+            return;
+        }
+        self.used.fetch_sub(permits, Ordering::SeqCst);
+        if self.starved.load(Ordering::SeqCst) > 0 {
+            self.freed.notify_waiters();
+        }
+    }
+
+    /// Wait until another queue gives permits back, or until there is room.
+    pub(crate) async fn freed(&self, held: u32) {
+        self.starved.fetch_add(1, Ordering::SeqCst);
+        let _counted = Starved(&self.starved);
+        let mut freed = pin!(self.freed.notified());
+        // Registered before looking, so that no return falls between the two.
+        freed.as_mut().enable();
+        if self.room(held) == 0 {
+            freed.await;
+        }
     }
 
     /// Count a queue as hungry or sated.
@@ -53,6 +83,15 @@ impl Permits {
             (true, false) => self.hungry.fetch_sub(1, Ordering::AcqRel),
             _ => return,
         };
+    }
+}
+
+/// Counts a starved queue while it waits.
+struct Starved<'a>(&'a AtomicU32);
+
+impl Drop for Starved<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -74,5 +113,20 @@ mod tests {
         permits.set_hungry(true, false);
         permits.give_back(10);
         assert_eq!((permits.take(3, 0), permits.used()), (3, 3));
+    }
+
+    #[tokio::test]
+    async fn a_starved_queue_hears_of_permits_that_come_back() {
+        let permits = Permits::new(2);
+        assert_eq!(permits.take(2, 0), 2);
+        let (took, ()) = tokio::join!(
+            async {
+                permits.freed(0).await;
+                permits.take(2, 0)
+            },
+            async { permits.give_back(1) }
+        );
+        assert_eq!(took, 1);
+        assert_eq!(permits.starved.load(Ordering::SeqCst), 0);
     }
 }
