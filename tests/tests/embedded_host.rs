@@ -108,7 +108,8 @@ async fn two_queues_share_the_hosts_permits() {
     tasks.extend((0..6).map(|_| to(&QueueName::default())));
     client.submit_many(tasks).await.expect("submitted");
     let mut most = (0, 0);
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let began = Instant::now();
+    let deadline = began + Duration::from_secs(30);
     loop {
         let (in_mail, other) =
             (client.broker().stats(&mail).await.expect("stats"), site.stats().await);
@@ -120,6 +121,8 @@ async fn two_queues_share_the_hosts_permits() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(most.0, 1, "the queue's own bound");
+    // Four in a row take 1.2 s; a queue that is not told of free permits looks after 5 s.
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     // Two looks at two queues, and an attempt may end and another begin between them.
     assert!((2..=4).contains(&most.1), "{most:?}");
     trigger.drain();
