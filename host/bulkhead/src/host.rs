@@ -133,7 +133,11 @@ impl Host {
             .enable_time()
             .build()
             .map_err(HostError::Threads)?;
-        keeper.load_all().await;
+        let mut stopping = shutdown.clone();
+        tokio::select! {
+            () = keeper.load_all() => {}
+            () = stopping.drained() => {}
+        }
         tracing::info!(host = %options.name, queues = lines.lines.len(),
             concurrency = options.concurrency, "host serves");
         let outcome = lines.run(keeper, guests.handle().clone(), shutdown).await;

@@ -103,13 +103,35 @@ pub fn parse(file: &str, text: &str) -> Result<Manifest, ManifestError> {
     if raw.instances == Some(0) {
         return Err(failed("`instances` is 0; use at least 1 or leave it out".into()));
     }
+    let retry = raw.retry.map(RetryPolicy::from);
+    if let Some(reason) = retry.as_ref().and_then(senseless) {
+        return Err(failed(reason));
+    }
     Ok(Manifest {
         task_types: raw.task_types,
         limits: raw.limits.into(),
-        retry: raw.retry.map(RetryPolicy::from),
+        retry,
         grants: raw.grants,
         instances: raw.instances,
     })
+}
+
+/// Why a retry policy makes no sense, if it does not.
+fn senseless(retry: &RetryPolicy) -> Option<String> {
+    if retry.max_attempts == 0 {
+        return Some(
+            "`retry.max_attempts` is 0; the first attempt counts, so use at least 1".into(),
+        );
+    }
+    if !(0.0..=1.0).contains(&retry.jitter) {
+        return Some(format!("`retry.jitter` is {}; use 0.0 to 1.0", retry.jitter));
+    }
+    match retry.backoff {
+        Backoff::Exponential { multiplier, .. } if !(1.0..=100.0).contains(&multiplier) => {
+            Some(format!("`retry.backoff.multiplier` is {multiplier}; use 1.0 to 100.0"))
+        }
+        _ => None,
+    }
 }
 
 /// Read the manifest beside a plugin file; the default where there is none.
@@ -161,6 +183,13 @@ mod tests {
             ("[limits]\nwall = 10", "duration"),
             ("task_types = [\"a b\"]", "a b"),
             ("instances = 0", "instances"),
+            ("[retry]\nmax_attempts = 0", "max_attempts"),
+            ("[retry]\njitter = 9.0", "jitter"),
+            (
+                "[retry.backoff]\nkind = \"exponential\"\ninitial = \"1s\"\nmax = \"9s\"\n\
+                 multiplier = -1.0",
+                "multiplier",
+            ),
             ("= 1", "line 1"),
         ] {
             let error = parse("x.toml", text).unwrap_err().to_string();

@@ -19,6 +19,9 @@ use crate::clock::unix_ms;
 use crate::manifest;
 use crate::shutdown::Shutdown;
 
+/// Looks at the start: a second of waiting for files to come to rest.
+const FIRST_LOOKS: u32 = 25;
+
 /// Watches one folder for one host.
 pub(crate) struct Keeper {
     registry: Arc<Registry>,
@@ -47,9 +50,13 @@ impl Keeper {
         Ok(Self { registry, sandbox, folder, path, rescan_every, max_bytes, requests })
     }
 
-    /// Load what is in the folder, and return when every file has been through the gates.
+    /// Load what is in the folder, and return when every file that rests has been
+    /// through the gates. A file that goes on changing is left to [`Keeper::run`].
     pub(crate) async fn load_all(&mut self) {
-        while self.look().await {
+        for _ in 0..FIRST_LOOKS {
+            if !self.look().await {
+                return;
+            }
             tokio::time::sleep(AT_REST).await;
         }
     }
