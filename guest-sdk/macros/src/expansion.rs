@@ -37,6 +37,7 @@ fn register(options: TokenStream, function: &ItemFn) -> syn::Result<TokenStream>
     let task_type = options.task_type.clone().unwrap_or_else(|| default_task_type(name));
     let describe = describe(&options, &signature, &function.attrs);
     let handle = handle(name, &signature, &function.sig.output);
+    // The type carries the function's name, which is in snake case, and has no values.
     Ok(quote! {
         #[doc(hidden)]
         #[allow(non_camel_case_types, clippy::empty_enums)]

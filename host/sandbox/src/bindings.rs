@@ -2,6 +2,7 @@
 //! what goes into a guest, owned ones for what comes out; nothing outside this crate
 //! sees either.
 
+// Generated code is not held to our lints.
 #![allow(missing_docs, unreachable_pub, dead_code, unused_variables)]
 
 wasmtime::component::bindgen!({
