@@ -25,7 +25,7 @@ pub(crate) async fn run(host: &Path, tasks: usize, concurrency: u32) -> Result<D
     let mut stage = Stage::with_plugins()?;
     let client = stage.client().await;
     let queue = QueueName::default();
-    client.broker().pause(&queue).await?;
+    client.broker().pause(&queue, None).await?;
 
     let noop = TaskType::new("noop")?;
     let task = || NewTask::new(noop.clone(), Payload::new(Payload::BINARY, vec![7; PAYLOAD_BYTES]));
@@ -38,7 +38,7 @@ pub(crate) async fn run(host: &Path, tasks: usize, concurrency: u32) -> Result<D
     let (host_before, _) = stage.host_usage()?;
     let redis_before = stage.server_cpu()?;
     let began = Instant::now();
-    client.broker().resume(&queue).await?;
+    client.broker().resume(&queue, None).await?;
     stage.completed(&client, tasks as u64).await?;
     let seconds = began.elapsed().as_secs_f64();
     let (host_after, host_peak_rss_mb) = stage.host_usage()?;

@@ -119,7 +119,8 @@ async fn recovery_begins_within_the_lease_and_a_second() {
 async fn a_task_that_kills_its_host_every_time_becomes_a_dead_letter() {
     let site = Site::new().await;
     let mut poison = task("sleep", "60000");
-    poison.retry = Some(bulkhead_core::RetryPolicy { max_attempts: 2, ..Default::default() });
+    poison.terms.retry =
+        Some(bulkhead_core::RetryRequest { max_attempts: Some(2), ..Default::default() });
     let id = site.client.submit(poison).await.unwrap().id;
     for round in 0..2 {
         let mut host = site.host(&format!("victim-{round}"), &["--lease", "1s"]).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead::{Host, HostError, HostOptions, QueueOptions, Shutdown, Trigger};
-use bulkhead_core::{QueueName, State};
+use bulkhead_core::{QueueName, QueuePolicy, State};
 use bulkhead_queue::{Client, NewTask};
 use bulkhead_tests::{RedisServer, Site, eventually, task};
 use tokio::task::JoinHandle;
@@ -98,7 +98,10 @@ async fn two_queues_share_the_hosts_permits() {
     let mail = QueueName::new("mail").expect("a name");
     let queues = vec![
         QueueOptions::new(QueueName::default()),
-        QueueOptions { concurrency: Some(1), ..QueueOptions::new(mail.clone()) },
+        QueueOptions {
+            policy: Some(QueuePolicy { concurrency: Some(1), ..QueuePolicy::default() }),
+            ..QueueOptions::new(mail.clone())
+        },
     ];
     let options = HostOptions { queues, concurrency: 3, ..options(site.folder()) };
     let (trigger, running) = serving(&site, options).await;

@@ -4,7 +4,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bulkhead_core::{
-    Backoff, Digest, FailureKind, LimitsRequest, Payload, RetryPolicy, State, TaskId,
+    Backoff, Digest, FailureKind, LimitsRequest, Payload, RetryPolicy, RetryRequest, State, TaskId,
+    Terms,
 };
 use bulkhead_queue::{ListFilter, NewTask};
 use bulkhead_tests::{Site, eventually, failure, task};
@@ -95,7 +96,7 @@ async fn unreadable_records_become_dead_letters_with_a_reason() {
     all_is_well(&site).await;
     let stats = site.stats().await;
     assert_eq!(stats.failed, expected.len() as u64, "{stats:?}");
-    let filter = ListFilter { state: State::Failed, task_type: None, offset: 0, limit: 1_000 };
+    let filter = ListFilter { limit: 1_000, ..ListFilter::of(State::Failed) };
     let dead = site.client.broker().list(&Default::default(), &filter).await.expect("a list");
     assert_eq!(dead.len(), expected.len());
     host.signal("TERM");
@@ -111,12 +112,13 @@ async fn a_record_with_one_wrong_byte_hurts_nobody_else() {
     let mut new = task("noop", "payload");
     new.metadata = vec![("key".into(), "value".into())];
     new.limits = LimitsRequest { fuel: Some(1 << 40), wall_ms: Some(2_000), ..Default::default() };
-    new.retry = Some(RetryPolicy {
+    let policy = RetryPolicy {
         max_attempts: 2,
         backoff: Backoff::Exponential { initial_ms: 10, multiplier: 2.0, max_ms: 20 },
         ..Default::default()
-    });
-    new.retention_ms = Some(600_000);
+    };
+    new.terms.retry = Some(policy.into());
+    new.terms.retention_ms = Some(600_000);
     let first = site.client.submit(new.clone()).await.expect("submitted").id;
     let good = record(&mut redis, first);
     let mut damaged = vec![first];
@@ -212,7 +214,7 @@ async fn wrong_types_and_ghosts_do_no_harm() {
     assert_eq!((stats.pending, stats.running), (0, 0), "{stats:?}");
     assert!(stats.totals["ghosts"] >= 7, "{stats:?}");
     for state in State::ALL {
-        let filter = ListFilter { state, task_type: None, offset: 0, limit: 1_000 };
+        let filter = ListFilter { limit: 1_000, ..ListFilter::of(state) };
         let listed = site.client.broker().list(&Default::default(), &filter).await;
         assert!(listed.is_ok(), "{state}: {listed:?}");
     }
@@ -227,12 +229,16 @@ async fn extreme_numbers_mean_very_long_and_not_nonsense() {
     let _host = site.host("host", &[]).await;
     let submit = async |new: NewTask| site.client.submit(new).await.expect("submitted").id;
 
-    let kept = NewTask { retention_ms: Some(u64::MAX), ..task("noop", "") };
+    let kept = NewTask {
+        terms: Terms { retention_ms: Some(u64::MAX), ..Terms::default() },
+        ..task("noop", "")
+    };
     let view = site.wait(submit(kept.clone()).await).await;
     assert_eq!(view.state, State::Completed);
     assert!(view.kept_until.is_some_and(|until| until > now() + 100 * YEAR_MS), "{view:?}");
 
-    let later = NewTask { not_before: Some(u64::MAX), ..kept };
+    let later =
+        NewTask { terms: Terms { not_before: Some(u64::MAX), ..kept.terms.clone() }, ..kept };
     let later = site.view(submit(later).await).await;
     assert_eq!(later.state, State::Scheduled, "{later:?}");
     assert!(later.due_at.is_some_and(|due| due > now() + 100 * YEAR_MS), "{later:?}");
@@ -253,10 +259,18 @@ async fn extreme_numbers_mean_very_long_and_not_nonsense() {
     let backoff =
         Backoff::Exponential { initial_ms: u64::MAX, multiplier: f64::INFINITY, max_ms: 5 };
     let retry = RetryPolicy { max_attempts: 2, backoff, jitter: f64::NAN, ..Default::default() };
-    let view = submit(NewTask { retry: Some(retry), ..task("retry", "") }).await;
+    let view = submit(NewTask {
+        terms: Terms { retry: Some(retry.into()), ..Terms::default() },
+        ..task("retry", "")
+    })
+    .await;
     assert_eq!(site.wait(view).await.attempts(), 2);
     let none = RetryPolicy { max_attempts: 0, ..Default::default() };
-    let view = submit(NewTask { retry: Some(none), ..task("retry", "") }).await;
+    let view = submit(NewTask {
+        terms: Terms { retry: Some(none.into()), ..Terms::default() },
+        ..task("retry", "")
+    })
+    .await;
     assert_eq!(site.wait(view).await.attempts(), 1);
 
     for limits in [
@@ -265,11 +279,16 @@ async fn extreme_numbers_mean_very_long_and_not_nonsense() {
         LimitsRequest { wall_ms: Some(0), ..Default::default() },
         LimitsRequest { result_bytes: Some(0), ..Default::default() },
     ] {
-        let retry = Some(RetryPolicy { max_attempts: 1, ..Default::default() });
-        let view = site.wait(submit(NewTask { limits, retry, ..task("echo", "x") }).await).await;
+        let view =
+            site.wait(submit(NewTask { limits, terms: once(), ..task("echo", "x") }).await).await;
         assert_eq!(view.state, State::Failed, "{limits:?}: {view:?}");
     }
     all_is_well(&site).await;
+}
+
+fn once() -> Terms {
+    let retry = RetryRequest { max_attempts: Some(1), ..Default::default() };
+    Terms { retry: Some(retry), ..Terms::default() }
 }
 
 /// Guest text comes back as it was given, and goes nowhere unescaped.
@@ -278,8 +297,7 @@ async fn a_guests_text_does_not_reach_the_hosts_log_as_it_is() {
     let site = Site::new().await;
     let host = site.host("host", &["--log-level", "debug"]).await;
     let sneaky = "\u{1b}[2Jred \u{202e}herring\r\nINFO bulkhead: all is well";
-    let retry = Some(RetryPolicy { max_attempts: 1, ..Default::default() });
-    let new = NewTask { retry, ..task("panic", sneaky) };
+    let new = NewTask { terms: once(), ..task("panic", sneaky) };
     let id = site.client.submit(new).await.expect("submitted").id;
     let view = site.wait(id).await;
     assert!(failure(&view).message.contains(sneaky), "stored as it was");

@@ -4,16 +4,17 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bulkhead_core::{Backoff, FailureKind, LimitsRequest, RetryPolicy, State};
+use bulkhead_core::{Backoff, FailureKind, LimitsRequest, RetryPolicy, State, Terms};
 use bulkhead_queue::{Entry, NewTask, Next, TaskView};
 use bulkhead_tests::{
     RedisServer, Site, eventually, failure, guest, install_as, module_guest, output, task,
 };
 
 /// At most so many attempts, `delay_ms` apart.
-fn attempts(max_attempts: u32, delay_ms: u64) -> Option<RetryPolicy> {
+fn attempts(max_attempts: u32, delay_ms: u64) -> Terms {
     let backoff = Backoff::Fixed { delay_ms };
-    Some(RetryPolicy { max_attempts, backoff, jitter: 0.0, ..Default::default() })
+    let policy = RetryPolicy { max_attempts, backoff, jitter: 0.0, ..Default::default() };
+    Terms { retry: Some(policy.into()), ..Terms::default() }
 }
 
 /// Submit a task and wait for its end.
@@ -57,7 +58,7 @@ async fn failures_have_their_dispositions() {
     let _host = site.host("host", &[]).await;
 
     // The handler asks for a longer wait than the policy has: it is waited for.
-    let view = end_of(&site, NewTask { retry: attempts(3, 10), ..task("retry", "250") }).await;
+    let view = end_of(&site, NewTask { terms: attempts(3, 10), ..task("retry", "250") }).await;
     assert_eq!(view.state, State::Failed);
     assert_eq!(failure(&view).kind, FailureKind::Retry);
     let course = course(&view);
@@ -65,12 +66,12 @@ async fn failures_have_their_dispositions() {
     assert!(waits.len() == 2 && waits.iter().all(|wait| (250..5_000).contains(wait)), "{waits:?}");
     assert_eq!(nexts(&view), [Next::Retry, Next::Retry, Next::DeadLetter]);
 
-    let view = end_of(&site, NewTask { retry: attempts(5, 20), ..task("flaky", "2") }).await;
+    let view = end_of(&site, NewTask { terms: attempts(5, 20), ..task("flaky", "2") }).await;
     assert_eq!((view.state, view.attempts()), (State::Completed, 3));
     assert_eq!(output(&view), "done at attempt 3");
     assert_eq!(nexts(&view), [Next::Retry, Next::Retry, Next::Completed]);
 
-    let view = end_of(&site, NewTask { retry: attempts(5, 20), ..task("reject", "abc") }).await;
+    let view = end_of(&site, NewTask { terms: attempts(5, 20), ..task("reject", "abc") }).await;
     assert_eq!((view.state, nexts(&view)), (State::Failed, vec![Next::DeadLetter]));
     let refused = failure(&view);
     assert_eq!((refused.kind, refused.message.as_str()), (FailureKind::Reject, "never"));
@@ -81,7 +82,7 @@ async fn failures_have_their_dispositions() {
 async fn traps_are_retried_and_say_where_they_happened() {
     let site = Site::new().await;
     let _host = site.host("host", &[]).await;
-    let view = end_of(&site, NewTask { retry: attempts(2, 20), ..task("panic", "too bad") }).await;
+    let view = end_of(&site, NewTask { terms: attempts(2, 20), ..task("panic", "too bad") }).await;
     assert_eq!((view.state, nexts(&view)), (State::Failed, vec![Next::Retry, Next::DeadLetter]));
     let trapped = failure(&view);
     assert_eq!(trapped.kind, FailureKind::Trapped);
@@ -94,7 +95,7 @@ async fn traps_are_retried_and_say_where_they_happened() {
     for (task_type, payload, says) in
         [("trap", "", "unreachable"), ("exit", "3", "exited with code 1 instead of returning")]
     {
-        let new = NewTask { retry: attempts(1, 0), ..task(task_type, payload) };
+        let new = NewTask { terms: attempts(1, 0), ..task(task_type, payload) };
         let view = end_of(&site, new).await;
         let trapped = failure(&view);
         assert_eq!((view.state, trapped.kind), (State::Failed, FailureKind::Trapped));
@@ -154,7 +155,7 @@ async fn a_tasks_own_limits_are_violated_and_the_hosts_obeyed() {
     let site = Site::new().await;
     let _host = site.host("host", &[]).await;
     for Case { task_type, payload, limits, kind, says } in cases {
-        let new = NewTask { retry: attempts(1, 0), ..task(task_type, payload) };
+        let new = NewTask { terms: attempts(1, 0), ..task(task_type, payload) };
         let obeyed = end_of(&site, new.clone()).await;
         assert_eq!(obeyed.state, State::Completed, "{task_type}: {obeyed:?}");
         let violated = end_of(&site, NewTask { limits, ..new }).await;
@@ -233,7 +234,7 @@ async fn the_least_of_host_manifest_and_task_counts() {
         ("sleep", "60000", wall(4_000), "`wall_ms` is 2000;"),
         ("sleep", "60000", wall(150), "`wall_ms` is 150;"),
     ] {
-        let new = NewTask { limits, retry: attempts(1, 0), ..task(task_type, payload) };
+        let new = NewTask { limits, terms: attempts(1, 0), ..task(task_type, payload) };
         let view = end_of(&site, new).await;
         let message = &failure(&view).message;
         assert!(message.contains(says), "{task_type} {limits:?}: `{says}` is not in: {message}");
@@ -296,7 +297,7 @@ async fn commands_say_by_their_exit_code_what_follows() {
         let lines: Vec<&str> = report.logs.iter().map(|line| line.message.as_str()).collect();
         assert_eq!(lines, ["wrote 9 bytes in upper case"]);
 
-        let new = NewTask { retry: attempts(2, 10), ..task(name, "fail away") };
+        let new = NewTask { terms: attempts(2, 10), ..task(name, "fail away") };
         let view = end_of(&site, new).await;
         assert_eq!(
             (view.state, nexts(&view)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bulkhead_core::{
     AttemptReport, Digest, Failure, FailureKind, Metering, Outcome, Payload, Priority, QueueName,
-    State, Task, TaskId, TaskType, TenantName,
+    QueuePolicy, State, Task, TaskId, TaskType, TenantName, Terms, UnixMs,
 };
 use bulkhead_queue::{
     Broker, CancelAnswer, Claim, ClaimToken, Client, End, ListFilter, NewTask, RedisBroker,
@@ -22,6 +22,10 @@ fn of_type(name: &str) -> TaskType {
     TaskType::new(name).unwrap()
 }
 
+fn starting(at: UnixMs) -> Terms {
+    Terms { not_before: Some(at), ..Terms::default() }
+}
+
 fn new_task(task_type: &str) -> NewTask {
     NewTask::new(of_type(task_type), Payload::new(Payload::TEXT, "hello"))
 }
@@ -35,6 +39,7 @@ fn report(attempt: u32, outcome: Outcome) -> AttemptReport {
         metering: Metering::default(),
         logs: Vec::new(),
         outcome,
+        cached: false,
     }
 }
 
@@ -70,7 +75,7 @@ impl Talk {
 
     async fn submit(&self, task: NewTask) -> TaskId {
         let submitted = self.client.submit(task).await.unwrap();
-        assert!(submitted.accepted);
+        assert!(submitted.answer.is_new());
         submitted.id
     }
 
@@ -86,6 +91,7 @@ impl Talk {
             host: "h1",
             settle: &settle,
             renew,
+            progress: &[],
             want,
             types: &types,
             lease: self.lease,
@@ -118,7 +124,7 @@ impl Talk {
     }
 
     async fn list(&self, state: State) -> Vec<TaskId> {
-        let filter = ListFilter { state, task_type: None, offset: 0, limit: 100 };
+        let filter = ListFilter::of(state);
         let listed = self.broker.list(&queue(), &filter).await.unwrap();
         listed.into_iter().map(|view| view.id).collect()
     }
@@ -163,8 +169,8 @@ async fn a_known_id_is_not_submitted_again() {
     let talk = Talk::new().await;
     let mut task = new_task("a");
     task.id = Some(TaskId(uuid::Uuid::now_v7()));
-    assert!(talk.client.submit(task.clone()).await.unwrap().accepted);
-    assert!(!talk.client.submit(task).await.unwrap().accepted);
+    assert!(talk.client.submit(task.clone()).await.unwrap().answer.is_new());
+    assert!(!talk.client.submit(task).await.unwrap().answer.is_new());
     assert_eq!(talk.claim(10).await.len(), 1);
 }
 
@@ -284,7 +290,7 @@ async fn delayed_tasks_come_due() {
     let talk = Talk::new().await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let later = u64::try_from(now.as_millis()).unwrap() + 150;
-    let id = talk.submit(NewTask { not_before: Some(later), ..new_task("a") }).await;
+    let id = talk.submit(NewTask { terms: starting(later), ..new_task("a") }).await;
     assert_eq!(talk.state(id).await, State::Scheduled);
     assert_eq!(talk.view(id).await.due_at, Some(later));
     assert!(talk.claim(1).await.is_empty());
@@ -375,27 +381,30 @@ async fn a_cancelled_task_whose_host_died_is_claimed_as_cancelled() {
 #[tokio::test]
 async fn a_paused_queue_hands_out_nothing() {
     let talk = Talk::new().await;
-    assert!(talk.broker.pause(&queue()).await.unwrap());
-    assert!(!talk.broker.pause(&queue()).await.unwrap());
+    assert!(talk.broker.pause(&queue(), None).await.unwrap());
+    assert!(!talk.broker.pause(&queue(), None).await.unwrap());
     talk.submit(new_task("a")).await;
     assert!(talk.claim(1).await.is_empty());
     assert!(talk.broker.stats(&queue()).await.unwrap().paused);
-    assert!(talk.broker.resume(&queue()).await.unwrap());
-    assert!(!talk.broker.resume(&queue()).await.unwrap());
+    assert!(talk.broker.resume(&queue(), None).await.unwrap());
+    assert!(!talk.broker.resume(&queue(), None).await.unwrap());
     assert_eq!(talk.claim(1).await.len(), 1);
 }
 
 #[tokio::test]
 async fn concurrency_of_a_queue_is_bounded() {
     let talk = Talk::new().await;
-    talk.broker.limit_concurrency(&queue(), Some(2)).await.unwrap();
+    talk.broker
+        .set_policy(&queue(), &QueuePolicy { concurrency: Some(2), ..QueuePolicy::default() })
+        .await
+        .unwrap();
     talk.client.submit_many((0..5).map(|_| new_task("a")).collect()).await.unwrap();
     let claims = talk.claim(10).await;
     assert_eq!(claims.len(), 2);
     assert!(talk.claim(10).await.is_empty());
     let stepped = talk.step(vec![done(&claims[0])], &[], 10, &["a"]).await;
     assert_eq!(stepped.claims.len(), 1);
-    talk.broker.limit_concurrency(&queue(), None).await.unwrap();
+    talk.broker.set_policy(&queue(), &QueuePolicy::default()).await.unwrap();
     assert_eq!(talk.claim(10).await.len(), 2);
 }
 
@@ -496,10 +505,8 @@ async fn hostile_records_are_claimed_as_unreadable_and_buried_with_their_bytes()
             metadata: Vec::new(),
             trace: None,
             limits: Default::default(),
-            retry: None,
-            retention_ms: None,
             submitted_at: 0,
-            not_before: None,
+            terms: Terms::default(),
         };
         let failure = Failure::new(FailureKind::Unreadable, unreadable.to_string());
         let report = report(1, Outcome::Failed(failure));
@@ -519,7 +526,7 @@ async fn a_hostile_record_whose_lease_or_delay_ends_becomes_a_dead_letter() {
     let mut redis = talk._server.connection();
     let leased = talk.submit(new_task("a")).await;
     talk.claim_one().await;
-    let delayed = talk.submit(NewTask { not_before: Some(u64::MAX >> 12), ..new_task("a") }).await;
+    let delayed = talk.submit(NewTask { terms: starting(u64::MAX >> 12), ..new_task("a") }).await;
     let scheduled = "{bulkhead:default}:scheduled";
     redis::cmd("ZADD").arg(scheduled).arg(1).arg(delayed.to_string()).exec(&mut redis).unwrap();
     for id in [leased, delayed] {

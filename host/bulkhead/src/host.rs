@@ -123,8 +123,10 @@ impl Host {
         for warning in broker.check().await? {
             tracing::warn!("{warning}");
         }
-        for queue in options.queues.iter().filter(|queue| queue.concurrency.is_some()) {
-            broker.limit_concurrency(&queue.name, queue.concurrency).await?;
+        for queue in &options.queues {
+            if let Some(policy) = &queue.policy {
+                broker.set_policy(&queue.name, policy).await?;
+            }
         }
         let lines = Lines::new(&broker, &options, registry)?;
         let guests = tokio::runtime::Builder::new_multi_thread()

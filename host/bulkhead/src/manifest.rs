@@ -92,6 +92,7 @@ impl From<RawRetry> for RetryPolicy {
             backoff: backoff.unwrap_or(default.backoff),
             jitter: raw.jitter.unwrap_or(default.jitter),
             retry_on: raw.retry_on.unwrap_or(default.retry_on),
+            max_age_ms: None,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bulkhead_core::{Limits, QueueName, RetryPolicy};
+use bulkhead_core::{Limits, QueueName, QueuePolicy, RetryPolicy};
 
 /// How a [`crate::Host`] runs.
 #[derive(Debug, Clone)]
@@ -46,9 +46,8 @@ pub struct QueueOptions {
     pub retention_ms: u64,
     /// How long dead letters are kept, in milliseconds.
     pub dead_retention_ms: u64,
-    /// Tasks of this queue that may run at once over all hosts; `None` leaves the
-    /// queue's stored bound as it is.
-    pub concurrency: Option<u32>,
+    /// What the queue bounds, for whom; `None` leaves its stored policy as it is.
+    pub policy: Option<QueuePolicy>,
 }
 
 impl QueueOptions {
@@ -60,7 +59,7 @@ impl QueueOptions {
             retry: RetryPolicy::default(),
             retention_ms: 24 * 3_600_000,
             dead_retention_ms: 7 * 24 * 3_600_000,
-            concurrency: None,
+            policy: None,
         }
     }
 }

@@ -20,26 +20,40 @@ pub enum Disposition {
     Return,
 }
 
-/// Decide what follows from `outcome` of attempt number `attempt`. `unit` is a
-/// uniform random number from 0.0 to 1.0 for the jitter.
+/// An attempt that ended, as policy sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempted<'a> {
+    /// What it came to.
+    pub outcome: &'a Outcome,
+    /// Its number, starting at 1.
+    pub attempt: u32,
+    /// When the task was submitted.
+    pub submitted_at: UnixMs,
+    /// When every attempt must have ended.
+    pub deadline_at: Option<UnixMs>,
+}
+
+/// Decide what follows from an attempt. `unit` is a uniform random number from 0.0 to 1.0
+/// for the jitter.
 #[must_use]
-pub fn dispose(
-    policy: &RetryPolicy,
-    outcome: &Outcome,
-    attempt: u32,
-    now: UnixMs,
-    unit: f64,
-) -> Disposition {
-    let failure = match outcome {
+pub fn dispose(policy: &RetryPolicy, ended: Attempted<'_>, now: UnixMs, unit: f64) -> Disposition {
+    let failure = match ended.outcome {
         Outcome::Done(_) => return Disposition::Complete,
         Outcome::Failed(failure) => failure,
     };
     match failure.kind {
         FailureKind::Cancelled => Disposition::Cancel,
         FailureKind::NoHandler => Disposition::Return,
-        kind if policy.retries(kind) && attempt < policy.max_attempts => {
-            let delay = policy.delay_ms(attempt, unit).max(failure.retry_after_ms.unwrap_or(0));
-            Disposition::Retry { at: now.saturating_add(delay) }
+        kind if policy.retries(kind) && ended.attempt < policy.max_attempts => {
+            let delay =
+                policy.delay_ms(ended.attempt, unit).max(failure.retry_after_ms.unwrap_or(0));
+            let at = now.saturating_add(delay);
+            let oldest = policy.max_age_ms.map(|age| ended.submitted_at.saturating_add(age));
+            let latest = oldest.into_iter().chain(ended.deadline_at).min();
+            match latest {
+                Some(latest) if at >= latest => Disposition::DeadLetter,
+                _ => Disposition::Retry { at },
+            }
         }
         _ => Disposition::DeadLetter,
     }
@@ -60,13 +74,16 @@ mod tests {
     }
 
     fn after(kind: FailureKind, attempt: u32) -> Disposition {
-        dispose(&policy(), &Outcome::Failed(Failure::new(kind, "")), attempt, 1_000, 0.5)
+        let outcome = Outcome::Failed(Failure::new(kind, ""));
+        let ended = Attempted { outcome: &outcome, attempt, submitted_at: 0, deadline_at: None };
+        dispose(&policy(), ended, 1_000, 0.5)
     }
 
     #[test]
     fn done_completes() {
         let done = Outcome::Done(Payload::default());
-        assert_eq!(dispose(&policy(), &done, 1, 0, 0.5), Disposition::Complete);
+        let ended = Attempted { outcome: &done, attempt: 1, submitted_at: 0, deadline_at: None };
+        assert_eq!(dispose(&policy(), ended, 0, 0.5), Disposition::Complete);
     }
 
     #[test]
@@ -95,12 +112,26 @@ mod tests {
 
     #[test]
     fn the_guest_may_ask_for_a_longer_wait_but_not_a_shorter_one() {
-        let mut failure = Failure::new(FailureKind::Retry, "");
-        failure.retry_after_ms = Some(5_000);
-        let longer = dispose(&policy(), &Outcome::Failed(failure.clone()), 1, 0, 0.5);
-        assert_eq!(longer, Disposition::Retry { at: 5_000 });
-        failure.retry_after_ms = Some(1);
-        let shorter = dispose(&policy(), &Outcome::Failed(failure), 1, 0, 0.5);
-        assert_eq!(shorter, Disposition::Retry { at: 100 });
+        for (asked_ms, at) in [(5_000, 5_000), (1, 100)] {
+            let mut failure = Failure::new(FailureKind::Retry, "");
+            failure.retry_after_ms = Some(asked_ms);
+            let outcome = Outcome::Failed(failure);
+            let ended =
+                Attempted { outcome: &outcome, attempt: 1, submitted_at: 0, deadline_at: None };
+            assert_eq!(dispose(&policy(), ended, 0, 0.5), Disposition::Retry { at });
+        }
+    }
+
+    #[test]
+    fn no_retry_is_planned_beyond_the_deadline_or_the_greatest_age() {
+        let outcome = Outcome::Failed(Failure::new(FailureKind::Retry, ""));
+        let after = |max_age_ms, deadline_at| {
+            let policy = RetryPolicy { max_age_ms, ..policy() };
+            let ended = Attempted { outcome: &outcome, attempt: 1, submitted_at: 900, deadline_at };
+            dispose(&policy, ended, 1_000, 0.5)
+        };
+        assert_eq!(after(Some(201), Some(1_101)), Disposition::Retry { at: 1_100 });
+        assert_eq!(after(Some(200), None), Disposition::DeadLetter);
+        assert_eq!(after(None, Some(1_100)), Disposition::DeadLetter);
     }
 }

@@ -8,21 +8,29 @@ mod disposition;
 mod limits;
 mod name;
 mod outcome;
+mod policy;
 mod priority;
+mod rate;
 mod report;
 mod retry;
+mod schedule;
 mod state;
 mod task;
+mod terms;
 
-pub use disposition::{Disposition, dispose};
+pub use disposition::{Attempted, Disposition, dispose};
 pub use limits::{Limits, LimitsRequest};
 pub use name::{Name, NameError, QueueName, TaskType, TenantName, check_name};
 pub use outcome::{Failure, FailureKind, Outcome};
+pub use policy::{Bounds, QueuePolicy, TenantPolicy};
 pub use priority::{Priority, PriorityError};
+pub use rate::Rate;
 pub use report::{AttemptReport, Digest, DigestError, LogLevel, LogLine, Metering};
-pub use retry::{Backoff, RetryPolicy};
+pub use retry::{Backoff, RetryPolicy, RetryRequest};
+pub use schedule::{Missed, Schedule, Template, Timing};
 pub use state::State;
 pub use task::{Payload, Task, TaskId, TraceContext};
+pub use terms::{BatchId, BatchRef, Conflict, OnFailedParent, TaskRef, TermKey, Terms, Unique};
 
 /// Milliseconds since the Unix epoch.
 pub type UnixMs = u64;

@@ -26,6 +26,22 @@ pub enum NameError {
         /// Its length in bytes.
         bytes: usize,
     },
+    /// A key was over 256 bytes.
+    #[error("the key has {bytes} bytes; at most 256 are allowed")]
+    KeyTooLong {
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// A key had a space or a control character.
+    #[error(
+        "the key `{key}` has the character {character:?}; leave out spaces and control characters"
+    )]
+    BadKey {
+        /// The key, control characters escaped.
+        key: String,
+        /// The first character that was refused.
+        character: char,
+    },
     /// The name had a character outside the alphabet.
     #[error(
         "the {what} `{name}` has the character {character:?}; use only A-Z a-z 0-9 . _ -, \

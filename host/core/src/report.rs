@@ -129,6 +129,10 @@ pub struct AttemptReport {
     pub logs: Vec<LogLine>,
     /// What it came to.
     pub outcome: Outcome,
+    /// Whether the output is that of an earlier task with the same input and plugin version,
+    /// so that no handler ran.
+    #[serde(default)]
+    pub cached: bool,
 }
 
 #[cfg(test)]

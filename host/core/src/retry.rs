@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::FailureKind;
 
 /// How the wait between attempts grows, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum Backoff {
     /// The same wait each time.
@@ -31,6 +31,11 @@ pub enum Backoff {
         /// The longest wait.
         max_ms: u64,
     },
+    /// A wait for each attempt; the last one repeats.
+    Delays {
+        /// The waits; an empty list is no wait.
+        delays_ms: Vec<u64>,
+    },
 }
 
 impl Backoff {
@@ -39,6 +44,10 @@ impl Backoff {
     pub fn delay_ms(&self, attempt: u32) -> u64 {
         let earlier = attempt.saturating_sub(1);
         match *self {
+            Self::Delays { ref delays_ms } => {
+                let at = usize::try_from(earlier).unwrap_or(usize::MAX);
+                delays_ms.get(at).or(delays_ms.last()).copied().unwrap_or(0)
+            }
             Self::Fixed { delay_ms } => delay_ms,
             Self::Linear { initial_ms, step_ms, max_ms } => {
                 initial_ms.saturating_add(step_ms.saturating_mul(u64::from(earlier))).min(max_ms)
@@ -65,6 +74,51 @@ pub struct RetryPolicy {
     pub jitter: f64,
     /// The failures that are tried again; all others become dead letters at once.
     pub retry_on: Vec<FailureKind>,
+    /// No retry starts later than this after the task was submitted, in milliseconds.
+    pub max_age_ms: Option<u64>,
+}
+
+/// What a handler, a manifest or a task asks of the retry policy; what is absent follows
+/// the next wider policy.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryRequest {
+    /// See [`RetryPolicy::max_attempts`].
+    pub max_attempts: Option<u32>,
+    /// See [`RetryPolicy::backoff`].
+    pub backoff: Option<Backoff>,
+    /// See [`RetryPolicy::jitter`].
+    pub jitter: Option<f64>,
+    /// See [`RetryPolicy::retry_on`].
+    pub retry_on: Option<Vec<FailureKind>>,
+    /// See [`RetryPolicy::max_age_ms`].
+    pub max_age_ms: Option<u64>,
+}
+
+impl RetryRequest {
+    /// This request, completed by a wider one.
+    #[must_use]
+    pub fn or(self, wider: &Self) -> Self {
+        Self {
+            max_attempts: self.max_attempts.or(wider.max_attempts),
+            backoff: self.backoff.or_else(|| wider.backoff.clone()),
+            jitter: self.jitter.or(wider.jitter),
+            retry_on: self.retry_on.or_else(|| wider.retry_on.clone()),
+            max_age_ms: self.max_age_ms.or(wider.max_age_ms),
+        }
+    }
+}
+
+impl From<RetryPolicy> for RetryRequest {
+    fn from(policy: RetryPolicy) -> Self {
+        Self {
+            max_attempts: Some(policy.max_attempts),
+            backoff: Some(policy.backoff),
+            jitter: Some(policy.jitter),
+            retry_on: Some(policy.retry_on),
+            max_age_ms: policy.max_age_ms,
+        }
+    }
 }
 
 impl Default for RetryPolicy {
@@ -79,11 +133,24 @@ impl Default for RetryPolicy {
                 FailureKind::TimedOut,
                 FailureKind::LeaseLost,
             ],
+            max_age_ms: None,
         }
     }
 }
 
 impl RetryPolicy {
+    /// This policy with what `request` asks for in its place.
+    #[must_use]
+    pub fn with(&self, request: &RetryRequest) -> Self {
+        Self {
+            max_attempts: request.max_attempts.unwrap_or(self.max_attempts),
+            backoff: request.backoff.clone().unwrap_or_else(|| self.backoff.clone()),
+            jitter: request.jitter.unwrap_or(self.jitter),
+            retry_on: request.retry_on.clone().unwrap_or_else(|| self.retry_on.clone()),
+            max_age_ms: request.max_age_ms.or(self.max_age_ms),
+        }
+    }
+
     /// The wait after attempt number `attempt`, with jitter applied. `unit` is a
     /// uniform random number from 0.0 to 1.0; 0.5 means no change.
     #[must_use]
@@ -111,10 +178,22 @@ mod tests {
         let fixed = Backoff::Fixed { delay_ms: 7 };
         let linear = Backoff::Linear { initial_ms: 100, step_ms: 50, max_ms: 220 };
         let exponential = Backoff::Exponential { initial_ms: 100, multiplier: 2.0, max_ms: 350 };
+        let listed = Backoff::Delays { delays_ms: vec![5, 9] };
         let delays = |b: &Backoff| (1..=4).map(|n| b.delay_ms(n)).collect::<Vec<_>>();
         assert_eq!(delays(&fixed), [7, 7, 7, 7]);
+        assert_eq!(delays(&listed), [5, 9, 9, 9]);
+        assert_eq!(delays(&Backoff::Delays { delays_ms: vec![] }), [0; 4]);
         assert_eq!(delays(&linear), [100, 150, 200, 220]);
         assert_eq!(delays(&exponential), [100, 200, 350, 350]);
+    }
+
+    #[test]
+    fn a_request_changes_only_what_it_names() {
+        let asked = RetryRequest { max_attempts: Some(2), ..Default::default() };
+        let wider = RetryRequest { jitter: Some(0.0), max_attempts: Some(9), ..Default::default() };
+        let policy = RetryPolicy::default().with(&asked.or(&wider));
+        assert_eq!((policy.max_attempts, policy.jitter), (2, 0.0));
+        assert_eq!(policy.backoff, RetryPolicy::default().backoff);
     }
 
     proptest! {

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// Waits for its time: a delayed task or a retry.
     Scheduled,
-    /// Waits for a host.
+    /// Waits for other tasks to end.
+    Blocked,
+    /// Waits for a host, or for a limit that holds it back.
     Pending,
     /// A host holds its lease.
     Running,
@@ -21,23 +23,27 @@ pub enum State {
     Failed,
     /// Ended because somebody cancelled it.
     Cancelled,
+    /// Ended because no attempt started in time.
+    Expired,
 }
 
 impl State {
     /// Every state, in the order of a task's life.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Scheduled,
+        Self::Blocked,
         Self::Pending,
         Self::Running,
         Self::Completed,
         Self::Failed,
         Self::Cancelled,
+        Self::Expired,
     ];
 
     /// Whether the task has ended.
     #[must_use]
     pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Expired)
     }
 
     /// The state's name in JSON, tables and flags.
@@ -45,11 +51,13 @@ impl State {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",
+            Self::Blocked => "blocked",
             Self::Pending => "pending",
             Self::Running => "running",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
         }
     }
 }
@@ -65,7 +73,8 @@ impl FromStr for State {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
             format!(
-                "`{}` is no state; use scheduled, pending, running, completed, failed or cancelled",
+                "`{}` is no state; use scheduled, blocked, pending, running, completed, failed, \
+                 cancelled or expired",
                 text.escape_debug()
             )
         })

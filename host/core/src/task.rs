@@ -6,10 +6,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{LimitsRequest, Priority, QueueName, RetryPolicy, TaskType, TenantName, UnixMs};
+use crate::{LimitsRequest, Priority, QueueName, TaskRef, TaskType, TenantName, Terms, UnixMs};
 
-/// A task's id: a UUID, version 7 when Bulkhead made it, so that ids sort by time.
+/// A task's id: a UUID, version 7 when Bulkhead made it, so that ids sort by time. It is
+/// written in its hyphenated form everywhere.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TaskId(pub Uuid);
 
 impl fmt::Display for TaskId {
@@ -28,6 +30,19 @@ impl FromStr for TaskId {
     type Err = uuid::Error;
     fn from_str(text: &str) -> Result<Self, uuid::Error> {
         Uuid::parse_str(text).map(Self)
+    }
+}
+
+impl TryFrom<String> for TaskId {
+    type Error = uuid::Error;
+    fn try_from(text: String) -> Result<Self, uuid::Error> {
+        text.parse()
+    }
+}
+
+impl From<TaskId> for String {
+    fn from(id: TaskId) -> Self {
+        id.to_string()
     }
 }
 
@@ -74,7 +89,7 @@ pub struct TraceContext {
 
 /// One unit of work, complete as submitted. It never changes afterwards; what
 /// happens to it is recorded beside it, one [`crate::AttemptReport`] an attempt.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// Its id, unique in its queue.
     pub id: TaskId,
@@ -94,13 +109,16 @@ pub struct Task {
     pub trace: Option<TraceContext>,
     /// Limits that the producer asks for; they can only lower the effective ones.
     pub limits: LimitsRequest,
-    /// The producer's retry policy; without it the task type's or the queue's applies.
-    pub retry: Option<RetryPolicy>,
-    /// How long the ended task and its result are kept, in milliseconds; without it
-    /// the queue's retention applies.
-    pub retention_ms: Option<u64>,
     /// When the producer submitted it, by the producer's clock.
     pub submitted_at: UnixMs,
-    /// Not to be started before this time.
-    pub not_before: Option<UnixMs>,
+    /// When it may run, with whom it competes, what it waits for.
+    pub terms: Terms,
+}
+
+impl Task {
+    /// The task and its queue.
+    #[must_use]
+    pub fn task_ref(&self) -> TaskRef {
+        TaskRef { queue: self.queue.clone(), id: self.id }
+    }
 }

@@ -1,150 +1,30 @@
-//! The trait that both brokers implement, and the words of a host's conversation
-//! with it.
-//!
-//! A host talks in steps: one [`Step`] a tick and queue carries what it settles,
-//! renews and wants. All edges of a task's life are taken inside the broker.
+//! The trait that both brokers implement.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bulkhead_core::{
-    AttemptReport, Priority, QueueName, State, Task, TaskId, TaskType, TenantName,
+    BatchId, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef, TaskType,
+    UnixMs,
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::codec::Unreadable;
+use crate::batch::{Batch, BatchView};
 use crate::error::QueueError;
+use crate::event::{Event, EventId};
+use crate::finding::Finding;
 use crate::host::HostInfo;
-use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, TaskView};
-
-/// Proof of one claim: task id, fencing token and host. Opaque to hosts; only the
-/// newest claim's token settles or renews.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ClaimToken(pub(crate) String);
-
-/// One attempt that a host may run until its lease ends.
-#[derive(Debug)]
-pub struct Claim {
-    /// What to settle and renew with.
-    pub token: ClaimToken,
-    /// The task's id.
-    pub id: TaskId,
-    /// The task, or why its record cannot be read.
-    pub task: Result<Task, Unreadable>,
-    /// This attempt's number, starting at 1.
-    pub attempt: u32,
-    /// Somebody asked to cancel the task: settle it, do not run it.
-    pub cancelled: bool,
-}
-
-/// How an attempt's claim ends.
-#[derive(Debug)]
-pub enum End {
-    /// The task is completed.
-    Complete {
-        /// The attempt's record.
-        report: AttemptReport,
-        /// How long the task is kept, in milliseconds; 0 forgets it at once.
-        retention_ms: u64,
-    },
-    /// The task becomes a dead letter.
-    DeadLetter {
-        /// The attempt's record.
-        report: AttemptReport,
-        /// How long the dead letter is kept, in milliseconds.
-        retention_ms: u64,
-    },
-    /// The task is cancelled.
-    Cancel {
-        /// The attempt's record.
-        report: AttemptReport,
-        /// How long the task is kept, in milliseconds.
-        retention_ms: u64,
-    },
-    /// The task is tried again after a delay.
-    Retry {
-        /// The attempt's record.
-        report: AttemptReport,
-        /// The wait, in milliseconds from now.
-        delay_ms: u64,
-        /// How long the task is kept if a cancellation overtakes the retry.
-        retention_ms: u64,
-    },
-    /// The task goes back to the front of its line; the attempt does not count.
-    Return {
-        /// The task's type.
-        task_type: TaskType,
-        /// The task's tenant.
-        tenant: TenantName,
-        /// The task's priority.
-        priority: Priority,
-        /// How long the task is kept if a cancellation overtakes the return.
-        retention_ms: u64,
-    },
-    /// The record was unreadable: it becomes a dead letter that says why and keeps
-    /// the bytes.
-    Unreadable {
-        /// The task as far as it is known, its payload the unreadable bytes.
-        task: Box<Task>,
-        /// The attempt's record.
-        report: AttemptReport,
-        /// How long the dead letter is kept, in milliseconds.
-        retention_ms: u64,
-    },
-}
-
-/// One claim's end, on its way to the broker.
-#[derive(Debug)]
-pub struct Settlement {
-    /// The claim.
-    pub token: ClaimToken,
-    /// What it came to.
-    pub end: End,
-}
-
-/// What one host has to say to one queue, and what it wants.
-#[derive(Debug)]
-pub struct Step<'a> {
-    /// The host's name, recorded in its leases.
-    pub host: &'a str,
-    /// Claims that ended.
-    pub settle: &'a [Settlement],
-    /// Claims that go on.
-    pub renew: &'a [ClaimToken],
-    /// How many tasks the host can start, at most 1,000.
-    pub want: u32,
-    /// The task types it has handlers for.
-    pub types: &'a [TaskType],
-    /// How long a lease lasts.
-    pub lease: Duration,
-    /// Whether to look for leases of others that ran out.
-    pub reclaim: bool,
-    /// How long a dead letter is kept that no host could read, in milliseconds.
-    pub dead_retention_ms: u64,
-}
-
-/// What a step came to.
-#[derive(Debug, Default)]
-pub struct Stepped {
-    /// Indexes into `settle` whose claim was no longer the newest; they changed nothing.
-    pub stale: Vec<usize>,
-    /// Indexes into `renew` whose lease is gone: stop those attempts.
-    pub lost: Vec<usize>,
-    /// Renewed tasks that somebody asked to cancel.
-    pub cancel: Vec<TaskId>,
-    /// New claims, most urgent first.
-    pub claims: Vec<Claim>,
-    /// When the queue has something to do by time alone: a due task or an ending lease.
-    pub next_due: Option<Duration>,
-    /// How many leases of dead hosts were taken back.
-    pub reclaimed: u64,
-}
+use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
+use crate::step::{Claim, Step, Stepped};
+use crate::usage::{Day, UsageRow};
+use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
 
 /// A queue and the task types in it that a host would be woken for.
 pub type Lines = (QueueName, Vec<TaskType>);
 
 /// What a subscriber wants to hear of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Topic {
     /// Requests to cancel running tasks.
     Cancel,
@@ -156,7 +36,7 @@ pub enum Topic {
 
 /// A message to subscribers. Messages can be lost when a connection breaks; a
 /// subscriber looks for itself after [`Signal::Connected`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Signal {
     /// The subscription stands, for the first time or again.
     Connected,
@@ -167,25 +47,18 @@ pub enum Signal {
 }
 
 /// Where tasks are kept.
+///
+/// Every method is atomic unless it says otherwise, and is decided by the broker's own
+/// clock. `docs/queue.md` states what each edge means.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// Store tasks and put them in line. The answer has one entry per task: `false`
-    /// where the id was known already, in which case nothing changed.
-    async fn submit(&self, tasks: &[Task]) -> Result<Vec<bool>, QueueError>;
+    // Tasks.
 
-    /// Settle, renew and claim in one atomic step.
-    async fn step(&self, queue: &QueueName, step: Step<'_>) -> Result<Stepped, QueueError>;
-
-    /// Wait until one of the lines has new work, at most `timeout`. Dropping the
-    /// future is safe.
-    async fn await_work(&self, lines: &[Lines], timeout: Duration) -> Result<bool, QueueError>;
-
-    /// Subscribe to a topic of some queues (none for [`Topic::Rescan`]). The channel is bounded; it ends when the
-    /// receiver is dropped.
-    fn subscribe(&self, topic: Topic, queues: Vec<QueueName>) -> mpsc::Receiver<Signal>;
-
-    /// Ask for [`Topic::Done`] signals of these tasks. Returns which of them are known.
-    async fn watch(&self, queue: &QueueName, ids: &[TaskId]) -> Result<Vec<bool>, QueueError>;
+    /// Store tasks and put them where they belong: in line, behind their time, behind the
+    /// tasks they wait for. One answer each; only [`SubmitAnswer::Accepted`] and
+    /// [`SubmitAnswer::Replaced`] stored anything. Atomic per queue. A task with parents
+    /// or a batch needs [`Broker::deliver`] afterwards; [`crate::Client`] sees to it.
+    async fn submit(&self, tasks: &[Task]) -> Result<Vec<SubmitAnswer>, QueueError>;
 
     /// Look tasks up; `None` where unknown.
     async fn inspect(
@@ -216,30 +89,169 @@ pub trait Broker: Send + Sync + 'static {
         ids: &[TaskId],
     ) -> Result<Vec<RerunAnswer>, QueueError>;
 
+    /// Give an ended task fresh attempts with another payload. A task that has not ended is
+    /// left alone and answered [`RerunAnswer::Active`].
+    async fn rerun_edited(
+        &self,
+        queue: &QueueName,
+        id: TaskId,
+        payload: Payload,
+    ) -> Result<RerunAnswer, QueueError>;
+
     /// Forget dead letters; the number dropped.
     async fn drop_dead(&self, queue: &QueueName, ids: &[TaskId]) -> Result<u64, QueueError>;
 
-    /// Remove all tasks of a state (pending, scheduled or failed); the number removed.
+    /// Remove all tasks of a state (blocked, scheduled, pending or failed); the number
+    /// removed. Not atomic: removed in batches. What waits for a removed task is resolved
+    /// as if it had been cancelled.
     async fn purge(&self, queue: &QueueName, state: State) -> Result<u64, QueueError>;
 
-    /// Stop handing out claims of a queue; returns whether that was news.
-    async fn pause(&self, queue: &QueueName) -> Result<bool, QueueError>;
+    /// Ask for [`Topic::Done`] signals of these tasks. Returns which of them are known.
+    async fn watch(&self, queue: &QueueName, ids: &[TaskId]) -> Result<Vec<bool>, QueueError>;
 
-    /// Hand out claims again; returns whether that was news.
-    async fn resume(&self, queue: &QueueName) -> Result<bool, QueueError>;
+    // Work.
 
-    /// Bound how many tasks of a queue run at once over all hosts; `None` lifts the bound.
-    async fn limit_concurrency(
+    /// Settle, renew and claim in one atomic step.
+    async fn step(&self, queue: &QueueName, step: Step<'_>) -> Result<Stepped, QueueError>;
+
+    /// The live claims that are recorded for a host: what it holds after an answer was lost.
+    async fn held(&self, queue: &QueueName, host: &str) -> Result<Vec<Claim>, QueueError>;
+
+    /// Wait until one of the lines has new work, at most `timeout`. Dropping the
+    /// future is safe.
+    async fn await_work(&self, lines: &[Lines], timeout: Duration) -> Result<bool, QueueError>;
+
+    /// Carry what ended in this queue to the tasks and batches of other queues that wait
+    /// for it. Returns how many events were carried, at most 1,000; idempotent.
+    async fn deliver(&self, queue: &QueueName) -> Result<u64, QueueError>;
+
+    /// Subscribe to a topic of some queues (none for [`Topic::Rescan`]). The channel is
+    /// bounded; it ends when the receiver is dropped.
+    fn subscribe(&self, topic: Topic, queues: Vec<QueueName>) -> mpsc::Receiver<Signal>;
+
+    /// A result remembered under this key, if it is still kept.
+    async fn recall(&self, queue: &QueueName, key: &str) -> Result<Option<Payload>, QueueError>;
+
+    /// Remember a result for so many milliseconds.
+    async fn remember(
         &self,
         queue: &QueueName,
-        limit: Option<u32>,
+        key: &str,
+        output: &Payload,
+        ttl_ms: u64,
     ) -> Result<(), QueueError>;
+
+    // Batches.
+
+    /// Make a batch known before its members are submitted. `false` if it was known.
+    async fn open_batch(&self, batch: &Batch) -> Result<bool, QueueError>;
+
+    /// Count members as cancelled that were not accepted when they were submitted.
+    /// Idempotent.
+    async fn leave_batch(
+        &self,
+        queue: &QueueName,
+        id: BatchId,
+        members: &[TaskRef],
+    ) -> Result<(), QueueError>;
+
+    /// How a batch stands; `None` if unknown.
+    async fn batch(&self, queue: &QueueName, id: BatchId) -> Result<Option<BatchView>, QueueError>;
+
+    /// The batches that a queue keeps, newest first, at most `limit`.
+    async fn batches(&self, queue: &QueueName, limit: usize) -> Result<Vec<BatchView>, QueueError>;
+
+    // Schedules.
+
+    /// Store a schedule, or another definition of it; `next` is its next fire. A known
+    /// schedule keeps its pause and its history; one whose definition is the same keeps its
+    /// next fire too. Returns whether anything changed.
+    async fn put_schedule(
+        &self,
+        queue: &QueueName,
+        schedule: &Schedule,
+        next: Option<UnixMs>,
+    ) -> Result<bool, QueueError>;
+
+    /// Forget a schedule; `false` if it was unknown.
+    async fn remove_schedule(&self, queue: &QueueName, name: &str) -> Result<bool, QueueError>;
+
+    /// Stop or start a schedule; `next` replaces its next fire, so that a pause is not made
+    /// up for. `false` if it is unknown.
+    async fn pause_schedule(
+        &self,
+        queue: &QueueName,
+        name: &str,
+        paused: bool,
+        next: Option<UnixMs>,
+    ) -> Result<bool, QueueError>;
+
+    /// A queue's schedules, by name.
+    async fn schedules(&self, queue: &QueueName) -> Result<Vec<ScheduleView>, QueueError>;
+
+    /// The schedules that are due now, at most `limit`, and when the next one is.
+    async fn due_schedules(
+        &self,
+        queue: &QueueName,
+        limit: usize,
+    ) -> Result<DueSchedules, QueueError>;
+
+    /// Submit what a schedule fires and set its next fire, if its next fire is still the
+    /// one expected. So each fire happens once, whoever computes it.
+    async fn fire(&self, queue: &QueueName, fire: &Fire) -> Result<FireAnswer, QueueError>;
+
+    // Queues.
+
+    /// Stop handing out claims of a queue, or of one task type in it; returns whether that
+    /// was news.
+    async fn pause(
+        &self,
+        queue: &QueueName,
+        task_type: Option<&TaskType>,
+    ) -> Result<bool, QueueError>;
+
+    /// Hand out claims again; returns whether that was news.
+    async fn resume(
+        &self,
+        queue: &QueueName,
+        task_type: Option<&TaskType>,
+    ) -> Result<bool, QueueError>;
+
+    /// Replace a queue's policy.
+    async fn set_policy(&self, queue: &QueueName, policy: &QueuePolicy) -> Result<(), QueueError>;
+
+    /// A queue's policy.
+    async fn policy(&self, queue: &QueueName) -> Result<QueuePolicy, QueueError>;
 
     /// Depths and counters of a queue.
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, QueueError>;
 
-    /// Every queue that ever had a task, sorted.
+    /// Every queue that ever had a task, a schedule or a policy, sorted.
     async fn queues(&self) -> Result<Vec<QueueName>, QueueError>;
+
+    /// What tenants used in these days, ends included; at most 400 days.
+    async fn usage(
+        &self,
+        queue: &QueueName,
+        from: Day,
+        to: Day,
+    ) -> Result<Vec<UsageRow>, QueueError>;
+
+    /// Lifecycle events after one of them (from the oldest kept without it), at most
+    /// `limit`, oldest first. If there is none, waits up to `wait` for one.
+    async fn events(
+        &self,
+        queue: &QueueName,
+        after: Option<&EventId>,
+        limit: usize,
+        wait: Duration,
+    ) -> Result<Vec<Event>, QueueError>;
+
+    /// Look for disagreement between a queue's tasks and indexes, and repair it if asked.
+    /// Not atomic: what changes meanwhile is looked at twice before it is reported.
+    async fn examine(&self, queue: &QueueName, repair: bool) -> Result<Vec<Finding>, QueueError>;
+
+    // Hosts.
 
     /// Say that a host runs; it is forgotten after `ttl` unless it says so again.
     async fn announce_host(&self, host: &HostInfo, ttl: Duration) -> Result<(), QueueError>;

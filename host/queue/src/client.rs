@@ -1,18 +1,19 @@
 //! The producer's side: check a task, give it an id, hand it to the broker, wait for
 //! its end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_core::{
-    LimitsRequest, Payload, Priority, QueueName, RetryPolicy, Task, TaskId, TaskType, TenantName,
-    TraceContext, UnixMs,
+    BatchId, BatchRef, LimitsRequest, Payload, Priority, QueueName, Task, TaskId, TaskRef,
+    TaskType, TenantName, Terms, TraceContext, UnixMs,
 };
 
+use crate::batch::{Batch, Over};
 use crate::broker::{Broker, Signal, Topic};
 use crate::error::QueueError;
-use crate::view::TaskView;
+use crate::view::{SubmitAnswer, TaskView};
 
 /// Bounds on what a producer may submit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,12 +51,8 @@ pub struct NewTask {
     pub trace: Option<TraceContext>,
     /// Limits below the host's.
     pub limits: LimitsRequest,
-    /// The retry policy.
-    pub retry: Option<RetryPolicy>,
-    /// How long the ended task is kept, in milliseconds.
-    pub retention_ms: Option<u64>,
-    /// Not to be started before this time.
-    pub not_before: Option<UnixMs>,
+    /// When it may run, with whom it competes, what it waits for.
+    pub terms: Terms,
     /// The id, for idempotent submission: a known id is not submitted again.
     pub id: Option<TaskId>,
 }
@@ -73,9 +70,7 @@ impl NewTask {
             metadata: Vec::new(),
             trace: None,
             limits: LimitsRequest::default(),
-            retry: None,
-            retention_ms: None,
-            not_before: None,
+            terms: Terms::default(),
             id: None,
         }
     }
@@ -86,8 +81,36 @@ impl NewTask {
 pub struct Submitted {
     /// The task's id.
     pub id: TaskId,
-    /// Whether it is new; `false` if a task of this id was there already.
-    pub accepted: bool,
+    /// Whether it is stored, and if not, why.
+    pub answer: SubmitAnswer,
+}
+
+/// A batch as its producer describes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewBatch {
+    /// The queue that keeps its count and gets its callback.
+    pub queue: QueueName,
+    /// What it is called, for people; at most 256 bytes.
+    pub name: String,
+    /// Its members, in any queues.
+    pub tasks: Vec<NewTask>,
+    /// The task submitted when it is over.
+    pub callback: Option<NewTask>,
+    /// When it is over.
+    pub over: Over,
+    /// How long it is kept, in milliseconds.
+    pub retention_ms: u64,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmittedBatch {
+    /// Its id.
+    pub id: BatchId,
+    /// The members, in the producer's order.
+    pub tasks: Vec<Submitted>,
+    /// The task that will be submitted when it is over.
+    pub callback: Option<TaskId>,
 }
 
 /// Submits tasks and waits for them. Cheap to clone.
@@ -124,24 +147,82 @@ impl Client {
         let tasks = tasks
             .into_iter()
             .enumerate()
-            .map(|(at, task)| {
-                self.check(task, now).map_err(|e| match e {
-                    QueueError::Refused(reason) if at > 0 => {
-                        QueueError::Refused(format!("task {} of the batch: {reason}", at + 1))
-                    }
-                    other => other,
-                })
-            })
+            .map(|(at, task)| self.check(task, now).map_err(|e| of_the_batch(at, e)))
             .collect::<Result<Vec<Task>, _>>()?;
+        self.store(&tasks).await
+    }
+
+    /// Submit tasks as a group. When the broker fails midway, the members not yet sent keep
+    /// the batch open; give batch and tasks ids of your own to repeat a call safely.
+    pub async fn submit_batch(
+        &self,
+        id: Option<BatchId>,
+        new: NewBatch,
+    ) -> Result<SubmittedBatch, QueueError> {
+        if new.tasks.is_empty() || new.tasks.len() > Batch::MAX_MEMBERS {
+            return Err(QueueError::Refused(format!(
+                "the batch has {} tasks; use 1 to {}",
+                new.tasks.len(),
+                Batch::MAX_MEMBERS
+            )));
+        }
+        if new.name.len() > 256 {
+            return Err(QueueError::Refused("the batch's name is over 256 bytes".into()));
+        }
+        let now = unix_ms();
+        let id = id.unwrap_or_else(|| BatchId(uuid::Uuid::now_v7()));
+        let mut tasks = Vec::with_capacity(new.tasks.len());
+        for (at, mut task) in new.tasks.into_iter().enumerate() {
+            task.terms.batch = Some(BatchRef { queue: new.queue.clone(), id });
+            tasks.push(self.check(task, now).map_err(|e| of_the_batch(at, e))?);
+        }
+        let callback = new
+            .callback
+            .map(|task| self.check(NewTask { queue: new.queue.clone(), ..task }, now))
+            .transpose()?;
+        let callback_id = callback.as_ref().map(|task| task.id);
+        let batch = Batch {
+            queue: new.queue,
+            id,
+            name: new.name,
+            members: tasks.iter().map(Task::task_ref).collect(),
+            callback,
+            over: new.over,
+            retention_ms: new.retention_ms,
+        };
+        self.broker.open_batch(&batch).await?;
+        let submitted = self.store(&tasks).await?;
+        let absent: Vec<TaskRef> = tasks
+            .iter()
+            .zip(&submitted)
+            .filter(|(_, submitted)| {
+                !submitted.answer.is_new() && submitted.answer != SubmitAnswer::Known
+            })
+            .map(|(task, _)| task.task_ref())
+            .collect();
+        if !absent.is_empty() {
+            self.broker.leave_batch(&batch.queue, id, &absent).await?;
+        }
+        Ok(SubmittedBatch { id, tasks: submitted, callback: callback_id })
+    }
+
+    /// Hand checked tasks to the broker and carry what they wait for to its queue.
+    async fn store(&self, tasks: &[Task]) -> Result<Vec<Submitted>, QueueError> {
         let mut submitted = Vec::with_capacity(tasks.len());
         for batch in tasks.chunks(self.limits.batch_tasks.max(1)) {
-            let accepted = self.broker.submit(batch).await?;
+            let answers = self.broker.submit(batch).await?;
             submitted.extend(
-                batch
-                    .iter()
-                    .zip(accepted)
-                    .map(|(task, accepted)| Submitted { id: task.id, accepted }),
+                batch.iter().zip(answers).map(|(task, answer)| Submitted { id: task.id, answer }),
             );
+        }
+        let waiting: BTreeSet<&QueueName> = tasks
+            .iter()
+            .filter(|task| !task.terms.after.is_empty())
+            .map(|task| &task.queue)
+            .collect();
+        for queue in waiting {
+            // What stays behind is carried by the hosts.
+            while self.broker.deliver(queue).await? > 0 {}
         }
         Ok(submitted)
     }
@@ -163,6 +244,7 @@ impl Client {
                 self.limits.metadata_bytes
             )));
         }
+        check_terms(&new.terms, new.id)?;
         Ok(Task {
             id: new.id.unwrap_or_else(|| TaskId(uuid::Uuid::now_v7())),
             task_type: new.task_type,
@@ -173,10 +255,8 @@ impl Client {
             metadata: new.metadata,
             trace: new.trace,
             limits: new.limits,
-            retry: new.retry,
-            retention_ms: new.retention_ms,
             submitted_at: now,
-            not_before: new.not_before,
+            terms: new.terms,
         })
     }
 
@@ -243,6 +323,45 @@ impl Client {
         }
         Ok(open.into_keys().collect())
     }
+}
+
+/// Say which task of several was refused.
+fn of_the_batch(at: usize, error: QueueError) -> QueueError {
+    match error {
+        QueueError::Refused(reason) if at > 0 => {
+            QueueError::Refused(format!("task {} of the batch: {reason}", at + 1))
+        }
+        other => other,
+    }
+}
+
+/// Refuse terms that cannot be kept.
+fn check_terms(terms: &Terms, id: Option<TaskId>) -> Result<(), QueueError> {
+    let refuse = |reason: String| Err(QueueError::Refused(reason));
+    if terms.after.len() > Terms::MAX_PARENTS {
+        return refuse(format!(
+            "the task waits for {} others; at most {} are allowed",
+            terms.after.len(),
+            Terms::MAX_PARENTS
+        ));
+    }
+    if let Some(parent) = terms.after.iter().find(|parent| Some(parent.id) == id) {
+        return refuse(format!("the task waits for itself, `{parent}`"));
+    }
+    if terms.unique.as_ref().is_some_and(|unique| unique.window_ms == Some(0)) {
+        return refuse("the unique window is 0; leave it out to hold the key until the end".into());
+    }
+    if let (Some(expires), Some(start)) = (terms.expires_at, terms.not_before)
+        && expires <= start
+    {
+        return refuse("the task expires before it may start".into());
+    }
+    if let (Some(deadline), Some(start)) = (terms.deadline_at, terms.not_before)
+        && deadline <= start
+    {
+        return refuse("the task's deadline is before it may start".into());
+    }
+    Ok(())
 }
 
 /// The wall clock. Producers stamp tasks with it; the broker's own clock decides when

@@ -9,8 +9,9 @@
 use std::io::Cursor;
 
 use bulkhead_core::{
-    AttemptReport, LimitsRequest, Payload, Priority, QueueName, RetryPolicy, Task, TaskId,
-    TaskType, TenantName, TraceContext, UnixMs,
+    AttemptReport, BatchRef, LimitsRequest, OnFailedParent, Payload, Priority, QueueName,
+    RetryRequest, Task, TaskId, TaskRef, TaskType, TenantName, TermKey, Terms, TraceContext,
+    Unique, UnixMs,
 };
 use rmp_serde::decode::{Deserializer, ReadReader};
 use serde::{Deserialize, Serialize};
@@ -27,22 +28,103 @@ const MAX_ENTRIES: usize = 10_000;
 pub(crate) const MAX_RECORD_BYTES: usize = 256 << 20;
 
 /// Why a record cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("the stored record cannot be read: {reason}")]
 pub struct Unreadable {
     /// What is wrong with it.
     pub reason: String,
     /// The record's bytes, at most 64 KiB of them.
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 
 type Reader<'a> = Deserializer<ReadReader<Cursor<&'a [u8]>>>;
 
-#[derive(Serialize, Deserialize)]
-struct Head<S>(u8, S, S, u8);
+/// What scripts read: version, type, tenant, priority, and the terms that bind a task to
+/// others if it has any.
+#[derive(Serialize)]
+struct Head<'a>(u8, &'a str, &'a str, u8);
 
-/// What follows the head: submitted at, content type, payload, metadata, trace, limits,
-/// retry policy, retention, not before.
+#[derive(Serialize)]
+struct BoundHead<'a>(u8, &'a str, &'a str, u8, Bonds<'a>);
+
+/// A head as it is read.
+#[derive(Deserialize)]
+struct HeadOwned(u8, String, String, u8, #[serde(default)] Terms);
+
+/// The terms that scripts act on.
+#[derive(Serialize)]
+struct Bonds<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a TermKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unique: Option<&'a Unique>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    after: &'a [TaskRef],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_failed_parent: Option<OnFailedParent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<&'a BatchRef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<UnixMs>,
+}
+
+impl<'a> Bonds<'a> {
+    /// The terms of a task that scripts act on; nothing if there are none.
+    fn of(terms: &'a Terms) -> Option<Self> {
+        let Terms { key, unique, after, on_failed_parent, batch, expires_at, .. } = terms;
+        let bound = key.is_some()
+            || unique.is_some()
+            || !after.is_empty()
+            || batch.is_some()
+            || expires_at.is_some();
+        bound.then(|| Self {
+            key: key.as_ref(),
+            unique: unique.as_ref(),
+            after,
+            on_failed_parent: Some(*on_failed_parent)
+                .filter(|policy| *policy != Default::default()),
+            batch: batch.as_ref(),
+            expires_at: *expires_at,
+        })
+    }
+}
+
+/// The terms that only hosts act on.
+#[derive(Serialize)]
+struct Course<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<&'a RetryRequest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_before: Option<UnixMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_at: Option<UnixMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<&'a str>,
+}
+
+impl<'a> Course<'a> {
+    fn of(terms: &'a Terms) -> Option<Self> {
+        let Terms { retry, retention_ms, not_before, deadline_at, schedule, .. } = terms;
+        let any = retry.is_some()
+            || retention_ms.is_some()
+            || not_before.is_some()
+            || deadline_at.is_some()
+            || schedule.is_some();
+        any.then(|| Self {
+            retry: retry.as_ref(),
+            retention_ms: *retention_ms,
+            not_before: *not_before,
+            deadline_at: *deadline_at,
+            schedule: schedule.as_deref(),
+        })
+    }
+}
+
+/// What follows the head: submitted at, content type, payload, metadata, trace, limits and
+/// the other terms.
 #[derive(Serialize)]
 struct Envelope<'a>(
     UnixMs,
@@ -51,9 +133,7 @@ struct Envelope<'a>(
     &'a [(String, String)],
     Option<&'a TraceContext>,
     Option<&'a LimitsRequest>,
-    Option<&'a RetryPolicy>,
-    Option<u64>,
-    Option<UnixMs>,
+    Option<Course<'a>>,
 );
 
 /// An [`Envelope`] as it is read.
@@ -65,16 +145,21 @@ struct EnvelopeOwned(
     Vec<(String, String)>,
     Option<TraceContext>,
     Option<LimitsRequest>,
-    Option<RetryPolicy>,
-    Option<u64>,
-    Option<UnixMs>,
+    Option<Terms>,
 );
 
 /// Write a new task's record.
 pub(crate) fn encode_task(task: &Task) -> Result<Vec<u8>, rmp_serde::encode::Error> {
     let mut bytes = Vec::with_capacity(task.payload.data.len() + 160);
-    let head = Head(VERSION, task.task_type.as_str(), task.tenant.as_str(), task.priority.level());
-    rmp_serde::encode::write(&mut bytes, &head)?;
+    let mut writer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+    let (task_type, tenant) = (task.task_type.as_str(), task.tenant.as_str());
+    let level = task.priority.level();
+    match Bonds::of(&task.terms) {
+        None => Head(VERSION, task_type, tenant, level).serialize(&mut writer)?,
+        Some(bonds) => {
+            BoundHead(VERSION, task_type, tenant, level, bonds).serialize(&mut writer)?;
+        }
+    }
     let envelope = Envelope(
         task.submitted_at,
         &task.payload.content_type,
@@ -82,11 +167,9 @@ pub(crate) fn encode_task(task: &Task) -> Result<Vec<u8>, rmp_serde::encode::Err
         &task.metadata,
         task.trace.as_ref(),
         Some(&task.limits).filter(|limits| !limits.is_empty()),
-        task.retry.as_ref(),
-        task.retention_ms,
-        task.not_before,
+        Course::of(&task.terms),
     );
-    rmp_serde::encode::write(&mut bytes, &envelope)?;
+    envelope.serialize(&mut writer)?;
     Ok(bytes)
 }
 
@@ -125,7 +208,7 @@ fn read(queue: &QueueName, id: TaskId, bytes: &[u8]) -> Result<Record, String> {
     }
     let mut reader = Deserializer::new(Cursor::new(bytes));
     reader.set_max_depth(MAX_DEPTH);
-    let head: Head<String> = next(&mut reader, "head")?;
+    let head: HeadOwned = next(&mut reader, "head")?;
     if head.0 != VERSION {
         return Err(format!("format version {} is not {VERSION}", head.0));
     }
@@ -147,12 +230,17 @@ fn read(queue: &QueueName, id: TaskId, bytes: &[u8]) -> Result<Record, String> {
         metadata: envelope.3,
         trace: envelope.4,
         limits: envelope.5.unwrap_or_default(),
-        retry: envelope.6,
-        retention_ms: envelope.7,
         submitted_at: envelope.0,
-        not_before: envelope.8,
+        terms: terms(head.4, envelope.6),
     };
     Ok(Record { task, history })
+}
+
+/// Put a task's terms together again.
+fn terms(bonds: Terms, course: Option<Terms>) -> Terms {
+    let Terms { retry, retention_ms, not_before, deadline_at, schedule, .. } =
+        course.unwrap_or_default();
+    Terms { retry, retention_ms, not_before, deadline_at, schedule, ..bonds }
 }
 
 /// Read the next value.
@@ -162,11 +250,11 @@ fn next<'de, T: Deserialize<'de>>(reader: &mut Reader<'_>, what: &str) -> Result
 
 #[cfg(test)]
 mod tests {
-    use bulkhead_core::{Backoff, Digest, Metering, Outcome};
+    use bulkhead_core::{Backoff, Conflict, Digest, Metering, Outcome, State};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::view::attempts_in;
+    use crate::view::{CancelReason, attempts_in};
 
     fn task() -> Task {
         Task {
@@ -179,13 +267,15 @@ mod tests {
             metadata: vec![("width".into(), "64".into())],
             trace: Some(TraceContext { traceparent: "00-1-2-01".into(), tracestate: None }),
             limits: LimitsRequest { fuel: Some(7), ..Default::default() },
-            retry: Some(RetryPolicy {
-                backoff: Backoff::Linear { initial_ms: 1, step_ms: 2, max_ms: 3 },
-                ..Default::default()
-            }),
-            retention_ms: Some(60_000),
             submitted_at: 1_700_000_000_000,
-            not_before: None,
+            terms: Terms {
+                retry: Some(RetryRequest {
+                    backoff: Some(Backoff::Linear { initial_ms: 1, step_ms: 2, max_ms: 3 }),
+                    ..Default::default()
+                }),
+                retention_ms: Some(60_000),
+                ..Default::default()
+            },
         }
     }
 
@@ -200,6 +290,7 @@ mod tests {
                 metering: Metering::default(),
                 logs: Vec::new(),
                 outcome: Outcome::Done(Payload::new("text/plain", "ok")),
+                cached: false,
             }),
         )
     }
@@ -212,6 +303,15 @@ mod tests {
             ended(),
             Entry::Rerun { at: 9 },
             Entry::LeaseLost { at: 10, host: "gone".into() },
+            Entry::Cancelled { at: 11, reason: None },
+            Entry::Cancelled { at: 11, reason: Some(CancelReason::ReplacedBy(task.id)) },
+            Entry::Parent {
+                parent: task.task_ref(),
+                state: Some(State::Completed),
+                output: Some(Payload::new("text/plain", "x")),
+            },
+            Entry::ParentFailed { at: 12, parent: task.task_ref() },
+            Entry::Expired { at: 13 },
             ended(),
         ];
         for entry in &history {
@@ -221,6 +321,26 @@ mod tests {
         assert_eq!(record.task, task);
         assert_eq!(record.history, history);
         assert_eq!(attempts_in(&history), 2);
+    }
+
+    #[test]
+    fn only_bonds_lengthen_the_head() {
+        let mut task = task();
+        let head = |task: &Task| encode_task(task).unwrap()[0];
+        assert_eq!(head(&task), 0x94);
+        let reference = |text: &str| text.parse().unwrap();
+        task.terms.key = Some(TermKey::new("smtp").unwrap());
+        task.terms.unique = Some(Unique {
+            key: TermKey::new("u").unwrap(),
+            window_ms: Some(5),
+            conflict: Conflict::Replace,
+        });
+        task.terms.after = vec![reference("mail/0190163d-8694-739b-aea5-966c26f8ad91")];
+        task.terms.on_failed_parent = OnFailedParent::Cancel;
+        task.terms.expires_at = Some(9);
+        assert_eq!(head(&task), 0x95);
+        let bytes = encode_task(&task).unwrap();
+        assert_eq!(decode(&task.queue, task.id, &bytes).unwrap().task, task);
     }
 
     #[test]

@@ -5,20 +5,33 @@
 //! of the newest claim can settle it. This crate knows nothing of WebAssembly, so a
 //! producer that depends on it never compiles a Wasm runtime.
 
+mod batch;
 mod broker;
 mod client;
 mod codec;
 mod error;
+mod event;
+mod finding;
 mod host;
 mod redis;
+mod schedule;
+mod step;
+mod usage;
 mod view;
 
-pub use broker::{Broker, Claim, ClaimToken, End, Lines, Settlement, Signal, Step, Stepped, Topic};
-pub use client::{Client, NewTask, SubmitLimits, Submitted};
+pub use batch::{Batch, BatchView, Over};
+pub use broker::{Broker, Lines, Signal, Topic};
+pub use client::{Client, NewBatch, NewTask, SubmitLimits, Submitted, SubmittedBatch};
 pub use codec::Unreadable;
 pub use error::QueueError;
+pub use event::{Event, EventId, EventKind};
+pub use finding::{Finding, FindingKind};
 pub use host::{HostInfo, PluginInfo, RejectedVersion, ServingVersion};
 pub use redis::{RedisBroker, RedisConfig};
+pub use schedule::{DueSchedules, Fire, FireAnswer, LastFire, ScheduleView};
+pub use step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
+pub use usage::{Day, Usage, UsageRow};
 pub use view::{
-    CancelAnswer, Entry, Holder, ListFilter, Next, QueueStats, RerunAnswer, TaskView, TypeDepth,
+    CancelAnswer, CancelReason, Entry, Holder, ListFilter, Next, Progress, QueueStats, RerunAnswer,
+    SubmitAnswer, TaskView, TenantDepth, TypeDepth,
 };

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_core::{AttemptReport, QueueName, State, Task, TaskId, TaskType, UnixMs};
+use bulkhead_core::{
+    AttemptReport, BatchId, FailureKind, Outcome, Payload, QueueName, State, Task, TaskId, TaskRef,
+    TaskType, TenantName, UnixMs,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Unreadable;
@@ -43,6 +46,33 @@ pub enum Entry {
     Cancelled {
         /// When.
         at: UnixMs,
+        /// Why, if not by a person's request.
+        #[serde(default)]
+        reason: Option<CancelReason>,
+    },
+    /// The task was not started in time.
+    #[serde(rename = "X")]
+    Expired {
+        /// When it was noticed.
+        at: UnixMs,
+    },
+    /// A task that it waited for ended.
+    #[serde(rename = "I")]
+    Parent {
+        /// The parent.
+        parent: TaskRef,
+        /// How it ended; `None` if it was unknown.
+        state: Option<State>,
+        /// Its output, if it completed.
+        output: Option<Payload>,
+    },
+    /// The task failed because one that it waited for did not complete.
+    #[serde(rename = "D")]
+    ParentFailed {
+        /// When.
+        at: UnixMs,
+        /// The parent.
+        parent: TaskRef,
     },
     /// The task was given fresh attempts.
     #[serde(rename = "R")]
@@ -52,8 +82,30 @@ pub enum Entry {
     },
 }
 
+/// Why a task was cancelled that nobody asked to cancel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CancelReason {
+    /// Another task took its place under its unique key.
+    #[serde(rename = "r")]
+    ReplacedBy(TaskId),
+    /// A task that it waited for did not complete.
+    #[serde(rename = "p")]
+    Parent(TaskRef),
+}
+
+/// What a running attempt says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// How much is done, from 0.0 to 1.0.
+    pub fraction: f32,
+    /// What it does, in the handler's words, at most 1 KiB: escape it before showing it.
+    pub message: String,
+    /// When it said so, by its host's clock.
+    pub at: UnixMs,
+}
+
 /// Who holds a running task's lease.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// The host's name.
     pub host: String,
@@ -64,7 +116,7 @@ pub struct Holder {
 }
 
 /// A task as inspection shows it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskView {
     /// Its id.
     pub id: TaskId,
@@ -84,6 +136,10 @@ pub struct TaskView {
     pub holder: Option<Holder>,
     /// Whether a running task was asked to stop.
     pub cancel_requested: bool,
+    /// What the running attempt last said of itself.
+    pub progress: Option<Progress>,
+    /// The tasks that a blocked one still waits for.
+    pub waits_for: Vec<TaskRef>,
 }
 
 impl TaskView {
@@ -115,21 +171,114 @@ pub(crate) fn attempts_in(history: &[Entry]) -> u32 {
     u32::try_from(fresh).unwrap_or(u32::MAX)
 }
 
-/// Which tasks to list.
-#[derive(Debug, Clone, PartialEq)]
+/// Which tasks to list. What is `None` does not matter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ListFilter {
     /// Their state.
     pub state: State,
     /// Only this type.
     pub task_type: Option<TaskType>,
+    /// Only this tenant's.
+    pub tenant: Option<TenantName>,
+    /// Only members of this batch.
+    pub batch: Option<BatchId>,
+    /// Only those that this schedule fired.
+    pub schedule: Option<String>,
+    /// Only those whose last attempt failed in this way.
+    pub failure: Option<FailureKind>,
+    /// Only those submitted at or after this time.
+    pub submitted_from: Option<UnixMs>,
+    /// Only those submitted before this time.
+    pub submitted_before: Option<UnixMs>,
+    /// Only those with this text in the last failure's message, a metadata value or a
+    /// payload of text.
+    pub contains: Option<String>,
     /// How many to pass over.
     pub offset: usize,
     /// How many to return at most.
     pub limit: usize,
 }
 
+impl ListFilter {
+    /// The first 100 tasks of a state.
+    #[must_use]
+    pub fn of(state: State) -> Self {
+        Self {
+            state,
+            task_type: None,
+            tenant: None,
+            batch: None,
+            schedule: None,
+            failure: None,
+            submitted_from: None,
+            submitted_before: None,
+            contains: None,
+            offset: 0,
+            limit: 100,
+        }
+    }
+
+    /// Whether a task is wanted. One whose record cannot be read is wanted only if nothing
+    /// is asked but its state.
+    #[must_use]
+    pub fn admits(&self, view: &TaskView) -> bool {
+        if view.state != self.state {
+            return false;
+        }
+        let Ok(task) = &view.task else {
+            return *self
+                == Self { offset: self.offset, limit: self.limit, ..Self::of(self.state) };
+        };
+        let failure = view.last_report().and_then(|report| match &report.outcome {
+            Outcome::Failed(failure) => Some(failure),
+            Outcome::Done(_) => None,
+        });
+        let contains = |text: &String| {
+            failure.is_some_and(|failure| failure.message.contains(text))
+                || task.metadata.iter().any(|(_, value)| value.contains(text))
+                || std::str::from_utf8(&task.payload.data).is_ok_and(|data| data.contains(text))
+        };
+        self.task_type.as_ref().is_none_or(|wanted| *wanted == task.task_type)
+            && self.tenant.as_ref().is_none_or(|wanted| *wanted == task.tenant)
+            && self.batch.is_none_or(|id| task.terms.batch.as_ref().is_some_and(|b| b.id == id))
+            && (self.schedule.is_none() || self.schedule == task.terms.schedule)
+            && self.failure.is_none_or(|wanted| failure.is_some_and(|f| f.kind == wanted))
+            && self.submitted_from.is_none_or(|from| task.submitted_at >= from)
+            && self.submitted_before.is_none_or(|before| task.submitted_at < before)
+            && self.contains.as_ref().is_none_or(contains)
+    }
+}
+
+/// What became of a submitted task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubmitAnswer {
+    /// It is stored.
+    Accepted,
+    /// A task of this id was there already; nothing changed.
+    Known,
+    /// Its unique key is taken by this task, and it asked to be refused then.
+    Taken(TaskId),
+    /// Its unique key is taken by this task, and it asked to make way.
+    Existing(TaskId),
+    /// It is stored in place of this task, which is cancelled.
+    Replaced(TaskId),
+    /// Its tenant has as many tasks as it may; `pending` of the tenant's policy.
+    OverPending,
+    /// It is larger than its tenant's tasks may be; `payload_bytes` of the policy.
+    OverPayload,
+}
+
+impl SubmitAnswer {
+    /// Whether the task is stored now and was not before.
+    #[must_use]
+    pub fn is_new(self) -> bool {
+        matches!(self, Self::Accepted | Self::Replaced(_))
+    }
+}
+
 /// What became of a request to cancel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelAnswer {
     /// It waited and is cancelled now.
@@ -143,7 +292,7 @@ pub enum CancelAnswer {
 }
 
 /// What became of a request to run a task again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RerunAnswer {
     /// It is in line.
@@ -155,29 +304,49 @@ pub enum RerunAnswer {
 }
 
 /// Pending tasks of one type.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TypeDepth {
     /// The type.
     pub task_type: String,
     /// How many are pending.
     pub pending: u64,
+    /// Whether claims of the type are stopped.
+    pub paused: bool,
+}
+
+/// Tasks of one tenant that have not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantDepth {
+    /// The tenant.
+    pub tenant: String,
+    /// How many tasks it has that have not ended.
+    pub open: u64,
 }
 
 /// Depths and counters of a queue.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct QueueStats {
-    /// Tasks waiting for a host.
+    /// Tasks waiting for a host, or held back by a limit.
     pub pending: u64,
+    /// Of which a limit of their key holds back.
+    pub held_back: u64,
     /// Tasks waiting for their time.
     pub scheduled: u64,
+    /// Tasks waiting for other tasks.
+    pub blocked: u64,
     /// Tasks under a lease.
     pub running: u64,
     /// Dead letters.
     pub failed: u64,
+    /// When the oldest pending task was put in line, as far as one look at the head of each
+    /// line tells.
+    pub oldest_pending_at: Option<UnixMs>,
     /// Pending tasks by type.
     pub by_type: Vec<TypeDepth>,
+    /// Tenants with the most tasks that have not ended, at most 100.
+    pub by_tenant: Vec<TenantDepth>,
     /// Totals since the queue was made: submitted, completed, retried, dead_lettered,
-    /// cancelled, returned, unreadable, reclaimed, replayed, purged, ghosts.
+    /// cancelled, expired, returned, unreadable, reclaimed, replayed, purged, ghosts.
     pub totals: BTreeMap<String, u64>,
     /// Whether claims are stopped.
     pub paused: bool,

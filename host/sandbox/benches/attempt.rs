@@ -38,10 +38,8 @@ fn task(task_type: &str) -> Task {
         metadata: Vec::new(),
         trace: None,
         limits: LimitsRequest::default(),
-        retry: None,
-        retention_ms: None,
         submitted_at: 0,
-        not_before: None,
+        terms: Default::default(),
     }
 }
 

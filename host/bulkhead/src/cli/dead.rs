@@ -91,10 +91,9 @@ async fn dead_ids(broker: &dyn Broker, queue: &QueueName) -> Result<Vec<TaskId>>
     let mut ids = Vec::new();
     while ids.len() < bound {
         let filter = ListFilter {
-            state: State::Failed,
-            task_type: None,
             offset: ids.len(),
             limit: BATCH.min(bound - ids.len()),
+            ..ListFilter::of(State::Failed)
         };
         let page = broker.list(queue, &filter).await?;
         if page.is_empty() {

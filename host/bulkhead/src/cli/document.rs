@@ -3,9 +3,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bulkhead::core::{
-    AttemptReport, Failure, LimitsRequest, LogLine, Metering, Outcome, Payload, RetryPolicy, Task,
+    AttemptReport, Failure, LimitsRequest, LogLine, Metering, Outcome, Payload, RetryRequest,
+    State, Task,
 };
-use bulkhead::queue::{Entry, Holder, Next, TaskView};
+use bulkhead::queue::{CancelReason, Entry, Holder, Next, TaskView};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -48,7 +49,7 @@ struct Submitted<'a> {
     metadata: &'a [(String, String)],
     limits: LimitsRequest,
     #[serde(skip_serializing_if = "Option::is_none")]
-    retry: Option<&'a RetryPolicy>,
+    retry: Option<&'a RetryRequest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retention_ms: Option<u64>,
     payload: PayloadDocument<'a>,
@@ -71,9 +72,31 @@ pub(crate) struct PayloadDocument<'a> {
 #[serde(tag = "event", rename_all = "snake_case")]
 enum EntryDocument<'a> {
     Ended(AttemptDocument<'a>),
-    LeaseLost { at: u64, host: &'a str },
-    Cancelled { at: u64 },
-    Rerun { at: u64 },
+    LeaseLost {
+        at: u64,
+        host: &'a str,
+    },
+    Cancelled {
+        at: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a CancelReason>,
+    },
+    Expired {
+        at: u64,
+    },
+    Parent {
+        parent: String,
+        state: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        output: Option<PayloadDocument<'a>>,
+    },
+    ParentFailed {
+        at: u64,
+        parent: String,
+    },
+    Rerun {
+        at: u64,
+    },
 }
 
 #[derive(Serialize)]
@@ -121,11 +144,11 @@ impl<'a> From<&'a Task> for Submitted<'a> {
             tenant: task.tenant.as_str(),
             priority: task.priority.level(),
             submitted_at: task.submitted_at,
-            not_before: task.not_before,
+            not_before: task.terms.not_before,
             metadata: &task.metadata,
             limits: task.limits,
-            retry: task.retry.as_ref(),
-            retention_ms: task.retention_ms,
+            retry: task.terms.retry.as_ref(),
+            retention_ms: task.terms.retention_ms,
             payload: PayloadDocument::from(&task.payload),
         }
     }
@@ -152,7 +175,16 @@ impl<'a> From<&'a Entry> for EntryDocument<'a> {
         match entry {
             Entry::Ended(next, report) => Self::Ended(AttemptDocument::new(*next, report)),
             Entry::LeaseLost { at, host } => Self::LeaseLost { at: *at, host },
-            Entry::Cancelled { at } => Self::Cancelled { at: *at },
+            Entry::Cancelled { at, reason } => Self::Cancelled { at: *at, reason: reason.as_ref() },
+            Entry::Expired { at } => Self::Expired { at: *at },
+            Entry::Parent { parent, state, output } => Self::Parent {
+                parent: parent.to_string(),
+                state: state.map(State::as_str),
+                output: output.as_ref().map(PayloadDocument::from),
+            },
+            Entry::ParentFailed { at, parent } => {
+                Self::ParentFailed { at: *at, parent: parent.to_string() }
+            }
             Entry::Rerun { at } => Self::Rerun { at: *at },
         }
     }

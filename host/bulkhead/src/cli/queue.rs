@@ -146,7 +146,8 @@ async fn stats(session: &Session, queue: &QueueName) -> Result<Exit> {
 async fn pause(session: &Session, queue: &QueueName, pause: bool) -> Result<Exit> {
     let broker = session.broker().await?;
     known_queue(broker.as_ref(), queue).await?;
-    let changed = if pause { broker.pause(queue).await? } else { broker.resume(queue).await? };
+    let changed =
+        if pause { broker.pause(queue, None).await? } else { broker.resume(queue, None).await? };
     if session.out.is_json() {
         session.out.document(&Changed { queue: queue.as_str(), changed })?;
     } else {

@@ -196,9 +196,9 @@ impl From<&QueueOptions> for RawQueue {
         Self {
             retention: Span::from_ms(options.retention_ms),
             dead_retention: Span::from_ms(options.dead_retention_ms),
-            concurrency: options.concurrency,
+            concurrency: options.policy.as_ref().and_then(|policy| policy.concurrency),
             retry: RawRetry {
-                backoff: RawBackoff::from(options.retry.backoff),
+                backoff: RawBackoff::from(options.retry.backoff.clone()),
                 ..RawRetry::from(&options.retry)
             },
         }
@@ -227,6 +227,7 @@ impl From<Backoff> for RawBackoff {
         let kind = |name: &str| Some(name.to_owned());
         let span = |ms| Some(Span::from_ms(ms));
         match backoff {
+            Backoff::Delays { .. } => Self { kind: kind("delays"), ..Self::default() },
             Backoff::Fixed { delay_ms } => {
                 Self { kind: kind("fixed"), delay: span(delay_ms), ..Self::default() }
             }

@@ -104,7 +104,10 @@ queues:
         let config = Config::load(&sources).unwrap();
         let [queue] = config.host.queues.as_slice() else { panic!("one queue") };
         assert_eq!(queue.name.as_str(), "mail");
-        assert_eq!((queue.retention_ms, queue.concurrency), (3_600_000, Some(3)));
+        assert_eq!(
+            (queue.retention_ms, queue.policy.as_ref().and_then(|policy| policy.concurrency)),
+            (3_600_000, Some(3))
+        );
         assert_eq!(queue.dead_retention_ms, 7 * 24 * 3_600_000);
         assert_eq!(queue.retry.max_attempts, 2);
         let backoff = Backoff::Linear { initial_ms: 1_000, step_ms: 500, max_ms: 600_000 };

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bulkhead_core::{Backoff, FailureKind, Limits, QueueName, RetryPolicy, check_name};
+use bulkhead_core::{
+    Backoff, FailureKind, Limits, QueueName, QueuePolicy, RetryPolicy, check_name,
+};
 use bulkhead_queue::SubmitLimits;
 
 use super::error::Problem;
@@ -210,7 +212,10 @@ impl Check<'_> {
                 retry: self.retry(key, &raw.retry),
                 retention_ms: Span(retention).as_ms(),
                 dead_retention_ms: Span(dead).as_ms(),
-                concurrency: raw.concurrency,
+                policy: raw.concurrency.map(|limit| QueuePolicy {
+                    concurrency: Some(limit),
+                    ..QueuePolicy::default()
+                }),
             };
             queues.insert(name, options);
         }
@@ -232,6 +237,7 @@ impl Check<'_> {
             jitter: raw.jitter,
             retry_on: retry_on.collect(),
             backoff: self.backoff(queue, &raw.backoff),
+            max_age_ms: None,
         }
     }
 

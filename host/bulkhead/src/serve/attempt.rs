@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead_core::{
-    AttemptReport, Digest, Disposition, Failure, FailureKind, Metering, Outcome, Payload, Priority,
-    RetryPolicy, Task, TaskId, TenantName, dispose,
+    AttemptReport, Attempted, Digest, Disposition, Failure, FailureKind, Metering, Outcome,
+    Payload, Priority, RetryPolicy, RetryRequest, Task, TaskId, TenantName, Terms, dispose,
 };
 use bulkhead_queue::{Claim, ClaimToken, End, Settlement};
 use bulkhead_sandbox::{Attempt, AttemptEnd, ProgressSink, Unavailable};
@@ -75,8 +75,9 @@ async fn settle(line: &Line, claim: Claim, handle: &Handle) -> Option<Settlement
     let serving = table.get(&task.task_type).cloned();
     drop(table);
     let handler = serving.as_ref().and_then(|serving| serving.plugin.handler(&task.task_type));
-    let suggested = handler.and_then(|handler| handler.retry.clone());
-    let policy = task.retry.clone().or(suggested).unwrap_or_else(|| line.queue.retry.clone());
+    let suggested = handler.and_then(|handler| handler.retry.clone().map(RetryRequest::from));
+    let asked = task.terms.retry.clone().unwrap_or_default();
+    let policy = line.queue.retry.with(&suggested.map_or(asked.clone(), |s| asked.or(&s)));
     let started_at = unix_ms();
     let mut digest = Digest::default();
     let without_running =
@@ -113,7 +114,13 @@ async fn settle(line: &Line, claim: Claim, handle: &Handle) -> Option<Settlement
         }
     }
     let now = unix_ms();
-    let disposition = dispose(&policy, &end.outcome, attempt, now, fastrand::f64());
+    let ended = Attempted {
+        outcome: &end.outcome,
+        attempt,
+        submitted_at: task.submitted_at,
+        deadline_at: task.terms.deadline_at,
+    };
+    let disposition = dispose(&policy, ended, now, fastrand::f64());
     narrate(line, &task, attempt, &end, disposition);
     let report = AttemptReport {
         attempt,
@@ -123,8 +130,9 @@ async fn settle(line: &Line, claim: Claim, handle: &Handle) -> Option<Settlement
         metering: end.metering,
         logs: end.logs,
         outcome: end.outcome,
+        cached: false,
     };
-    let retention_ms = task.retention_ms.unwrap_or(line.queue.retention_ms);
+    let retention_ms = task.terms.retention_ms.unwrap_or(line.queue.retention_ms);
     let end = match disposition {
         Disposition::Complete => End::Complete { report, retention_ms },
         Disposition::Cancel => End::Cancel { report, retention_ms },
@@ -208,6 +216,7 @@ fn bury(
         metering: Metering::default(),
         logs: Vec::new(),
         outcome: failed(FailureKind::Unreadable, &unreadable.to_string()),
+        cached: false,
     };
     let task = Task {
         id,
@@ -219,10 +228,8 @@ fn bury(
         metadata: Vec::new(),
         trace: None,
         limits: Default::default(),
-        retry: None,
-        retention_ms: None,
         submitted_at: now,
-        not_before: None,
+        terms: Terms::default(),
     };
     let retention_ms = line.queue.dead_retention_ms;
     Settlement { token, end: End::Unreadable { task: Box::new(task), report, retention_ms } }

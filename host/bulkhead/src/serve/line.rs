@@ -196,6 +196,7 @@ impl Line {
             host: &self.shared.host,
             settle: &settle,
             renew: &renew,
+            progress: &[],
             want,
             types: &types,
             lease: self.shared.lease,

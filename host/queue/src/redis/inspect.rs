@@ -93,6 +93,8 @@ fn view(queue: &QueueName, id: TaskId, found: Value) -> Result<TaskView, QueueEr
         kept_until: time.filter(|_| state.is_terminal()),
         holder,
         cancel_requested: script::integer(cancel)? == 1,
+        progress: None,
+        waits_for: Vec::new(),
     })
 }
 
@@ -169,7 +171,8 @@ async fn indexes(
         State::Scheduled => one("scheduled", "ZRANGE"),
         State::Running => one("leases", "ZRANGE"),
         State::Failed => one("dead", "ZREVRANGE"),
-        State::Completed | State::Cancelled => one("ended", "LRANGE"),
+        State::Blocked => one("blocked", "ZRANGE"),
+        State::Completed | State::Cancelled | State::Expired => one("ended", "LRANGE"),
         State::Pending => {
             let types = match &filter.task_type {
                 Some(task_type) => vec![task_type.to_string()],
@@ -210,7 +213,11 @@ pub(super) async fn stats(
         .into_iter()
         .map(|pair| {
             let [task_type, pending] = script::tuple::<2>(pair)?;
-            Ok(TypeDepth { task_type: script::text(task_type)?, pending: count(pending)? })
+            Ok(TypeDepth {
+                task_type: script::text(task_type)?,
+                pending: count(pending)?,
+                paused: false,
+            })
         })
         .collect::<Result<Vec<_>, QueueError>>()?;
     depths.sort_by(|a, b| a.task_type.cmp(&b.task_type));
@@ -220,6 +227,10 @@ pub(super) async fn stats(
         named.insert(total_name(&field).to_owned(), total.parse().unwrap_or(0));
     }
     Ok(QueueStats {
+        blocked: 0,
+        held_back: 0,
+        oldest_pending_at: None,
+        by_tenant: Vec::new(),
         pending: count(pending)?,
         scheduled: count(scheduled)?,
         running: count(running)?,

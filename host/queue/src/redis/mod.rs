@@ -17,14 +17,23 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bulkhead_core::{QueueName, State, Task, TaskId, check_name};
+use bulkhead_core::{
+    BatchId, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef, TaskType,
+    UnixMs, check_name,
+};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::broker::{Broker, Lines, Signal, Step, Stepped, Topic};
+use crate::batch::{Batch, BatchView};
+use crate::broker::{Broker, Lines, Signal, Topic};
 use crate::error::QueueError;
+use crate::event::{Event, EventId};
+use crate::finding::Finding;
 use crate::host::HostInfo;
-use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, TaskView};
+use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
+use crate::step::{Claim, Step, Stepped};
+use crate::usage::{Day, UsageRow};
+use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
 use connection::Connection;
 use script::Scripts;
 
@@ -99,9 +108,13 @@ impl RedisBroker {
     }
 }
 
+fn unbuilt() -> QueueError {
+    QueueError::Refused("not built yet".into())
+}
+
 #[async_trait]
 impl Broker for RedisBroker {
-    async fn submit(&self, tasks: &[Task]) -> Result<Vec<bool>, QueueError> {
+    async fn submit(&self, tasks: &[Task]) -> Result<Vec<SubmitAnswer>, QueueError> {
         submit::submit(self, tasks).await
     }
 
@@ -177,28 +190,157 @@ impl Broker for RedisBroker {
         submit::purge(self, queue, state).await
     }
 
-    async fn pause(&self, queue: &QueueName) -> Result<bool, QueueError> {
+    async fn pause(
+        &self,
+        queue: &QueueName,
+        _task_type: Option<&TaskType>,
+    ) -> Result<bool, QueueError> {
         let mut command = redis::cmd("HSET");
         command.arg(format!("{}:config", self.prefix(queue))).arg("paused").arg(1);
         script::integer(self.run(&command).await?).map(|added| added == 1)
     }
 
-    async fn resume(&self, queue: &QueueName) -> Result<bool, QueueError> {
+    async fn resume(
+        &self,
+        queue: &QueueName,
+        _task_type: Option<&TaskType>,
+    ) -> Result<bool, QueueError> {
         let reply = self.scripts.resume.call(self, queue, &[]).await?;
         script::integer(reply).map(|was| was == 1)
     }
 
-    async fn limit_concurrency(
+    async fn rerun_edited(
         &self,
-        queue: &QueueName,
-        limit: Option<u32>,
+        _queue: &QueueName,
+        _id: TaskId,
+        _payload: Payload,
+    ) -> Result<RerunAnswer, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn held(&self, _queue: &QueueName, _host: &str) -> Result<Vec<Claim>, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn deliver(&self, _queue: &QueueName) -> Result<u64, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn recall(&self, _queue: &QueueName, _key: &str) -> Result<Option<Payload>, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn remember(
+        &self,
+        _queue: &QueueName,
+        _key: &str,
+        _output: &Payload,
+        _ttl_ms: u64,
     ) -> Result<(), QueueError> {
-        let key = format!("{}:config", self.prefix(queue));
-        let command = match limit {
-            Some(limit) => redis::Cmd::hset(key, "concurrency", limit),
-            None => redis::Cmd::hdel(key, "concurrency"),
-        };
-        self.run(&command).await.map(|_| ())
+        Err(unbuilt())
+    }
+
+    async fn open_batch(&self, _batch: &Batch) -> Result<bool, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn leave_batch(
+        &self,
+        _queue: &QueueName,
+        _id: BatchId,
+        _members: &[TaskRef],
+    ) -> Result<(), QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn batch(
+        &self,
+        _queue: &QueueName,
+        _id: BatchId,
+    ) -> Result<Option<BatchView>, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn batches(
+        &self,
+        _queue: &QueueName,
+        _limit: usize,
+    ) -> Result<Vec<BatchView>, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn put_schedule(
+        &self,
+        _queue: &QueueName,
+        _schedule: &Schedule,
+        _next: Option<UnixMs>,
+    ) -> Result<bool, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn remove_schedule(&self, _queue: &QueueName, _name: &str) -> Result<bool, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn pause_schedule(
+        &self,
+        _queue: &QueueName,
+        _name: &str,
+        _paused: bool,
+        _next: Option<UnixMs>,
+    ) -> Result<bool, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn schedules(&self, _queue: &QueueName) -> Result<Vec<ScheduleView>, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn due_schedules(
+        &self,
+        _queue: &QueueName,
+        _limit: usize,
+    ) -> Result<DueSchedules, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn fire(&self, _queue: &QueueName, _fire: &Fire) -> Result<FireAnswer, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn set_policy(
+        &self,
+        _queue: &QueueName,
+        _policy: &QueuePolicy,
+    ) -> Result<(), QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn policy(&self, _queue: &QueueName) -> Result<QueuePolicy, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn usage(
+        &self,
+        _queue: &QueueName,
+        _from: Day,
+        _to: Day,
+    ) -> Result<Vec<UsageRow>, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn events(
+        &self,
+        _queue: &QueueName,
+        _after: Option<&EventId>,
+        _limit: usize,
+        _wait: Duration,
+    ) -> Result<Vec<Event>, QueueError> {
+        Err(unbuilt())
+    }
+
+    async fn examine(&self, _queue: &QueueName, _repair: bool) -> Result<Vec<Finding>, QueueError> {
+        Err(unbuilt())
     }
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, QueueError> {

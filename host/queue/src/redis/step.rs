@@ -7,9 +7,9 @@ use redis::{Cmd, Value};
 
 use super::script::reckonable;
 use super::{RedisBroker, script};
-use crate::broker::{Claim, ClaimToken, End, Settlement, Step, Stepped};
 use crate::codec;
 use crate::error::QueueError;
+use crate::step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
 use crate::view::{Next, attempts_in};
 
 /// Leases taken back in one step.
@@ -119,6 +119,7 @@ fn read_reply(queue: &QueueName, reply: Value) -> Result<Stepped, QueueError> {
         claims,
         next_due: u64::try_from(script::integer(next_due)?).ok().map(Duration::from_millis),
         reclaimed: u64::try_from(script::integer(reclaimed)?).unwrap_or(0),
+        outbox: false,
     })
 }
 

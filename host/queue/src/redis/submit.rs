@@ -9,17 +9,20 @@ use super::{RedisBroker, script};
 use crate::broker::Broker;
 use crate::codec;
 use crate::error::QueueError;
-use crate::view::{CancelAnswer, RerunAnswer};
+use crate::view::{CancelAnswer, RerunAnswer, SubmitAnswer};
 
 /// Tasks removed in one call of the purge script.
 const PURGE_BATCH: &[u8] = b"500";
 
-pub(super) async fn submit(broker: &RedisBroker, tasks: &[Task]) -> Result<Vec<bool>, QueueError> {
+pub(super) async fn submit(
+    broker: &RedisBroker,
+    tasks: &[Task],
+) -> Result<Vec<SubmitAnswer>, QueueError> {
     let mut by_queue: BTreeMap<&QueueName, Vec<usize>> = BTreeMap::new();
     for (at, task) in tasks.iter().enumerate() {
         by_queue.entry(&task.queue).or_default().push(at);
     }
-    let mut answer = vec![false; tasks.len()];
+    let mut answer = vec![SubmitAnswer::Known; tasks.len()];
     for (queue, members) in by_queue {
         announce(broker, queue).await?;
         let size = members.iter().map(|at| tasks[*at].payload.data.len() + 320).sum();
@@ -34,11 +37,13 @@ pub(super) async fn submit(broker: &RedisBroker, tasks: &[Task]) -> Result<Vec<b
                 .arg(task.task_type.as_str())
                 .arg(task.tenant.as_str())
                 .arg(task.priority.level())
-                .arg(reckonable(task.not_before.unwrap_or(0)));
+                .arg(reckonable(task.terms.not_before.unwrap_or(0)));
         }
         let reply = broker.scripts.submit.send(broker, &command).await?;
         for (at, accepted) in members.iter().zip(script::integers(reply)?) {
-            answer[*at] = accepted == 1;
+            if accepted == 1 {
+                answer[*at] = SubmitAnswer::Accepted;
+            }
         }
     }
     Ok(answer)

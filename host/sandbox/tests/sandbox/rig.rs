@@ -74,10 +74,8 @@ pub(crate) fn task(name: &str, payload: &str) -> Task {
         metadata: Vec::new(),
         trace: None,
         limits: LimitsRequest::default(),
-        retry: None,
-        retention_ms: None,
         submitted_at: 0,
-        not_before: None,
+        terms: Default::default(),
     }
 }
 

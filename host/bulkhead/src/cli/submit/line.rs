@@ -75,12 +75,7 @@ impl Line<'_> {
     }
 
     /// Put what the line says in place of what the flags said.
-    pub(super) fn fill(
-        self,
-        new: &mut NewTask,
-        retry: &RetryPolicy,
-        content_type: Option<&str>,
-    ) -> Result<(), String> {
+    pub(super) fn fill(self, new: &mut NewTask, content_type: Option<&str>) -> Result<(), String> {
         let content_type = self.content_type.as_deref().or(content_type);
         new.payload = payload(self.payload, self.payload_base64.as_deref(), content_type)?;
         new.id = self.id;
@@ -99,16 +94,16 @@ impl Line<'_> {
             new.metadata.retain(|(key, _)| !metadata.contains_key(key));
             new.metadata.extend(metadata);
         }
-        new.not_before = match (self.delay, self.at) {
+        new.terms.not_before = match (self.delay, self.at) {
             (Some(_), Some(_)) => return Err("it has both `delay` and `at`; keep one".into()),
             (Some(delay), None) => Some(figures::now().saturating_add(delay.as_ms())),
             (None, Some(at)) => Some(time(&at)?),
-            (None, None) => new.not_before,
+            (None, None) => new.terms.not_before,
         };
         if let Some(max_attempts) = self.max_attempts {
-            new.retry = Some(RetryPolicy { max_attempts, ..retry.clone() });
+            new.terms.retry.get_or_insert_default().max_attempts = Some(max_attempts);
         }
-        new.retention_ms = self.retention.map(Span::as_ms).or(new.retention_ms);
+        new.terms.retention_ms = self.retention.map(Span::as_ms).or(new.terms.retention_ms);
         let limits = &mut new.limits;
         limits.fuel = self.limits.fuel.or(limits.fuel);
         limits.memory_bytes = self.limits.memory.map(|size| size.0).or(limits.memory_bytes);

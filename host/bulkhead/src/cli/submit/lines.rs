@@ -118,7 +118,7 @@ async fn send(
             id: answer.id,
             task_type,
             queue,
-            accepted: answer.accepted,
+            accepted: answer.answer.is_new(),
         }));
         bar.set_position(reader.bytes);
         bar.set_message(format!("{} tasks", sent.len()));
@@ -235,9 +235,9 @@ mod tests {
         assert_eq!(task.priority, Priority::HIGH);
         let pairs = [("from", "flags"), ("k", "v")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(task.metadata, pairs);
-        assert_eq!(task.not_before, Some(1_893_452_400_000));
-        assert_eq!(task.retry.as_ref().map(|retry| retry.max_attempts), Some(2));
-        assert_eq!(task.retention_ms, Some(3_600_000));
+        assert_eq!(task.terms.not_before, Some(1_893_452_400_000));
+        assert_eq!(task.terms.retry.as_ref().and_then(|retry| retry.max_attempts), Some(2));
+        assert_eq!(task.terms.retention_ms, Some(3_600_000));
         assert_eq!(task.limits.memory_bytes, Some(1 << 20));
         assert_eq!(task.limits.wall_ms, Some(2_000));
         assert!(task.id.is_some());

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bulkhead::config::quantity::{Size, Span};
 use bulkhead::core::{
-    LimitsRequest, Payload, Priority, QueueName, RetryPolicy, TaskId, TaskType, TenantName,
+    LimitsRequest, Payload, Priority, QueueName, RetryRequest, TaskId, TaskType, TenantName,
 };
 use bulkhead::queue::{Client, NewTask};
 use clap::Args;
@@ -126,7 +126,7 @@ impl Submit {
         let (task_type, queue) = (new.task_type.clone(), new.queue.clone());
         let client = session.client().await?;
         let submitted = client.submit(new).await?;
-        if !submitted.accepted {
+        if !submitted.answer.is_new() {
             super::output::note(&format!(
                 "task {} was there already and was not submitted again",
                 submitted.id
@@ -141,7 +141,7 @@ impl Submit {
                 id: submitted.id.to_string(),
                 task_type: task_type.as_str(),
                 queue: queue.as_str(),
-                accepted: submitted.accepted,
+                accepted: submitted.answer.is_new(),
             })?;
         } else {
             session.out.text(&format!("{}\n", submitted.id))?;
@@ -194,8 +194,7 @@ impl Submit {
             let fallback = self.task_type.as_ref();
             let task_type = line.task_type(fallback)?;
             let mut new = self.template(session, task_type, Payload::default());
-            let retry = session.config.retry(line.queue().unwrap_or(&new.queue));
-            line.fill(&mut new, &retry, self.content_type.as_deref())?;
+            line.fill(&mut new, self.content_type.as_deref())?;
             Ok(new)
         };
         source.submit(client, task).await
@@ -205,9 +204,10 @@ impl Submit {
     fn template(&self, session: &Session, task_type: TaskType, payload: Payload) -> NewTask {
         let now = figures::now();
         let at = self.at.map(|at| u64::try_from(at.as_millisecond()).unwrap_or(0));
-        let retry = self
-            .max_attempts
-            .map(|max_attempts| RetryPolicy { max_attempts, ..session.config.retry(&self.queue) });
+        let retry = self.max_attempts.map(|max_attempts| RetryRequest {
+            max_attempts: Some(max_attempts),
+            ..RetryRequest::default()
+        });
         NewTask {
             queue: self.queue.clone(),
             tenant: self.tenant.clone(),
@@ -219,9 +219,12 @@ impl Submit {
                 wall_ms: self.wall.map(Span::as_ms),
                 ..LimitsRequest::default()
             },
-            retry,
-            retention_ms: self.retention.map(Span::as_ms),
-            not_before: at.or(self.delay.map(|delay| now.saturating_add(delay.as_ms()))),
+            terms: Terms {
+                retry,
+                retention_ms: self.retention.map(Span::as_ms),
+                not_before: at.or(self.delay.map(|delay| now.saturating_add(delay.as_ms()))),
+                ..Terms::default()
+            },
             id: self.id,
             ..NewTask::new(task_type, payload)
         }

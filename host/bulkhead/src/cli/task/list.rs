@@ -66,10 +66,10 @@ impl Page {
         for queue in queues(broker, self.queue.as_ref()).await? {
             for state in states {
                 let filter = ListFilter {
-                    state: *state,
                     task_type: self.task_type.clone(),
                     offset: 0,
                     limit: offset + limit - tasks.len(),
+                    ..ListFilter::of(*state)
                 };
                 if filter.limit == 0 {
                     break;

@@ -1,0 +1,97 @@
+//! Schedules: tasks that are submitted again and again, or once at a time.
+//!
+//! A schedule is data; its fire times are computed by [`Timing`]. Whoever computes them
+//! gets the same answer, and the queue accepts each fire once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{LimitsRequest, Payload, Priority, TaskType, TenantName, Terms, UnixMs};
+
+/// A schedule, named uniquely in its queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Its name, checked like a queue's.
+    pub name: String,
+    /// When it fires.
+    pub timing: Timing,
+    /// Whether a fire is skipped while the previous one's task has not ended.
+    #[serde(default)]
+    pub exclusive: bool,
+    /// What becomes of fires that nobody was there for.
+    #[serde(default)]
+    pub missed: Missed,
+    /// What it submits.
+    pub task: Template,
+    /// Where the definition comes from: `config`, `cli` or `api`.
+    #[serde(default)]
+    pub origin: String,
+}
+
+/// When a schedule fires.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Timing {
+    /// Once.
+    Once {
+        /// The time.
+        at: UnixMs,
+    },
+    /// By a cron expression of five fields, or six with seconds first.
+    Cron {
+        /// The expression.
+        expression: String,
+        /// The IANA time zone, for example `Europe/Berlin`.
+        zone: String,
+    },
+    /// Again and again after the same time, counted from `start`.
+    Every {
+        /// The interval, in milliseconds; at least 1,000.
+        interval_ms: u64,
+        /// The most that a fire is delayed, in milliseconds; the delay is spread evenly and
+        /// is the same wherever it is computed.
+        jitter_ms: u64,
+        /// The first fire without jitter.
+        start: UnixMs,
+    },
+}
+
+/// What becomes of fires whose time passed while no host ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missed {
+    /// They are dropped, unless they are less than a minute late.
+    Skip,
+    /// The latest of them fires.
+    #[default]
+    Once,
+    /// The latest so many fire, oldest first.
+    All {
+        /// How many at most, from 1 to 1,000.
+        at_most: u32,
+    },
+}
+
+/// The task that a schedule submits, without id and time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Template {
+    /// Which handler it is for.
+    pub task_type: TaskType,
+    /// Whose it is.
+    #[serde(default)]
+    pub tenant: TenantName,
+    /// How urgent it is.
+    #[serde(default)]
+    pub priority: Priority,
+    /// The input.
+    #[serde(default)]
+    pub payload: Payload,
+    /// Key-value pairs for the handler.
+    #[serde(default)]
+    pub metadata: Vec<(String, String)>,
+    /// Limits below the host's.
+    #[serde(default)]
+    pub limits: LimitsRequest,
+    /// The terms; `not_before`, `after`, `batch` and `schedule` are ignored.
+    #[serde(default)]
+    pub terms: Terms,
+}

@@ -1,0 +1,73 @@
+//! Schedules as a broker keeps them.
+
+use bulkhead_core::{Schedule, Task, TaskId, UnixMs};
+use serde::{Deserialize, Serialize};
+
+/// A schedule and how it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleView {
+    /// Its definition.
+    pub schedule: Schedule,
+    /// Whether it is stopped.
+    pub paused: bool,
+    /// Its next fire; nothing if it will not fire again.
+    pub next: Option<UnixMs>,
+    /// Its last fire.
+    pub last: Option<LastFire>,
+    /// How often it has fired.
+    pub fired: u64,
+    /// How many fires were skipped because the previous one's task had not ended.
+    pub skipped: u64,
+}
+
+/// A fire that happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFire {
+    /// The time it was for.
+    pub at: UnixMs,
+    /// The task.
+    pub task: TaskId,
+}
+
+/// What is due.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct DueSchedules {
+    /// The broker's time.
+    pub now: UnixMs,
+    /// Schedules whose next fire is not after `now`.
+    pub due: Vec<ScheduleView>,
+    /// The next fire of all others.
+    pub next: Option<UnixMs>,
+}
+
+/// One or more fires of a schedule, computed by whoever found it due.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fire {
+    /// The schedule.
+    pub schedule: String,
+    /// The next fire that the tasks were computed from.
+    pub expected: Option<UnixMs>,
+    /// The next fire after these; `None` if there is none.
+    pub next: Option<UnixMs>,
+    /// The fires, oldest first: the time each is for and its task. Empty if all were missed
+    /// and are dropped.
+    pub fires: Vec<(UnixMs, Task)>,
+    /// Whether nothing is submitted while the last fire's task has not ended.
+    pub exclusive: bool,
+    /// Whether this is by hand: `expected` is not looked at and the next fire stays.
+    pub by_hand: bool,
+}
+
+/// What became of a fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FireAnswer {
+    /// Its tasks are submitted; how many of them were new.
+    Fired(u32),
+    /// The previous task has not ended, and the schedule is exclusive.
+    Overlapping,
+    /// Somebody else fired it, or it changed meanwhile.
+    Superseded,
+    /// There is no such schedule.
+    Unknown,
+}

@@ -1,0 +1,138 @@
+//! The words of a host's conversation with a queue.
+//!
+//! A host talks in steps: one [`Step`] a tick and queue carries what it settles, renews
+//! and wants. All edges of a task's life are taken inside the broker.
+
+use std::time::Duration;
+
+use bulkhead_core::{AttemptReport, Priority, Task, TaskId, TaskType, TenantName};
+
+use crate::codec::Unreadable;
+use crate::view::Progress;
+
+/// Proof of one claim: task id, fencing token and host. Opaque to hosts; only the
+/// newest claim's token settles or renews.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClaimToken(pub(crate) String);
+
+/// One attempt that a host may run until its lease ends.
+#[derive(Debug)]
+pub struct Claim {
+    /// What to settle and renew with.
+    pub token: ClaimToken,
+    /// The task's id.
+    pub id: TaskId,
+    /// The task, or why its record cannot be read.
+    pub task: Result<Task, Unreadable>,
+    /// This attempt's number, starting at 1.
+    pub attempt: u32,
+    /// Somebody asked to cancel the task: settle it, do not run it.
+    pub cancelled: bool,
+}
+
+/// How an attempt's claim ends.
+#[derive(Debug)]
+pub enum End {
+    /// The task is completed.
+    Complete {
+        /// The attempt's record.
+        report: AttemptReport,
+        /// How long the task is kept, in milliseconds; 0 forgets it at once.
+        retention_ms: u64,
+    },
+    /// The task becomes a dead letter.
+    DeadLetter {
+        /// The attempt's record.
+        report: AttemptReport,
+        /// How long the dead letter is kept, in milliseconds.
+        retention_ms: u64,
+    },
+    /// The task is cancelled.
+    Cancel {
+        /// The attempt's record.
+        report: AttemptReport,
+        /// How long the task is kept, in milliseconds.
+        retention_ms: u64,
+    },
+    /// The task is tried again after a delay.
+    Retry {
+        /// The attempt's record.
+        report: AttemptReport,
+        /// The wait, in milliseconds from now.
+        delay_ms: u64,
+        /// How long the task is kept if a cancellation overtakes the retry.
+        retention_ms: u64,
+    },
+    /// The task goes back to the front of its line; the attempt does not count.
+    Return {
+        /// The task's type.
+        task_type: TaskType,
+        /// The task's tenant.
+        tenant: TenantName,
+        /// The task's priority.
+        priority: Priority,
+        /// How long the task is kept if a cancellation overtakes the return.
+        retention_ms: u64,
+    },
+    /// The record was unreadable: it becomes a dead letter that says why and keeps
+    /// the bytes.
+    Unreadable {
+        /// The task as far as it is known, its payload the unreadable bytes.
+        task: Box<Task>,
+        /// The attempt's record.
+        report: AttemptReport,
+        /// How long the dead letter is kept, in milliseconds.
+        retention_ms: u64,
+    },
+}
+
+/// One claim's end, on its way to the broker.
+#[derive(Debug)]
+pub struct Settlement {
+    /// The claim.
+    pub token: ClaimToken,
+    /// What it came to.
+    pub end: End,
+}
+
+/// What one host has to say to one queue, and what it wants.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// The host's name, recorded in its leases.
+    pub host: &'a str,
+    /// Claims that ended.
+    pub settle: &'a [Settlement],
+    /// Claims that go on.
+    pub renew: &'a [ClaimToken],
+    /// What running attempts say of themselves; what a stale claim says is dropped.
+    pub progress: &'a [(ClaimToken, Progress)],
+    /// How many tasks the host can start, at most 1,000.
+    pub want: u32,
+    /// The task types it has handlers for.
+    pub types: &'a [TaskType],
+    /// How long a lease lasts.
+    pub lease: Duration,
+    /// Whether to look for leases of others that ran out.
+    pub reclaim: bool,
+    /// How long a dead letter is kept that no host could read, in milliseconds.
+    pub dead_retention_ms: u64,
+}
+
+/// What a step came to.
+#[derive(Debug, Default)]
+pub struct Stepped {
+    /// Indexes into `settle` whose claim was no longer the newest; they changed nothing.
+    pub stale: Vec<usize>,
+    /// Indexes into `renew` whose lease is gone: stop those attempts.
+    pub lost: Vec<usize>,
+    /// Renewed tasks that somebody asked to cancel.
+    pub cancel: Vec<TaskId>,
+    /// New claims, most urgent first.
+    pub claims: Vec<Claim>,
+    /// When the queue has something to do by time alone: a due task or an ending lease.
+    pub next_due: Option<Duration>,
+    /// How many leases of dead hosts were taken back.
+    pub reclaimed: u64,
+    /// Whether events wait to be carried to other queues: call [`crate::Broker::deliver`].
+    pub outbox: bool,
+}
