@@ -7,17 +7,12 @@
 mod guests;
 mod known_plugins;
 mod process;
-mod proxy;
-mod redis_server;
 mod site;
-mod wait;
 
+pub use bulkhead_stage::{Persistence, Proxy, RedisServer, eventually, eventually_within};
 pub use guests::{
     digest_of, guest, install, install_as, install_shipped, install_version, module_guest,
     version_of,
 };
 pub use process::HostProcess;
-pub use proxy::Proxy;
-pub use redis_server::{Persistence, RedisServer};
 pub use site::{Site, failure, lost_leases, output, task};
-pub use wait::{eventually, eventually_within};

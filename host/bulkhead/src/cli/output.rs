@@ -124,7 +124,9 @@ pub(crate) fn state(state: State) -> Cell {
         State::Completed => cell.fg(Color::Green),
         State::Failed => cell.fg(Color::Red),
         State::Running => cell.fg(Color::Cyan),
-        State::Scheduled | State::Cancelled => cell.fg(Color::Yellow),
+        State::Scheduled | State::Blocked | State::Cancelled | State::Expired => {
+            cell.fg(Color::Yellow)
+        }
         State::Pending => cell,
     }
 }

@@ -250,6 +250,11 @@ fn limits(limits: &LimitsRequest) -> String {
 
 fn retry(policy: &RetryPolicy) -> String {
     let backoff = match policy.backoff {
+        Backoff::Delays { ref delays_ms } => {
+            let waits: Vec<String> =
+                delays_ms.iter().map(|ms| Span::from_ms(*ms).to_string()).collect();
+            format!("after {}", waits.join(", "))
+        }
         Backoff::Fixed { delay_ms } => format!("{} apart", Span::from_ms(delay_ms)),
         Backoff::Linear { initial_ms, step_ms, max_ms } => format!(
             "linear from {} by {} to {}",

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bulkhead::config::quantity::{Size, Span};
-use bulkhead::core::{
-    Payload, Priority, PriorityError, QueueName, RetryPolicy, TaskId, TaskType, TenantName,
-};
+use bulkhead::core::{Payload, Priority, PriorityError, QueueName, TaskId, TaskType, TenantName};
 use bulkhead::queue::NewTask;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;

@@ -199,7 +199,7 @@ fn column(error: &serde_json::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bulkhead::core::{Payload, Priority, RetryPolicy};
+    use bulkhead::core::{Payload, Priority};
 
     use super::*;
 
@@ -208,7 +208,7 @@ mod tests {
         let task = |line: Line<'_>| {
             let mut new = NewTask::new(line.task_type(None)?, Payload::default());
             new.metadata = vec![("from".into(), "flags".into())];
-            line.fill(&mut new, &RetryPolicy::default(), None)?;
+            line.fill(&mut new, None)?;
             Ok(new)
         };
         let mut found = Vec::new();

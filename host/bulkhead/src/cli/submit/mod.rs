@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use bulkhead::config::quantity::{Size, Span};
 use bulkhead::core::{
-    LimitsRequest, Payload, Priority, QueueName, RetryRequest, TaskId, TaskType, TenantName,
+    LimitsRequest, Payload, Priority, QueueName, RetryRequest, TaskId, TaskType, TenantName, Terms,
 };
 use bulkhead::queue::{Client, NewTask};
 use clap::Args;

@@ -167,6 +167,7 @@ fn failure(view: &TaskView) -> Error {
     let ended = match view.state {
         State::Failed => "failed",
         State::Cancelled => "was cancelled",
+        State::Expired => "was not started in time",
         _ => "has no output",
     };
     let mut message = format!("task {} {ended}", view.id);

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use bulkhead::core::{AttemptReport, Digest, Failure, LogLevel, LogLine, Outcome, Payload, State};
-use bulkhead::queue::{Entry, TaskView};
+use bulkhead::queue::{CancelReason, Entry, TaskView};
 use serde::Serialize;
 
 use crate::cli::document::{TaskDocument, next_name};
@@ -123,8 +123,27 @@ fn entry_lines(sheet: &mut Sheet, entry: &Entry) {
             sheet.row("noticed", figures::time(*at));
             sheet.row("host", escape::line(host));
         }
-        Entry::Cancelled { at } => {
+        Entry::Cancelled { at, reason } => {
             sheet.heading("Cancelled");
+            sheet.row("at", figures::time(*at));
+            match reason {
+                Some(CancelReason::ReplacedBy(id)) => sheet.row("replaced by", id),
+                Some(CancelReason::Parent(parent)) => sheet.row("did not complete", parent),
+                None => {}
+            }
+        }
+        Entry::Expired { at } => {
+            sheet.heading("Expired");
+            sheet.row("noticed", figures::time(*at));
+        }
+        Entry::Parent { parent, state, .. } => {
+            sheet.heading("Parent ended");
+            sheet.row("task", parent);
+            sheet.row("state", state.map_or("unknown", State::as_str));
+        }
+        Entry::ParentFailed { at, parent } => {
+            sheet.heading("Parent did not complete");
+            sheet.row("task", parent);
             sheet.row("at", figures::time(*at));
         }
         Entry::Rerun { at } => {

@@ -10,7 +10,7 @@ use bulkhead_queue::{
     Broker, CancelAnswer, Claim, ClaimToken, Client, End, ListFilter, NewTask, RedisBroker,
     RerunAnswer, Settlement, Step, Stepped, SubmitLimits,
 };
-use bulkhead_tests::{RedisServer, eventually};
+use bulkhead_stage::{RedisServer, eventually};
 
 const DAY_MS: u64 = 86_400_000;
 
