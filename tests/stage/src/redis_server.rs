@@ -3,10 +3,13 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead_queue::{RedisBroker, RedisConfig};
 use tempfile::TempDir;
+
+use crate::clock::{LIBRARY, StageClock};
 
 /// Whether the server's data survives its restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub enum Persistence {
     None,
     /// Every write is on disk before it is answered.
     Always,
+    /// Writes are on disk within a second: a crash of the machine loses the last one.
+    EverySecond,
 }
 
 /// A running server.
@@ -23,6 +28,7 @@ pub struct RedisServer {
     port: u16,
     folder: TempDir,
     persistence: Persistence,
+    clock: Option<Arc<StageClock>>,
 }
 
 impl RedisServer {
@@ -41,12 +47,25 @@ impl RedisServer {
     /// If `redis-server` is not installed or does not start.
     #[must_use]
     pub fn start_with(persistence: Persistence) -> Self {
+        Self::launch(persistence, None)
+    }
+
+    /// Start a server without persistence that lives by this clock.
+    ///
+    /// # Panics
+    /// If `redis-server` is not installed or does not start.
+    #[must_use]
+    pub fn start_at(clock: Arc<StageClock>) -> Self {
+        Self::launch(Persistence::None, Some(clock))
+    }
+
+    fn launch(persistence: Persistence, clock: Option<Arc<StageClock>>) -> Self {
         // Another process may take the port between looking and binding: try again.
         for _ in 0..20 {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let port = free_port();
-            let child = Some(spawn(port, folder.path(), persistence));
-            let mut server = Self { child, port, folder, persistence };
+            let child = Some(spawn(port, folder.path(), persistence, clock.as_deref()));
+            let mut server = Self { child, port, folder, persistence, clock: clock.clone() };
             if server.answers() {
                 return server;
             }
@@ -84,6 +103,24 @@ impl RedisServer {
         client.get_connection().expect("a connection")
     }
 
+    /// Run one command, given as its words.
+    ///
+    /// # Panics
+    /// If the server refuses it.
+    pub fn run(&self, words: &[&[u8]]) -> redis::Value {
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(word);
+        }
+        command.query(&mut self.connection()).expect("a command that the server takes")
+    }
+
+    /// The server's process id.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Kill the server as a crash would.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -100,7 +137,8 @@ impl RedisServer {
         self.kill();
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
-            self.child = Some(spawn(self.port, self.folder.path(), self.persistence));
+            let clock = self.clock.as_deref();
+            self.child = Some(spawn(self.port, self.folder.path(), self.persistence, clock));
             if self.answers() {
                 return;
             }
@@ -140,7 +178,12 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-fn spawn(port: u16, folder: &Path, persistence: Persistence) -> Child {
+fn spawn(
+    port: u16,
+    folder: &Path,
+    persistence: Persistence,
+    clock: Option<&StageClock>,
+) -> Child {
     let mut command = Command::new("redis-server");
     command
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
@@ -149,7 +192,13 @@ fn spawn(port: u16, folder: &Path, persistence: Persistence) -> Child {
     match persistence {
         Persistence::None => command.args(["--appendonly", "no"]),
         Persistence::Always => command.args(["--appendonly", "yes", "--appendfsync", "always"]),
+        Persistence::EverySecond => {
+            command.args(["--appendonly", "yes", "--appendfsync", "everysec"])
+        }
     };
+    if let Some(clock) = clock {
+        command.env("LD_PRELOAD", LIBRARY).env("STAGE_CLOCK_FILE", clock.path());
+    }
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
