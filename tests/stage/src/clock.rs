@@ -75,6 +75,16 @@ impl StageClock {
         write(self.page.as_file(), place, at);
     }
 
+    /// Set a clock that stands still to another time.
+    ///
+    /// # Panics
+    /// If it runs.
+    pub fn set_us(&self, at_us: u64) {
+        let before = self.frozen_us.swap(signed(at_us), Ordering::SeqCst);
+        assert!(before != 0 && at_us != 0, "only a clock that stands still can be set");
+        write(self.page.as_file(), 0, signed(at_us));
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.page.path()
     }

@@ -178,12 +178,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-fn spawn(
-    port: u16,
-    folder: &Path,
-    persistence: Persistence,
-    clock: Option<&StageClock>,
-) -> Child {
+fn spawn(port: u16, folder: &Path, persistence: Persistence, clock: Option<&StageClock>) -> Child {
     let mut command = Command::new("redis-server");
     command
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])

@@ -4,6 +4,13 @@
 //! once on each broker. All of them live by a clock that the test moves, so that nothing
 //! waits for time. What only Redis can show is in `on_redis`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic is how a test fails, in its own functions too"
+)]
+
 mod batches;
 mod cancel;
 mod claim;
