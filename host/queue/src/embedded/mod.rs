@@ -1,0 +1,2 @@
+//! The embedded broker.
+pub mod machine;
