@@ -44,10 +44,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bulkhead_core::{QueueName, TaskId, TaskRef, TaskType};
 
-pub(crate) use claim::RawClaim;
 pub use journal::{Row, Value};
 use queue::Queue;
-pub(crate) use settle::Written;
+pub use restore::Restoring;
+pub(crate) use step::{decode_claims, write_settlements};
+pub(crate) use submit::encode;
 
 use crate::error::QueueError;
 

@@ -39,7 +39,8 @@ pub(super) const HOLDS_KEY: u8 = 4;
 pub(super) const TASK_ROW_BYTES: usize = 54;
 
 impl Machine {
-    /// Every row of the machine, in no particular order: what [`Machine::restore`] reads.
+    /// Every row of the machine, in no particular order: what [`super::Restoring`] reads,
+    /// once sorted.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
