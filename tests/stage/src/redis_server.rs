@@ -115,6 +115,18 @@ impl RedisServer {
         command.query(&mut self.connection()).expect("a command that the server takes")
     }
 
+    /// The keys it holds, sorted.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let keys = redis::cmd("KEYS").arg("*").query(&mut self.connection());
+        let mut keys: Vec<String> = keys.expect("an answer");
+        keys.sort();
+        keys
+    }
+
     /// The server's process id.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {

@@ -85,7 +85,7 @@ async fn it_gets_its_parents_outputs(talk: Talk) {
         state: Some(State::Completed),
         output: Some(Payload::new(Payload::TEXT, "out")),
     };
-    assert_eq!(talk.history(child).await, [entry.clone()]);
+    assert_eq!(talk.history(child).await, std::slice::from_ref(&entry));
     assert!(talk.find(parent).await.is_none(), "the parent itself is not kept");
     let claim = talk.claim_one().await;
     talk.settle(retry(&claim, 0)).await;

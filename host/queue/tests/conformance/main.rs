@@ -53,6 +53,16 @@ macro_rules! every_broker {
                 async fn redis() {
                     super::super::$test(Talk::on(Kind::Redis).await).await;
                 }
+
+                #[tokio::test]
+                async fn memory() {
+                    super::super::$test(Talk::on(Kind::Memory).await).await;
+                }
+
+                #[tokio::test]
+                async fn durable() {
+                    super::super::$test(Talk::on(Kind::Durable).await).await;
+                }
             })*
         }
     };

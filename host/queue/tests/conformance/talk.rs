@@ -51,14 +51,16 @@ pub(crate) struct Talk {
     pub(crate) client: Client,
     clock: Arc<StageClock>,
     server: Option<RedisServer>,
+    /// Where a durable broker keeps its file.
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Talk {
     pub(crate) async fn on(kind: Kind) -> Self {
-        let Stage { broker, clock, server } = Stage::new(kind).await;
+        let Stage { broker, clock, server, folder } = Stage::new(kind).await;
         let limits = SubmitLimits { payload_bytes: 1_000, ..SubmitLimits::default() };
         let client = Client::new(Arc::clone(&broker), limits);
-        Self { broker, client, clock, server }
+        Self { broker, client, clock, server, _folder: folder }
     }
 
     /// The Redis server, for tests of it alone.

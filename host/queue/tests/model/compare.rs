@@ -102,8 +102,7 @@ impl World {
     async fn compare_groups(&self, queue: usize) -> Result<(), Disagreement> {
         let name = &self.queues[queue];
         for id in self.batch_ids_in(queue) {
-            let (real, model) =
-                (self.real.batch(name, id).await, self.model.batch(name, id).await);
+            let (real, model) = (self.real.batch(name, id).await, self.model.batch(name, id).await);
             same(&format!("batch {id}"), real, model)?;
         }
         let (real, model) =
@@ -140,7 +139,9 @@ impl World {
             let findings = broker.examine(name, false).await;
             let findings = findings.map_err(|e| Disagreement(format!("examine {whose}: {e}")))?;
             if !findings.is_empty() {
-                return Err(Disagreement(format!("{whose} is not sound in q{queue}: {findings:#?}")));
+                return Err(Disagreement(format!(
+                    "{whose} is not sound in q{queue}: {findings:#?}"
+                )));
             }
         }
         Ok(())

@@ -25,13 +25,13 @@ impl World {
         let (real, model) =
             (self.real.open_batch(&batch).await, self.model.open_batch(&batch).await);
         same("whether the batch was new", real, model)?;
-        let members: Vec<Task> = batch
-            .members
-            .iter()
+        let mut members = Vec::new();
+        for member in &batch.members {
             // A producer may die before it has sent all.
-            .filter(|_| !chance.once_in(8))
-            .map(|member| self.member(chance, &batch, member))
-            .collect();
+            if !chance.once_in(8) {
+                members.push(self.member(chance, &batch, member));
+            }
+        }
         if !self.batches.iter().any(|known| known.id == batch.id) {
             if self.batches.len() == 4 {
                 self.batches.pop_front();

@@ -85,6 +85,37 @@ impl World {
         Ok(())
     }
 
+    /// One host claims everything that it can get in a queue, and completes it.
+    pub(crate) async fn finish_all(
+        &mut self,
+        chance: &mut Chance,
+        queue: usize,
+    ) -> Result<(), Disagreement> {
+        let types: Vec<_> = TYPES.iter().map(|name| task_type(name)).collect();
+        let mut said = Said {
+            host: HOSTS[0],
+            settle: Vec::new(),
+            renew: Vec::new(),
+            progress: Vec::new(),
+            want: 100,
+            types,
+            lease: Duration::from_secs(60),
+            reclaim: true,
+        };
+        self.note("finish all", queue);
+        self.held.clear();
+        if let Some((real, model)) = self.speak(&said, queue).await? {
+            self.hold(said.host, queue, &real, &model);
+        }
+        said.want = 0;
+        for held in std::mem::take(&mut self.held) {
+            let retention_ms = chance.of(&[0, 1_000]);
+            let report = report(chance, &held, Outcome::Done(Payload::default()));
+            said.settle.push((held, How::Complete(report, retention_ms)));
+        }
+        self.speak(&said, queue).await.map(drop)
+    }
+
     /// Choose what a host says.
     fn say(&self, chance: &mut Chance, queue: usize) -> Said {
         let host = chance.of(&HOSTS);
@@ -198,22 +229,7 @@ fn how(chance: &mut Chance, held: &Held) -> How {
         0 => Outcome::Done(payload(chance)),
         _ => Outcome::Failed(Failure::new(FailureKind::Retry, "not now")),
     };
-    let report = AttemptReport {
-        attempt: held.attempt,
-        started_at: 1,
-        host: held.host.into(),
-        plugin: Digest::default(),
-        metering: Metering {
-            fuel: chance.next() % 1_000,
-            cpu_us: chance.next() % 1_000,
-            wall_us: chance.next() % 100_000,
-            peak_memory_bytes: chance.next() % (64 << 20),
-            ..Metering::default()
-        },
-        logs: Vec::new(),
-        outcome,
-        cached: chance.once_in(9),
-    };
+    let report = report(chance, held, outcome);
     match kind {
         0 => How::Complete(report, retention_ms),
         1 => How::DeadLetter(report, retention_ms),
@@ -238,6 +254,25 @@ fn how(chance: &mut Chance, held: &Held) -> How {
                 retention_ms,
             ),
         },
+    }
+}
+
+fn report(chance: &mut Chance, held: &Held, outcome: Outcome) -> AttemptReport {
+    AttemptReport {
+        attempt: held.attempt,
+        started_at: 1,
+        host: held.host.into(),
+        plugin: Digest::default(),
+        metering: Metering {
+            fuel: chance.next() % 1_000,
+            cpu_us: chance.next() % 1_000,
+            wall_us: chance.next() % 100_000,
+            peak_memory_bytes: chance.next() % (64 << 20),
+            ..Metering::default()
+        },
+        logs: Vec::new(),
+        outcome,
+        cached: chance.once_in(9),
     }
 }
 

@@ -47,7 +47,11 @@ fn redis_agrees_with_the_model() {
         for worker in 0..workers {
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.unwrap().block_on(work(seed, steps, (worker..worlds).step_by(workers as usize)));
+                runtime.unwrap().block_on(work(
+                    seed,
+                    steps,
+                    (worker..worlds).step_by(workers as usize),
+                ));
             });
         }
     });
@@ -61,7 +65,7 @@ fn redis_agrees_with_the_model() {
 
 /// Run these worlds, one after the other, on one server.
 async fn work(seed: u64, steps: u64, worlds: impl Iterator<Item = u64>) {
-    let stage = Stage::new().await;
+    let stage = Stage::new();
     for world in worlds {
         let seed = seed + world;
         let length = WORLD_STEPS.min(steps - world * WORLD_STEPS);

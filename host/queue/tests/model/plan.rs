@@ -76,7 +76,8 @@ impl World {
         if chance.once_in(20) {
             // A batch that this task is no member of, or that nobody opened.
             let id = bulkhead_core::BatchId(chance.uuid());
-            terms.batch = Some(BatchRef { queue: self.queues[crate::world::QUEUES - 1].clone(), id });
+            terms.batch =
+                Some(BatchRef { queue: self.queues[crate::world::QUEUES - 1].clone(), id });
         }
         terms
     }

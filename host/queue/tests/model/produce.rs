@@ -50,7 +50,9 @@ impl World {
     pub(crate) async fn send(&mut self, tasks: Vec<Task>) -> Result<(), Disagreement> {
         let brief: Vec<_> = tasks
             .iter()
-            .map(|task| (task.task_ref(), &task.task_type, &task.tenant, task.priority, &task.terms))
+            .map(|task| {
+                (task.task_ref(), &task.task_type, &task.tenant, task.priority, &task.terms)
+            })
             .collect();
         self.note("submit", brief);
         let (real, model) = (self.real.submit(&tasks).await, self.model.submit(&tasks).await);

@@ -47,9 +47,7 @@ impl World {
     /// One host claims in every queue and completes what it gets.
     async fn work(&mut self, chance: &mut Chance) -> Result<(), Disagreement> {
         for queue in 0..QUEUES {
-            self.held.clear();
-            self.claim_all(queue).await?;
-            self.settle_all(chance, queue).await?;
+            self.finish_all(chance, queue).await?;
         }
         Ok(())
     }

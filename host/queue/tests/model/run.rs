@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bulkhead_queue::Broker;
+use bulkhead_queue::{Broker, Clock, EmbeddedBroker};
 use bulkhead_stage::{RedisServer, StageClock};
 
 use crate::chance::Chance;
@@ -15,7 +15,6 @@ pub(crate) const BEGIN_US: u64 = 1_900_000_000_000_123;
 pub(crate) struct Stage {
     server: RedisServer,
     clock: Arc<StageClock>,
-    real: Arc<dyn Broker>,
 }
 
 /// Where a world went wrong.
@@ -28,19 +27,25 @@ pub(crate) struct Failure {
 }
 
 impl Stage {
-    pub(crate) async fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let clock = Arc::new(StageClock::frozen(BEGIN_US));
         let server = RedisServer::start_at(Arc::clone(&clock));
-        let real = Arc::new(server.broker().await);
-        Self { server, clock, real }
+        Self { server, clock }
+    }
+
+    /// The keys that the server holds, sorted.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.server.keys()
     }
 
     /// Play these steps of a seed's world, compare after each, and see everything end.
     pub(crate) async fn run(&self, seed: u64, plan: &[u64]) -> Result<(), Failure> {
         self.server.run(&[b"FLUSHALL"]);
         self.clock.set_us(BEGIN_US);
-        let model = model(&self.clock);
-        // Fresh brokers: what one remembers of an emptied server must not count.
+        let clock = Arc::clone(&self.clock);
+        let read = Clock::read_by(move || clock.now_us());
+        let model: Arc<dyn Broker> = Arc::new(EmbeddedBroker::in_memory_at(read));
+        // A fresh broker: what one remembers of an emptied server must not count.
         let real = Arc::new(self.server.broker().await);
         let mut world = World::new(real, model, Arc::clone(&self.clock));
         for (at, step) in plan.iter().enumerate() {
