@@ -1,8 +1,12 @@
 //! Examination.
-use bulkhead_core::QueueName;
 use super::RedisBroker;
 use crate::error::QueueError;
 use crate::finding::Finding;
-pub(super) async fn examine(_broker: &RedisBroker, _queue: &QueueName, _repair: bool) -> Result<Vec<Finding>, QueueError> {
+use bulkhead_core::QueueName;
+pub(super) async fn examine(
+    _broker: &RedisBroker,
+    _queue: &QueueName,
+    _repair: bool,
+) -> Result<Vec<Finding>, QueueError> {
     Ok(Vec::new())
 }

@@ -43,7 +43,8 @@ pub(super) async fn deliver(broker: &RedisBroker, queue: &QueueName) -> Result<u
         if carried >= EVENTS {
             break;
         }
-        let round = Round { broker, queue: &queue, caused: BTreeSet::new(), left: EVENTS - carried };
+        let round =
+            Round { broker, queue: &queue, caused: BTreeSet::new(), left: EVENTS - carried };
         let (done, caused) = round.run().await?;
         carried += done;
         if done > 0 {

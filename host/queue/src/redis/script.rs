@@ -74,7 +74,9 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             submit: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, SUBMIT]),
-            step: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, SETTLE, RENEW, RECLAIM, PROMOTE, CLAIM]),
+            step: Script::new(&[
+                PRELUDE, RECORDS, LIMITS, ENDS, STORE, SETTLE, RENEW, RECLAIM, PROMOTE, CLAIM,
+            ]),
             cancel: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CANCEL]),
             rerun: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RERUN]),
             edit: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, EDIT]),

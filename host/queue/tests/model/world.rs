@@ -14,6 +14,8 @@ use bulkhead_stage::StageClock;
 pub(crate) const QUEUES: usize = 3;
 /// Most tasks that the test remembers.
 pub(crate) const MAX_KNOWN: usize = 40;
+/// Lines around a difference that are shown with it.
+const AROUND: usize = 4;
 /// How many operations a failure tells of.
 const MAX_DONE: usize = 24;
 
@@ -156,7 +158,44 @@ pub(crate) fn agree<T: Debug + PartialEq>(
     if real == model {
         return Ok(());
     }
-    Err(Disagreement(format!("{what}\nRedis: {real:#?}\nmodel: {model:#?}")))
+    Err(Disagreement(format!("{what} (-Redis, +model)\n{}", difference(real, model))))
+}
+
+/// The lines in which two values differ, and what stands around them.
+fn difference<T: Debug>(real: &T, model: &T) -> String {
+    let (real, model) = (format!("{real:#?}"), format!("{model:#?}"));
+    let (real, model): (Vec<&str>, Vec<&str>) = (real.lines().collect(), model.lines().collect());
+    let mut common = vec![vec![0_u32; model.len() + 1]; real.len() + 1];
+    for at in (0..real.len()).rev() {
+        for other in (0..model.len()).rev() {
+            common[at][other] = if real[at] == model[other] {
+                common[at + 1][other + 1] + 1
+            } else {
+                common[at + 1][other].max(common[at][other + 1])
+            };
+        }
+    }
+    let (mut at, mut other, mut told) = (0, 0, Vec::new());
+    while at < real.len() || other < model.len() {
+        if at < real.len() && other < model.len() && real[at] == model[other] {
+            told.push((' ', real[at]));
+            (at, other) = (at + 1, other + 1);
+        } else if other == model.len()
+            || (at < real.len() && common[at + 1][other] >= common[at][other + 1])
+        {
+            told.push(('-', real[at]));
+            at += 1;
+        } else {
+            told.push(('+', model[other]));
+            other += 1;
+        }
+    }
+    let near = |line: usize| {
+        let window = line.saturating_sub(AROUND)..(line + AROUND + 1).min(told.len());
+        told[window].iter().any(|(sign, _)| *sign != ' ')
+    };
+    let lines = (0..told.len()).filter(|line| near(*line));
+    lines.map(|line| format!("{}{}\n", told[line].0, told[line].1)).collect()
 }
 
 /// Both succeeded or both refused; what they answered if they succeeded.
