@@ -32,6 +32,15 @@ const OPERATIONS: &[(usize, &str)] = &[
 ];
 
 impl World {
+    /// Make every queue known: what a host says to a queue that nobody knows is forgotten, by
+    /// each broker in its own way.
+    pub(crate) async fn found(&mut self, chance: &mut Chance) -> Result<(), Disagreement> {
+        for queue in 0..QUEUES {
+            self.set_policy(chance, queue).await?;
+        }
+        Ok(())
+    }
+
     /// Do something.
     pub(crate) async fn step(&mut self, chance: &mut Chance) -> Result<(), Disagreement> {
         let weights: Vec<usize> = OPERATIONS.iter().map(|(weight, _)| *weight).collect();

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bulkhead_core::{State, TaskId};
-use bulkhead_queue::{Day, ListFilter, QueueStats, TaskView};
+use bulkhead_queue::{CancelReason, Day, Entry, ListFilter, QueueStats, TaskView};
 
 use crate::world::{Disagreement, QUEUES, World, agree, both, same};
 
@@ -45,7 +45,7 @@ impl World {
         let Some((real, model)) = both("the tasks of a queue", real, model)? else {
             return Ok(());
         };
-        let (real, model) = (without_tokens(real), without_tokens(model));
+        let (real, model) = (comparable(real), comparable(model));
         for ((id, real), model) in ids.iter().zip(&real).zip(&model) {
             agree(&format!("task {id} of q{queue}"), real, model)?;
         }
@@ -157,10 +157,45 @@ fn clean(mut stats: QueueStats) -> QueueStats {
     stats
 }
 
-/// Fencing tokens are each broker's own.
-fn without_tokens(mut views: Vec<Option<TaskView>>) -> Vec<Option<TaskView>> {
-    for holder in views.iter_mut().flatten().filter_map(|view| view.holder.as_mut()) {
-        holder.token = 0;
+/// Fencing tokens are each broker's own. Parents that are waited for, or ended together, come
+/// in any order; so if one of them ends its child, it may be any of those.
+fn comparable(mut views: Vec<Option<TaskView>>) -> Vec<Option<TaskView>> {
+    for view in views.iter_mut().flatten() {
+        if let Some(holder) = &mut view.holder {
+            holder.token = 0;
+        }
+        view.waits_for.sort();
+        let mut history: Vec<Entry> = Vec::with_capacity(view.history.len());
+        for entry in view.history.drain(..) {
+            match entry {
+                Entry::ParentFailed { at, .. } => {
+                    forget_parents(&mut history);
+                    history.push(Entry::Expired { at });
+                }
+                Entry::Cancelled { at, reason: Some(CancelReason::Parent(_)) } => {
+                    forget_parents(&mut history);
+                    history.push(Entry::Cancelled { at, reason: None });
+                }
+                other => history.push(other),
+            }
+        }
+        for run in history.chunk_by_mut(|a, b| is_parent(a) && is_parent(b)) {
+            run.sort_by_cached_key(|entry| match entry {
+                Entry::Parent { parent, .. } => Some(parent.clone()),
+                _ => None,
+            });
+        }
+        view.history = history;
     }
     views
+}
+
+fn is_parent(entry: &Entry) -> bool {
+    matches!(entry, Entry::Parent { .. })
+}
+
+fn forget_parents(history: &mut Vec<Entry>) {
+    while history.last().is_some_and(is_parent) {
+        history.pop();
+    }
 }

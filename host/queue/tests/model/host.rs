@@ -181,6 +181,8 @@ impl World {
             return Ok(None);
         };
         let claims = (std::mem::take(&mut real.claims), std::mem::take(&mut model.claims));
+        let ids = |claims: &[Claim]| claims.iter().map(|claim| claim.id).collect::<Vec<_>>();
+        agree("which tasks a step claims", &ids(&claims.0), &ids(&claims.1))?;
         agree("the claims of a step", &told(&claims.0), &told(&claims.1))?;
         agree("the answer to a step", &rest(&mut real), &rest(&mut model))?;
         Ok(Some(claims))

@@ -48,6 +48,7 @@ impl World {
     async fn work(&mut self, chance: &mut Chance) -> Result<(), Disagreement> {
         for queue in 0..QUEUES {
             self.finish_all(chance, queue).await?;
+            self.deliver().await?;
         }
         Ok(())
     }

@@ -48,6 +48,9 @@ impl Stage {
         // A fresh broker: what one remembers of an emptied server must not count.
         let real = Arc::new(self.server.broker().await);
         let mut world = World::new(real, model, Arc::clone(&self.clock));
+        if let Err(disagreement) = world.found(&mut Chance::of_step(seed, u64::MAX - 1)).await {
+            return Err(Failure { at: 0, disagreement, done: world.done });
+        }
         for (at, step) in plan.iter().enumerate() {
             let mut chance = Chance::of_step(seed, *step);
             let result = world.step(&mut chance).await;
