@@ -111,11 +111,9 @@ struct Course<'a> {
 impl<'a> Course<'a> {
     fn of(terms: &'a Terms) -> Option<Self> {
         let Terms { retry, not_before, deadline_at, schedule, .. } = terms;
-        let any = retry.is_some()
-            || not_before.is_some()
-            || deadline_at.is_some()
-            || schedule.is_some();
-        any.then(|| Self {
+        let any =
+            retry.is_some() || not_before.is_some() || deadline_at.is_some() || schedule.is_some();
+        any.then_some(Self {
             retry: retry.as_ref(),
             not_before: *not_before,
             deadline_at: *deadline_at,

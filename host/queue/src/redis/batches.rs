@@ -99,8 +99,7 @@ pub(super) async fn look(
 ) -> Result<Option<BatchView>, QueueError> {
     let mut command = redis::cmd("HMGET");
     command.arg(format!("{}:batch:{id}", broker.prefix(queue)));
-    let fields =
-        ["name", "opened_at", "over_at", "over", "total", "c", "d", "x", "e", "cb"];
+    let fields = ["name", "opened_at", "over_at", "over", "total", "c", "d", "x", "e", "cb"];
     command.arg(&fields);
     let values = script::array(broker.run(&command).await?)?;
     let flat = fields

@@ -257,19 +257,11 @@ impl Broker for RedisBroker {
         batches::leave(self, queue, id, members).await
     }
 
-    async fn batch(
-        &self,
-        queue: &QueueName,
-        id: BatchId,
-    ) -> Result<Option<BatchView>, QueueError> {
+    async fn batch(&self, queue: &QueueName, id: BatchId) -> Result<Option<BatchView>, QueueError> {
         batches::look(self, queue, id).await
     }
 
-    async fn batches(
-        &self,
-        queue: &QueueName,
-        limit: usize,
-    ) -> Result<Vec<BatchView>, QueueError> {
+    async fn batches(&self, queue: &QueueName, limit: usize) -> Result<Vec<BatchView>, QueueError> {
         batches::list(self, queue, limit).await
     }
 
@@ -312,11 +304,7 @@ impl Broker for RedisBroker {
         schedules::fire(self, queue, fire).await
     }
 
-    async fn set_policy(
-        &self,
-        queue: &QueueName,
-        policy: &QueuePolicy,
-    ) -> Result<(), QueueError> {
+    async fn set_policy(&self, queue: &QueueName, policy: &QueuePolicy) -> Result<(), QueueError> {
         policy::set(self, queue, policy).await
     }
 

@@ -166,7 +166,10 @@ async fn relax(
     Ok(())
 }
 
-pub(super) async fn get(broker: &RedisBroker, queue: &QueueName) -> Result<QueuePolicy, QueueError> {
+pub(super) async fn get(
+    broker: &RedisBroker,
+    queue: &QueueName,
+) -> Result<QueuePolicy, QueueError> {
     match broker.run(&Cmd::get(format!("{}:policy", broker.prefix(queue)))).await? {
         Value::Nil => Ok(QueuePolicy::default()),
         found => rmp_serde::from_slice(&script::bytes(found)?)

@@ -74,7 +74,9 @@ pub(super) async fn held(
             .collect();
         let keys: Vec<String> = ids.iter().map(|id| format!("{prefix}:task:{id}")).collect();
         let mut asked = redis::cmd("SMISMEMBER");
-        asked.arg(format!("{prefix}:cancel")).arg(ids.iter().map(TaskId::to_string).collect::<Vec<_>>());
+        asked
+            .arg(format!("{prefix}:cancel"))
+            .arg(ids.iter().map(TaskId::to_string).collect::<Vec<_>>());
         let asked = script::integers(broker.run(&asked).await?)?;
         let records = script::array(broker.run(&Cmd::mget(&keys)).await?)?;
         let mut standing = redis::cmd("ZMSCORE");

@@ -17,11 +17,7 @@ fn time(at: Option<UnixMs>) -> String {
     at.map_or(String::new(), |at| reckonable(at).to_string())
 }
 
-async fn call(
-    broker: &RedisBroker,
-    queue: &QueueName,
-    args: &[&[u8]],
-) -> Result<bool, QueueError> {
+async fn call(broker: &RedisBroker, queue: &QueueName, args: &[&[u8]]) -> Result<bool, QueueError> {
     let reply = broker.scripts.schedule.call(broker, queue, args).await?;
     script::integer(reply).map(|changed| changed == 1)
 }

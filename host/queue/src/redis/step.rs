@@ -142,7 +142,11 @@ fn write_settlement(command: &mut Cmd, settlement: &Settlement) -> Result<(), Qu
         End::Unreadable { task, report, retention_ms } => {
             let mut record = codec::encode_task(task).map_err(refused)?;
             record.extend(codec::encode_entry(Next::DeadLetter, report).map_err(refused)?);
-            command.arg(token).arg("u").arg(reckonable((*retention_ms).max(DEAD_MIN_MS))).arg(record);
+            command
+                .arg(token)
+                .arg("u")
+                .arg(reckonable((*retention_ms).max(DEAD_MIN_MS)))
+                .arg(record);
             Ok(())
         }
     }

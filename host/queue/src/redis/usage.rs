@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bulkhead_core::{QueueName, TenantName};
 
-use super::stats::pairs;
 use super::RedisBroker;
+use super::stats::pairs;
 use crate::error::QueueError;
 use crate::step::{End, Settlement};
 use crate::usage::{Day, Usage, UsageRow, by_tenant};
