@@ -113,7 +113,7 @@ impl<'a> Course<'a> {
         let Terms { retry, not_before, deadline_at, schedule, .. } = terms;
         let any =
             retry.is_some() || not_before.is_some() || deadline_at.is_some() || schedule.is_some();
-        any.then(|| Self {
+        any.then_some(Self {
             retry: retry.as_ref(),
             not_before: *not_before,
             deadline_at: *deadline_at,
@@ -194,13 +194,6 @@ pub(crate) fn encode_entry(
     let mut bytes = Vec::with_capacity(224);
     rmp_serde::encode::write(&mut bytes, &EntryRef::Ended(next, report))?;
     Ok(bytes)
-}
-
-/// Read one entry that was written by itself.
-pub(crate) fn decode_entry(bytes: &[u8]) -> Result<Entry, String> {
-    let mut reader = Deserializer::new(Cursor::new(bytes));
-    reader.set_max_depth(MAX_DEPTH);
-    next(&mut reader, "history entry")
 }
 
 /// A record taken apart.

@@ -35,6 +35,8 @@ const OPEN_BATCH: &str = include_str!("scripts/open_batch.lua");
 const COUNT: &str = include_str!("scripts/count.lua");
 const SCHEDULE: &str = include_str!("scripts/schedule.lua");
 const DUE: &str = include_str!("scripts/due.lua");
+const CHECK: &str = include_str!("scripts/check.lua");
+const TALLY: &str = include_str!("scripts/tally.lua");
 const FIRE: &str = include_str!("scripts/fire.lua");
 
 /// The longest time that is put into a script, in milliseconds: about 9,000 years. Lua's
@@ -68,6 +70,8 @@ pub(super) struct Scripts {
     pub(super) schedule: Script,
     pub(super) due: Script,
     pub(super) fire: Script,
+    pub(super) check: Script,
+    pub(super) tally: Script,
 }
 
 impl Scripts {
@@ -95,6 +99,8 @@ impl Scripts {
             schedule: Script::new(&[PRELUDE, SCHEDULE]),
             due: Script::new(&[PRELUDE, DUE]),
             fire: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, FIRE]),
+            check: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CHECK]),
+            tally: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, TALLY]),
         }
     }
 }
