@@ -230,7 +230,9 @@ impl Queue {
         let stride = self.facts.policy.tenant(tenant).stride();
         let to = from.saturating_add(stride.saturating_mul(u64::from(taken)));
         self.facts.shares.entry(tenant.clone()).or_default().virtual_time = to;
-        self.facts.counters.present = from;
+        // A tenant alone may take more than a turn: who comes next starts one turn behind it.
+        let alone = u64::from(taken.saturating_sub(TURN));
+        self.facts.counters.present = from.saturating_add(stride.saturating_mul(alone));
         if let Some(kind) = self.index.kinds.get_mut(task_type) {
             kind.place_in_ring(tenant, to);
         }
