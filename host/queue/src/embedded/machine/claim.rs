@@ -28,6 +28,7 @@ const MAX_WANT: u32 = 1_000;
 pub(crate) struct RawClaim {
     pub(crate) id: TaskId,
     pub(crate) token: u64,
+    pub(crate) tenant: TenantName,
     pub(crate) record: Bytes,
     pub(crate) attempt: u32,
     pub(crate) cancelled: bool,
@@ -206,6 +207,7 @@ impl Queue {
         let claim = RawClaim {
             id,
             token: lease.token,
+            tenant: kept.tenant.clone(),
             record: kept.record.clone(),
             attempt: kept.attempts.saturating_add(1),
             cancelled: kept.cancel,

@@ -67,6 +67,7 @@ impl Machine {
             (**holder == *host).then(|| RawClaim {
                 id: *id,
                 token: *token,
+                tenant: kept.tenant.clone(),
                 record: kept.record.clone(),
                 attempt: kept.attempts.saturating_add(1),
                 cancelled: kept.cancel,

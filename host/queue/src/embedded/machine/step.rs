@@ -88,7 +88,7 @@ pub(crate) fn write_settlements(step: &Step<'_>) -> Result<Vec<Written>, QueueEr
 /// Decode claims.
 pub(crate) fn decode_claims(queue: &QueueName, host: &str, claims: Vec<RawClaim>) -> Vec<Claim> {
     let claim = |raw: RawClaim| Claim {
-        token: ClaimToken::of(raw.id, raw.token, host),
+        token: ClaimToken::of(raw.id, raw.token, &raw.tenant, host),
         id: raw.id,
         task: codec::decode(queue, raw.id, &raw.record).map(|record| record.task),
         attempt: raw.attempt,
