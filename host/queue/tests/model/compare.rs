@@ -8,6 +8,7 @@ use std::time::Duration;
 use bulkhead_core::{State, TaskId};
 use bulkhead_queue::{CancelReason, Day, Entry, FindingKind, ListFilter, QueueStats, TaskView};
 
+use crate::group::without_early_counts;
 use crate::world::{Disagreement, QUEUES, World};
 
 /// Looks that take turns, each at all queues.
@@ -171,6 +172,9 @@ fn comparable(mut views: Vec<Option<TaskView>>) -> Vec<Option<TaskView>> {
             holder.token = 0;
         }
         view.waits_for.sort();
+        if let Ok(task) = &mut view.task {
+            without_early_counts(task);
+        }
         let mut history: Vec<Entry> = Vec::with_capacity(view.history.len());
         for entry in view.history.drain(..) {
             match entry {

@@ -8,6 +8,7 @@ use bulkhead_core::{
 use bulkhead_queue::{Claim, End, Progress, Settlement, Step, Stepped};
 
 use crate::chance::Chance;
+use crate::group::without_early_counts;
 use crate::plan::payload;
 use crate::world::{Disagreement, HOSTS, Held, TENANTS, TYPES, World, task_type, tenant};
 
@@ -210,7 +211,9 @@ impl World {
 /// Claims without their tokens, which are each broker's own.
 fn told(claims: &[Claim]) -> Vec<(bulkhead_core::TaskId, Option<Task>, u32, bool)> {
     let tell = |claim: &Claim| {
-        (claim.id, claim.task.as_ref().ok().cloned(), claim.attempt, claim.cancelled)
+        let mut task = claim.task.as_ref().ok().cloned();
+        task.iter_mut().for_each(without_early_counts);
+        (claim.id, task, claim.attempt, claim.cancelled)
     };
     claims.iter().map(tell).collect()
 }
