@@ -19,16 +19,19 @@ pub(super) async fn watch(
 ) -> Result<Vec<bool>, QueueError> {
     let prefix = broker.prefix(queue);
     let names: Vec<String> = ids.iter().map(TaskId::to_string).collect();
-    let mut known = Vec::with_capacity(ids.len());
+    let (mut known, mut idle) = (Vec::with_capacity(ids.len()), Vec::new());
     broker.run(&redis::Cmd::sadd(format!("{prefix}:waiters"), &names)).await?;
     for name in &names {
-        let reply = broker.run(&redis::Cmd::exists(format!("{prefix}:task:{name}"))).await?;
-        known.push(script::integer(reply)? == 1);
+        // A record has a time to live exactly when its task has ended; -2 if there is none.
+        let reply = broker.run(&redis::Cmd::pttl(format!("{prefix}:task:{name}"))).await?;
+        let ttl = script::integer(reply)?;
+        known.push(ttl != -2);
+        if ttl != -1 {
+            idle.push(name);
+        }
     }
-    let unknown: Vec<&String> =
-        names.iter().zip(&known).filter(|(_, known)| !**known).map(|(name, _)| name).collect();
-    if !unknown.is_empty() {
-        broker.run(&redis::Cmd::srem(format!("{prefix}:waiters"), unknown)).await?;
+    if !idle.is_empty() {
+        broker.run(&redis::Cmd::srem(format!("{prefix}:waiters"), idle)).await?;
     }
     Ok(known)
 }
