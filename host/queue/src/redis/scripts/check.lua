@@ -223,7 +223,8 @@ function check.unique(key)
   local id = try('GET', name)
   if type(id) ~= 'string' then return end
   local ttl = ttl_of(id)
-  if ttl == -2 or (ttl >= 0 and call('PTTL', name) < 0) then
+  -- A key with a window goes with it, whatever became of its task.
+  if ttl ~= -1 and call('PTTL', name) == -1 then
     report('leaked', '', 'the unique key ' .. key .. ' belongs to a task that ' ..
       (ttl == -2 and 'does not exist' or 'has ended'), function() try('DEL', name) end)
   end
