@@ -1,4 +1,5 @@
 //! The stated bounds, on the state machine in simulated time.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod embedded_stage;
 

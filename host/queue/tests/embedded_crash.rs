@@ -2,6 +2,7 @@
 //!
 //! The test runs itself again as a child that submits, claims and settles, and prints a
 //! line after each answer. It kills the child at any moment, opens the file and compares.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod embedded_stage;
 
@@ -109,11 +110,8 @@ impl Ledger {
 
 /// Submit, claim and settle for ever, three at a time, and say what was answered.
 fn work_until_killed(folder: &Path) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let broker = std::sync::Arc::new(EmbeddedBroker::open(folder).unwrap());
         let producer = tokio::spawn(produce(broker.clone()));
@@ -137,7 +135,10 @@ async fn produce(broker: std::sync::Arc<EmbeddedBroker>) {
     loop {
         let tasks: Vec<_> = (0..5).map(|_| task("a", new_id())).collect();
         broker.submit(&tasks).await.unwrap();
-        say(&tasks.iter().map(|task| format!("answered submitted {} .\n", task.id)).collect::<String>());
+        say(&tasks
+            .iter()
+            .map(|task| format!("answered submitted {} .\n", task.id))
+            .collect::<String>());
     }
 }
 

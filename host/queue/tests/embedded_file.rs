@@ -1,4 +1,5 @@
 //! What the embedded broker's file keeps, and what it refuses.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod embedded_stage;
 

@@ -1,4 +1,5 @@
 //! Limits, pauses and events on the embedded broker, in memory and with a file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod embedded_stage;
 
@@ -77,7 +78,8 @@ async fn concurrency_of_queue_type_tenant_and_key_is_bounded(talk: Talk) {
 }
 
 async fn a_limited_key_does_not_hold_back_others(talk: Talk) {
-    let policy = QueuePolicy { keys: [("slow".to_owned(), at_most(1))].into(), ..Default::default() };
+    let policy =
+        QueuePolicy { keys: [("slow".to_owned(), at_most(1))].into(), ..Default::default() };
     talk.broker.set_policy(&queue(), &policy).await.unwrap();
     talk.client.submit_many((0..50).map(|_| keyed("slow")).collect()).await.unwrap();
     let other = talk.submit(keyed("fast")).await;
