@@ -79,7 +79,8 @@ if want > 0 and #types > 0 then
         end
         if not best or c.v < best.v or (c.v == best.v and (c.score or 0) < (best.score or 0)) then
           best, rival = c, best
-        elseif not rival or c.v < rival.v or (c.v == rival.v and (c.score or 0) < (rival.score or 0)) then
+        elseif not rival or c.v < rival.v
+          or (c.v == rival.v and (c.score or 0) < (rival.score or 0)) then
           rival = c
         end
       end
