@@ -11,27 +11,20 @@ use crate::view::{Entry, Holder, Next, TaskView};
 
 /// Tasks looked at in one call.
 const CALL_IDS: usize = 100;
+/// Tasks watched in one call.
+const WATCH_IDS: usize = 500;
 
 pub(super) async fn watch(
     broker: &RedisBroker,
     queue: &QueueName,
     ids: &[TaskId],
 ) -> Result<Vec<bool>, QueueError> {
-    let prefix = broker.prefix(queue);
-    let names: Vec<String> = ids.iter().map(TaskId::to_string).collect();
-    let (mut known, mut idle) = (Vec::with_capacity(ids.len()), Vec::new());
-    broker.run(&redis::Cmd::sadd(format!("{prefix}:waiters"), &names)).await?;
-    for name in &names {
-        // A record has a time to live exactly when its task has ended; -2 if there is none.
-        let reply = broker.run(&redis::Cmd::pttl(format!("{prefix}:task:{name}"))).await?;
-        let ttl = script::integer(reply)?;
-        known.push(ttl != -2);
-        if ttl != -1 {
-            idle.push(name);
-        }
-    }
-    if !idle.is_empty() {
-        broker.run(&redis::Cmd::srem(format!("{prefix}:waiters"), idle)).await?;
+    let mut known = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(WATCH_IDS) {
+        let names: Vec<String> = ids.iter().map(TaskId::to_string).collect();
+        let args: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+        let reply = broker.scripts.watch.call(broker, queue, &args).await?;
+        known.extend(script::integers(reply)?.into_iter().map(|known| known == 1));
     }
     Ok(known)
 }

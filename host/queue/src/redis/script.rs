@@ -8,16 +8,17 @@ use super::RedisBroker;
 use crate::error::QueueError;
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
-const RECORDS: &str = include_str!("scripts/records.lua");
-const LIMITS: &str = include_str!("scripts/limits.lua");
-const ENDS: &str = include_str!("scripts/ends.lua");
-const STORE: &str = include_str!("scripts/store.lua");
+const RECORDS: &str = include_str!("scripts/library/records.lua");
+const LIMITS: &str = include_str!("scripts/library/limits.lua");
+const ENDS: &str = include_str!("scripts/library/ends.lua");
+const STORE: &str = include_str!("scripts/library/store.lua");
 const SUBMIT: &str = include_str!("scripts/submit.lua");
-const SETTLE: &str = include_str!("scripts/settle.lua");
-const RENEW: &str = include_str!("scripts/renew.lua");
-const RECLAIM: &str = include_str!("scripts/reclaim.lua");
-const PROMOTE: &str = include_str!("scripts/promote.lua");
-const CLAIM: &str = include_str!("scripts/claim.lua");
+const STEP: &str = include_str!("scripts/step.lua");
+const SETTLE: &str = include_str!("scripts/step/settle.lua");
+const RENEW: &str = include_str!("scripts/step/renew.lua");
+const RECLAIM: &str = include_str!("scripts/step/reclaim.lua");
+const PROMOTE: &str = include_str!("scripts/step/promote.lua");
+const CLAIM: &str = include_str!("scripts/step/claim.lua");
 const CANCEL: &str = include_str!("scripts/cancel.lua");
 const RERUN: &str = include_str!("scripts/rerun.lua");
 const EDIT: &str = include_str!("scripts/edit.lua");
@@ -35,6 +36,7 @@ const OPEN_BATCH: &str = include_str!("scripts/open_batch.lua");
 const COUNT: &str = include_str!("scripts/count.lua");
 const SCHEDULE: &str = include_str!("scripts/schedule.lua");
 const DUE: &str = include_str!("scripts/due.lua");
+const WATCH: &str = include_str!("scripts/watch.lua");
 const CHECK: &str = include_str!("scripts/check.lua");
 const TALLY: &str = include_str!("scripts/tally.lua");
 const FIRE: &str = include_str!("scripts/fire.lua");
@@ -70,6 +72,7 @@ pub(super) struct Scripts {
     pub(super) schedule: Script,
     pub(super) due: Script,
     pub(super) fire: Script,
+    pub(super) watch: Script,
     pub(super) check: Script,
     pub(super) tally: Script,
 }
@@ -79,7 +82,7 @@ impl Scripts {
         Self {
             submit: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, SUBMIT]),
             step: Script::new(&[
-                PRELUDE, RECORDS, LIMITS, ENDS, STORE, SETTLE, RENEW, RECLAIM, PROMOTE, CLAIM,
+                PRELUDE, RECORDS, LIMITS, ENDS, STORE, STEP, SETTLE, RENEW, RECLAIM, PROMOTE, CLAIM,
             ]),
             cancel: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CANCEL]),
             rerun: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RERUN]),
@@ -99,6 +102,7 @@ impl Scripts {
             schedule: Script::new(&[PRELUDE, SCHEDULE]),
             due: Script::new(&[PRELUDE, DUE]),
             fire: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, FIRE]),
+            watch: Script::new(&[PRELUDE, WATCH]),
             check: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CHECK]),
             tally: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, TALLY]),
         }
