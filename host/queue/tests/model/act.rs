@@ -73,7 +73,7 @@ impl World {
             _ => {}
         }
         // In a loose world hosts die before they carry what ended.
-        if !self.loose || operation == "deliver" {
+        if !self.is_loose() || operation == "deliver" {
             self.deliver().await?;
         }
         Ok(())
@@ -171,7 +171,7 @@ impl World {
     }
 
     async fn set_policy(&mut self, chance: &mut Chance, queue: usize) -> Result<(), Disagreement> {
-        let policy = crate::plan::policy(chance);
+        let policy = crate::plan::policy(chance, self.kind);
         self.note("policy", (queue, &policy));
         let name = &self.queues[queue];
         let real = self.real.set_policy(name, &policy).await;

@@ -6,7 +6,7 @@ use bulkhead_queue::{Broker, Clock, EmbeddedBroker};
 use bulkhead_stage::{RedisServer, StageClock};
 
 use crate::chance::Chance;
-use crate::world::{Disagreement, World};
+use crate::world::{Disagreement, Kind, World};
 
 /// When every world begins: a time in 2030.
 pub(crate) const BEGIN_US: u64 = 1_900_000_000_000_123;
@@ -47,7 +47,7 @@ impl Stage {
         let model: Arc<dyn Broker> = Arc::new(EmbeddedBroker::in_memory_at(read));
         // A fresh broker: what one remembers of an emptied server must not count.
         let real = Arc::new(self.server.broker().await);
-        let mut world = World::new(real, model, Arc::clone(&self.clock), seed.is_multiple_of(4));
+        let mut world = World::new(real, model, Arc::clone(&self.clock), Kind::of(seed));
         if let Err(disagreement) = world.found(&mut Chance::of_step(seed, u64::MAX - 1)).await {
             return Err(Failure { at: 0, disagreement, done: world.done });
         }
