@@ -1,5 +1,7 @@
 //! Tasks, terms and policies chosen at random from a small world, so that they meet often.
 
+use std::collections::BTreeMap;
+
 use bulkhead_core::{
     BatchRef, Bounds, Conflict, LimitsRequest, OnFailedParent, Payload, Priority, QueuePolicy,
     Rate, Task, TaskId, TaskRef, TenantName, TenantPolicy, TermKey, Terms, Unique, UnixMs,
@@ -7,6 +9,9 @@ use bulkhead_core::{
 
 use crate::chance::Chance;
 use crate::world::{Kind, TENANTS, TYPES, World, task_type, tenant};
+
+/// Bounds by key or prefix.
+pub(crate) type Keys = BTreeMap<String, Bounds>;
 
 const KEYS: [&str; 4] = ["k", "kk", "kx", "free"];
 /// How many events each queue keeps: more than are compared.
@@ -112,15 +117,10 @@ pub(crate) fn payload(chance: &mut Chance) -> Payload {
     Payload::new(Payload::BINARY, vec![(chance.next() % 251) as u8; bytes])
 }
 
-pub(crate) fn policy(chance: &mut Chance, kind: Kind) -> QueuePolicy {
-    let mut policy = QueuePolicy { events: Some(EVENTS), ..QueuePolicy::default() };
+pub(crate) fn policy(chance: &mut Chance, kind: Kind, keys: Keys) -> QueuePolicy {
+    let mut policy = QueuePolicy { events: Some(EVENTS), keys, ..QueuePolicy::default() };
     if chance.once_in(4) {
         return policy;
-    }
-    for pattern in ["k", "k*", "kk*", "free", "*"] {
-        if chance.once_in(4) {
-            policy.keys.insert(pattern.to_owned(), bounds(chance));
-        }
     }
     let shared = |chance: &mut Chance| match kind {
         Kind::Turns => TenantPolicy { in_flight: None, rate: None, ..tenant_policy(chance) },
@@ -147,6 +147,17 @@ pub(crate) fn policy(chance: &mut Chance, kind: Kind) -> QueuePolicy {
         }
     }
     policy
+}
+
+/// Bounds of keys.
+pub(crate) fn keys(chance: &mut Chance) -> Keys {
+    let mut keys = Keys::new();
+    for pattern in ["k", "k*", "kk*", "free", "*"] {
+        if chance.once_in(3) {
+            keys.insert(pattern.to_owned(), bounds(chance));
+        }
+    }
+    keys
 }
 
 fn bounds(chance: &mut Chance) -> Bounds {

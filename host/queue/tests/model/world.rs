@@ -9,6 +9,8 @@ use bulkhead_core::{BatchId, QueueName, Task, TaskId, TaskRef, TaskType, TenantN
 use bulkhead_queue::{Batch, Broker, Claim, ClaimToken, Fire, QueueError};
 use bulkhead_stage::StageClock;
 
+use crate::plan::Keys;
+
 /// How many queues there are.
 pub(crate) const QUEUES: usize = 3;
 /// Most tasks that the test remembers.
@@ -78,6 +80,9 @@ pub(crate) struct World {
     pub(crate) last_submitted: Vec<Task>,
     pub(crate) last_fire: Option<(usize, Fire)>,
     pub(crate) kind: Kind,
+    /// The bounds of keys. They change in loose worlds only: how tasks find their way between
+    /// lines and lanes then is each broker's own affair.
+    pub(crate) keys: Keys,
     /// How often each kind of operation was done.
     pub(crate) tally: BTreeMap<&'static str, u64>,
     /// The last operations, newest last.
@@ -104,6 +109,7 @@ impl World {
             last_submitted: Vec::new(),
             last_fire: None,
             kind,
+            keys: Keys::new(),
             tally: BTreeMap::new(),
             done: Vec::new(),
         }
