@@ -66,7 +66,7 @@ async fn run(line: Arc<Line>, claim: Claim, handle: Handle) {
 
 /// The claim's settlement; nothing if the claim is no longer this host's.
 async fn settle(line: &Line, claim: Claim, handle: &Handle) -> Option<Settlement> {
-    let Claim { token, id, task, attempt, cancelled } = claim;
+    let Claim { token, id, task, attempt, cancelled, .. } = claim;
     let task = match task {
         Ok(task) => task,
         Err(unreadable) => return Some(bury(line, token, id, unreadable, attempt)),
