@@ -73,13 +73,8 @@ impl From<Description> for wit::HandlerDescription {
     fn from(handler: Description) -> Self {
         let retry = handler.retry.map(|retry| wit::RetrySuggestion {
             max_attempts: retry.max_attempts,
-            backoff: match retry.backoff {
-                Backoff::Fixed => wit::Backoff::Fixed,
-                Backoff::Linear => wit::Backoff::Linear,
-                Backoff::Exponential => wit::Backoff::Exponential,
-            },
-            initial_ms: retry.initial_ms,
-            max_ms: retry.max_ms,
+            backoff: retry.backoff.map(Into::into),
+            max_age_ms: retry.max_age_ms,
         });
         Self {
             task_type: handler.task_type.to_owned(),
@@ -91,6 +86,21 @@ impl From<Description> for wit::HandlerDescription {
                 wall_ms: handler.timeout_ms,
             },
             retry,
+        }
+    }
+}
+
+impl From<Backoff> for wit::Backoff {
+    fn from(backoff: Backoff) -> Self {
+        match backoff {
+            Backoff::Fixed { delay_ms } => Self::Fixed(delay_ms),
+            Backoff::Linear { initial_ms, max_ms } => {
+                Self::Linear(wit::LinearBackoff { initial_ms, step_ms: initial_ms, max_ms })
+            }
+            Backoff::Exponential { initial_ms, max_ms } => {
+                Self::Exponential(wit::ExponentialBackoff { initial_ms, multiplier: 2.0, max_ms })
+            }
+            Backoff::Delays { delays_ms } => Self::Delays(delays_ms),
         }
     }
 }

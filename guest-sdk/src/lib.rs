@@ -98,10 +98,11 @@ pub mod testing;
 ///     fuel = 5_000_000_000,            // these three can only lower the operator's limits
 ///     memory = "64 MiB",               // B, KiB, MiB, GiB, kB, MB, GB
 ///     timeout = "10s",                 // ms, s, m, h
-///     max_attempts = 3,                // these four suggest a retry policy; default: the host's
+///     max_attempts = 3,                // these suggest how to retry; default: as the queue says
+///     max_age = "1h",                  // no retry starts later than this after submission
 ///     backoff = "exponential",         // or "linear", "fixed"
 ///     initial_delay = "1s",
-///     max_delay = "5m",
+///     max_delay = "5m",                // instead of the three: delays = "1s, 10s, 5m"
 /// )]
 /// fn fetch_page(page: Page, task: &Task) -> Result<Vec<u8>, Failure> {
 ///     log::info!(attempt = task.attempt; "fetching");

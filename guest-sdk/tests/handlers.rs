@@ -34,6 +34,12 @@ fn swap(sum: Sum) -> Sum {
     Sum { left: sum.right, right: sum.left }
 }
 
+#[handler(max_attempts = 2)]
+fn few_attempts(_: Payload) {}
+
+#[handler(delays = "1s, 1m", max_age = "1h")]
+fn listed_waits(_: Payload) {}
+
 #[handler]
 fn same_payload(payload: Payload) -> Payload {
     payload
@@ -202,9 +208,17 @@ fn the_description_says_what_the_attribute_says() {
     assert_eq!((loud.task_type, loud.description), ("swap.v2", "Swaps."));
     let limits = (loud.fuel, loud.memory_bytes, loud.timeout_ms);
     assert_eq!(limits, (Some(7), Some(1 << 20), Some(3_000)));
-    let retry =
-        Retry { max_attempts: 9, backoff: Backoff::Fixed, initial_ms: 2_000, max_ms: 600_000 };
+    let retry = Retry {
+        max_attempts: Some(9),
+        backoff: Some(Backoff::Fixed { delay_ms: 2_000 }),
+        max_age_ms: None,
+    };
     assert_eq!(loud.retry, Some(retry));
+    let few = Retry { max_attempts: Some(2), ..Retry::default() };
+    assert_eq!(few_attempts::describe().retry, Some(few));
+    let listed = listed_waits::describe().retry.unwrap();
+    assert_eq!(listed.backoff, Some(Backoff::Delays { delays_ms: vec![1_000, 60_000] }));
+    assert_eq!((listed.max_attempts, listed.max_age_ms), (None, Some(3_600_000)));
 
     assert_eq!(same_payload::describe().input_schema, None);
     assert_eq!(upper::describe().input_schema, None);

@@ -7,8 +7,9 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Expr, Ident, ItemFn, Lit, Meta, ReturnType, Type};
 
-use crate::options::{Backoff, Options};
+use crate::options::Options;
 use crate::signature::Signature;
+use crate::waits::Backoff;
 
 /// The function and its registration, or the function and the errors: the function
 /// is kept in any case, so that one mistake is not followed by a dozen others.
@@ -112,20 +113,32 @@ fn shown_at(ty: &Type) -> Span {
 }
 
 fn retry(options: &Options) -> TokenStream {
-    if !options.suggests_retry() {
+    let backoff = options.waits.backoff();
+    if options.max_attempts.is_none() && options.max_age_ms.is_none() && backoff.is_none() {
         return quote!(::core::option::Option::None);
     }
-    let attempts = option(options.max_attempts);
-    let backoff = option(options.backoff.map(|backoff| match backoff {
-        Backoff::Fixed => quote!(::bulkhead_guest::Backoff::Fixed),
-        Backoff::Linear => quote!(::bulkhead_guest::Backoff::Linear),
-        Backoff::Exponential => quote!(::bulkhead_guest::Backoff::Exponential),
+    let (attempts, max_age) = (option(options.max_attempts), option(options.max_age_ms));
+    let backoff = option(backoff.map(|backoff| {
+        let fields = match backoff {
+            Backoff::Fixed { delay_ms } => quote!(Fixed { delay_ms: #delay_ms }),
+            Backoff::Linear { initial_ms, max_ms } => {
+                quote!(Linear { initial_ms: #initial_ms, max_ms: #max_ms })
+            }
+            Backoff::Exponential { initial_ms, max_ms } => {
+                quote!(Exponential { initial_ms: #initial_ms, max_ms: #max_ms })
+            }
+            Backoff::Delays { delays_ms } => {
+                quote!(Delays { delays_ms: ::std::vec![#(#delays_ms),*] })
+            }
+        };
+        quote!(::bulkhead_guest::Backoff::#fields)
     }));
-    let (initial, max) = (option(options.initial_delay_ms), option(options.max_delay_ms));
     quote! {
-        ::core::option::Option::Some(
-            ::bulkhead_guest::Retry::suggest(#attempts, #backoff, #initial, #max)
-        )
+        ::core::option::Option::Some(::bulkhead_guest::Retry {
+            max_attempts: #attempts,
+            backoff: #backoff,
+            max_age_ms: #max_age,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use bulkhead_core::{Backoff, FailureKind, LimitsRequest, RetryPolicy, TaskType};
+use bulkhead_core::{Backoff, FailureKind, LimitsRequest, RetryRequest, TaskType};
 use bulkhead_sandbox::Manifest;
 use serde::Deserialize;
 
@@ -61,6 +61,7 @@ struct RawRetry {
     backoff: Option<RawBackoff>,
     jitter: Option<f64>,
     retry_on: Option<Vec<FailureKind>>,
+    max_age: Option<Span>,
 }
 
 #[derive(Deserialize)]
@@ -69,11 +70,11 @@ enum RawBackoff {
     Fixed { delay: Span },
     Linear { initial: Span, step: Span, max: Span },
     Exponential { initial: Span, multiplier: f64, max: Span },
+    Delays { delays: Vec<Span> },
 }
 
-impl From<RawRetry> for RetryPolicy {
+impl From<RawRetry> for RetryRequest {
     fn from(raw: RawRetry) -> Self {
-        let default = Self::default();
         let backoff = raw.backoff.map(|backoff| match backoff {
             RawBackoff::Fixed { delay } => Backoff::Fixed { delay_ms: delay.as_ms() },
             RawBackoff::Linear { initial, step, max } => Backoff::Linear {
@@ -86,13 +87,16 @@ impl From<RawRetry> for RetryPolicy {
                 multiplier,
                 max_ms: max.as_ms(),
             },
+            RawBackoff::Delays { delays } => {
+                Backoff::Delays { delays_ms: delays.into_iter().map(Span::as_ms).collect() }
+            }
         });
         Self {
-            max_attempts: raw.max_attempts.unwrap_or(default.max_attempts),
-            backoff: backoff.unwrap_or(default.backoff),
-            jitter: raw.jitter.unwrap_or(default.jitter),
-            retry_on: raw.retry_on.unwrap_or(default.retry_on),
-            max_age_ms: None,
+            max_attempts: raw.max_attempts,
+            backoff,
+            jitter: raw.jitter,
+            retry_on: raw.retry_on,
+            max_age_ms: raw.max_age.map(Span::as_ms),
         }
     }
 }
@@ -104,7 +108,7 @@ pub fn parse(file: &str, text: &str) -> Result<Manifest, ManifestError> {
     if raw.instances == Some(0) {
         return Err(failed("`instances` is 0; use at least 1 or leave it out".into()));
     }
-    let retry = raw.retry.map(RetryPolicy::from);
+    let retry = raw.retry.map(RetryRequest::from);
     if let Some(reason) = retry.as_ref().and_then(senseless) {
         return Err(failed(reason));
     }
@@ -118,18 +122,21 @@ pub fn parse(file: &str, text: &str) -> Result<Manifest, ManifestError> {
 }
 
 /// Why a retry policy makes no sense, if it does not.
-fn senseless(retry: &RetryPolicy) -> Option<String> {
-    if retry.max_attempts == 0 {
+fn senseless(retry: &RetryRequest) -> Option<String> {
+    if retry.max_attempts == Some(0) {
         return Some(
             "`retry.max_attempts` is 0; the first attempt counts, so use at least 1".into(),
         );
     }
-    if !(0.0..=1.0).contains(&retry.jitter) {
-        return Some(format!("`retry.jitter` is {}; use 0.0 to 1.0", retry.jitter));
+    if let Some(jitter) = retry.jitter.filter(|jitter| !(0.0..=1.0).contains(jitter)) {
+        return Some(format!("`retry.jitter` is {jitter}; use 0.0 to 1.0"));
     }
-    match retry.backoff {
-        Backoff::Exponential { multiplier, .. } if !(1.0..=100.0).contains(&multiplier) => {
+    match &retry.backoff {
+        Some(Backoff::Exponential { multiplier, .. }) if !(1.0..=100.0).contains(multiplier) => {
             Some(format!("`retry.backoff.multiplier` is {multiplier}; use 1.0 to 100.0"))
+        }
+        Some(Backoff::Delays { delays_ms }) if !(1..=64).contains(&delays_ms.len()) => {
+            Some(format!("`retry.backoff.delays` lists {} waits; use 1 to 64", delays_ms.len()))
         }
         _ => None,
     }
@@ -172,8 +179,12 @@ mod tests {
         assert_eq!((limits.fuel, limits.memory_bytes), (Some(1_000), Some(1 << 20)));
         assert_eq!(limits.wall_ms, Some(10_000));
         assert_eq!(manifest.instances, Some(4));
-        let retry = manifest.retry.unwrap();
-        assert_eq!((retry.max_attempts, retry.backoff), (2, Backoff::Fixed { delay_ms: 10 }));
+        let named = RetryRequest {
+            max_attempts: Some(2),
+            backoff: Some(Backoff::Fixed { delay_ms: 10 }),
+            ..Default::default()
+        };
+        assert_eq!(manifest.retry, Some(named), "and nothing that it does not name");
     }
 
     #[test]
@@ -191,6 +202,7 @@ mod tests {
                  multiplier = -1.0",
                 "multiplier",
             ),
+            ("[retry.backoff]\nkind = \"delays\"\ndelays = []", "delays"),
             ("= 1", "line 1"),
         ] {
             let error = parse("x.toml", text).unwrap_err().to_string();

@@ -1,8 +1,10 @@
 //! The last gates: the plugin runs once, under small limits, and says what it handles.
 //! What it says is hostile until checked here.
 
+use std::ops::RangeInclusive;
+
 use bulkhead_core::{
-    Backoff, Failure, FailureKind, LimitsRequest, Outcome, Payload, RetryPolicy, TaskType, UnixMs,
+    Backoff, Failure, FailureKind, LimitsRequest, Outcome, Payload, RetryRequest, TaskType, UnixMs,
 };
 
 use super::own_type;
@@ -24,6 +26,12 @@ const MAX_TEXT_BYTES: usize = 4 << 10;
 
 /// Longest JSON Schema, in bytes.
 const MAX_SCHEMA_BYTES: usize = 64 << 10;
+
+/// Most waits in a list of delays.
+const MAX_DELAYS: usize = 64;
+
+/// What an exponential backoff may multiply by.
+const MULTIPLIERS: RangeInclusive<f64> = 1.0..=100.0;
 
 /// Call `describe` and check the answer.
 pub(super) async fn ask(
@@ -149,6 +157,10 @@ fn check_handler(
     if let Some(schema) = &described.input_schema {
         check_schema(&task_type, schema)?;
     }
+    let suggested_retry = match described.retry {
+        Some(suggested) => Some(check_retry(&task_type, suggested)?),
+        None => None,
+    };
     let suggested = LimitsRequest {
         fuel: described.limits.fuel,
         memory_bytes: described.limits.memory_bytes,
@@ -160,7 +172,10 @@ fn check_handler(
         description: bounded(described.description, MAX_TEXT_BYTES),
         input_schema: described.input_schema,
         limits: stricter(manifest.limits, suggested),
-        retry: manifest.retry.clone().or_else(|| described.retry.map(suggested_retry)),
+        retry: match (manifest.retry.clone(), suggested_retry) {
+            (Some(asked), Some(suggested)) => Some(asked.or(&suggested)),
+            (asked, suggested) => asked.or(suggested),
+        },
     })
 }
 
@@ -190,14 +205,39 @@ fn stricter(a: LimitsRequest, b: LimitsRequest) -> LimitsRequest {
     }
 }
 
-fn suggested_retry(suggested: types::RetrySuggestion) -> RetryPolicy {
-    let types::RetrySuggestion { max_attempts, backoff, initial_ms, max_ms } = suggested;
-    let backoff = match backoff {
-        types::Backoff::Fixed => Backoff::Fixed { delay_ms: initial_ms.min(max_ms) },
-        types::Backoff::Linear => Backoff::Linear { initial_ms, step_ms: initial_ms, max_ms },
-        types::Backoff::Exponential => Backoff::Exponential { initial_ms, multiplier: 2.0, max_ms },
+fn check_retry(
+    task_type: &TaskType,
+    suggested: types::RetrySuggestion,
+) -> Result<RetryRequest, Rejection> {
+    let senseless = |what: &str| {
+        Err(refused(&format!("the retry policy that it suggests for `{task_type}` {what}")))
     };
-    RetryPolicy { max_attempts: max_attempts.max(1), backoff, ..Default::default() }
+    let types::RetrySuggestion { max_attempts, backoff, max_age_ms } = suggested;
+    if max_attempts == Some(0) {
+        return senseless("has no attempts; the first one counts, so use at least 1");
+    }
+    let backoff = match backoff {
+        None => None,
+        Some(types::Backoff::Fixed(delay_ms)) => Some(Backoff::Fixed { delay_ms }),
+        Some(types::Backoff::Linear(types::LinearBackoff { initial_ms, step_ms, max_ms })) => {
+            Some(Backoff::Linear { initial_ms, step_ms, max_ms })
+        }
+        Some(types::Backoff::Exponential(backoff)) => {
+            let types::ExponentialBackoff { initial_ms, multiplier, max_ms } = backoff;
+            if !MULTIPLIERS.contains(&multiplier) {
+                return senseless(&format!("multiplies waits by {multiplier}; use 1.0 to 100.0"));
+            }
+            Some(Backoff::Exponential { initial_ms, multiplier, max_ms })
+        }
+        Some(types::Backoff::Delays(delays_ms)) => {
+            if !(1..=MAX_DELAYS).contains(&delays_ms.len()) {
+                let number = delays_ms.len();
+                return senseless(&format!("lists {number} waits; use 1 to {MAX_DELAYS}"));
+            }
+            Some(Backoff::Delays { delays_ms })
+        }
+    };
+    Ok(RetryRequest { max_attempts, backoff, max_age_ms, ..Default::default() })
 }
 
 fn refused(message: &str) -> Rejection {
