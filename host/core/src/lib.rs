@@ -29,7 +29,7 @@ pub use priority::{Priority, PriorityError};
 pub use rate::Rate;
 pub use report::{AttemptReport, Digest, DigestError, LogLevel, LogLine, Metering};
 pub use retry::{Backoff, RetryPolicy, RetryRequest};
-pub use schedule::{Missed, Schedule, Template, Timing};
+pub use schedule::{Due, Missed, Schedule, Template, Timing, TimingError, fire_id};
 pub use state::State;
 pub use task::{Payload, Task, TaskId, TraceContext};
 pub use terms::{BatchId, BatchRef, Conflict, OnFailedParent, TaskRef, TermKey, Terms, Unique};

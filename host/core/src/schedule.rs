@@ -3,7 +3,15 @@
 //! A schedule is data; its fire times are computed by [`Timing`]. Whoever computes them
 //! gets the same answer, and the queue accepts each fire once.
 
+mod cron;
+mod due;
+mod error;
+mod timing;
+
 use serde::{Deserialize, Serialize};
+
+pub use due::{Due, fire_id};
+pub use error::TimingError;
 
 use crate::{LimitsRequest, Payload, Priority, TaskType, TenantName, Terms, UnixMs};
 
@@ -45,10 +53,10 @@ pub enum Timing {
     },
     /// Again and again after the same time, counted from `start`.
     Every {
-        /// The interval, in milliseconds; at least 1,000.
+        /// The interval, in milliseconds; from 1,000 to 366 days.
         interval_ms: u64,
-        /// The most that a fire is delayed, in milliseconds; the delay is spread evenly and
-        /// is the same wherever it is computed.
+        /// The most that a fire is delayed, in milliseconds, less than the interval; the
+        /// delay is spread evenly and is the same wherever it is computed.
         jitter_ms: u64,
         /// The first fire without jitter.
         start: UnixMs,
@@ -91,7 +99,11 @@ pub struct Template {
     /// Limits below the host's.
     #[serde(default)]
     pub limits: LimitsRequest,
-    /// The terms; `not_before`, `after`, `batch` and `schedule` are ignored.
+    /// The terms; `not_before`, `after`, `batch` and `schedule` are ignored, and
+    /// `expires_at` and `deadline_at` count from the time the fire is for.
     #[serde(default)]
     pub terms: Terms,
 }
+
+#[cfg(test)]
+mod tests;
