@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::clock::unix_ms;
 use crate::options::{HostOptions, QueueOptions};
 use crate::plugins::{Keeper, Registry};
-use crate::serve::{Interrupt, Line, Permits, Shared, listen};
+use crate::serve::{Interrupt, Line, Permits, Shared, carry, carry_last, listen};
 use crate::shutdown::Shutdown;
 
 /// How often a host says that it runs.
@@ -178,6 +178,7 @@ impl Lines {
             settlement_buffer: options.settlement_buffer,
             hunger: Notify::new(),
             unreadable_type,
+            control: tokio::runtime::Handle::current(),
         });
         let line = |queue: &QueueOptions| Arc::new(Line::new(shared.clone(), queue.clone()));
         let lines = options.queues.iter().map(line).collect();
@@ -200,6 +201,10 @@ impl Lines {
         beside.spawn(keeper.run(shutdown.clone()));
         beside.spawn(follow_cancels(self.shared.broker.clone(), self.lines.clone()));
         beside.spawn(listen(self.shared.clone(), self.lines.clone(), shutdown.clone()));
+        for line in &self.lines {
+            beside.spawn(carry(line.clone()));
+        }
+        let lines = self.lines.clone();
         beside.spawn(self.announce());
         while let Some(ended) = serving.join_next().await {
             if let Err(error) = ended {
@@ -207,6 +212,7 @@ impl Lines {
             }
         }
         beside.shutdown().await;
+        futures::future::join_all(lines.iter().map(|line| carry_last(line))).await;
         Ok(())
     }
 

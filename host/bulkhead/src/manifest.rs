@@ -1,16 +1,21 @@
 //! The optional manifest beside a plugin, `name.toml`: what the operator says about
 //! `name.wasm`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use bulkhead_core::{Backoff, FailureKind, LimitsRequest, RetryRequest, TaskType};
 use bulkhead_sandbox::Manifest;
 use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::config::quantity::{Size, Span};
 
 /// Largest manifest, in bytes.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 10;
+
+/// The longest that a result is remembered.
+const MAX_REMEMBERED_MS: u64 = 366 * 24 * 3_600_000;
 
 /// A manifest that cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -30,6 +35,67 @@ struct Raw {
     retry: Option<RawRetry>,
     grants: BTreeSet<String>,
     instances: Option<u32>,
+    cache: Remembering,
+}
+
+/// How long results are remembered, in milliseconds, and of which task types.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Remembering {
+    /// None is.
+    #[default]
+    Nothing,
+    /// Those of every type.
+    All(u64),
+    /// Those of these types.
+    Of(BTreeMap<TaskType, u64>),
+}
+
+impl Remembering {
+    /// For how long results of this type are remembered, if they are.
+    pub(crate) fn of(&self, task_type: &TaskType) -> Option<u64> {
+        match self {
+            Self::Nothing => None,
+            Self::All(ms) => Some(*ms),
+            Self::Of(types) => types.get(task_type).copied(),
+        }
+    }
+
+    /// The types that are named.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &TaskType> {
+        let types = if let Self::Of(types) = self { Some(types) } else { None };
+        types.into_iter().flat_map(BTreeMap::keys)
+    }
+}
+
+impl<'de> Deserialize<'de> for Remembering {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct SpanOrTypes;
+        impl<'de> Visitor<'de> for SpanOrTypes {
+            type Value = Remembering;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"1h\", or one for each task type")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Remembering, E> {
+                text.parse().map_err(E::custom).and_then(remembered).map(Remembering::All)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Remembering, A::Error> {
+                let mut types = BTreeMap::new();
+                while let Some((task_type, span)) = map.next_entry()? {
+                    types.insert(task_type, remembered(span)?);
+                }
+                Ok(Remembering::Of(types))
+            }
+        }
+        from.deserialize_any(SpanOrTypes)
+    }
+}
+
+/// A time that a result may be remembered, in milliseconds.
+fn remembered<E: de::Error>(span: Span) -> Result<u64, E> {
+    match span.as_ms() {
+        ms @ 1..=MAX_REMEMBERED_MS => Ok(ms),
+        _ => Err(E::custom(format!("`cache` is {span}; use 1ms to 366d, or leave it out"))),
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -101,8 +167,16 @@ impl From<RawRetry> for RetryRequest {
     }
 }
 
-/// Parse a manifest's text; `file` names it in errors.
+/// Parse what a manifest's text says of the plugin; `file` names it in errors.
 pub fn parse(file: &str, text: &str) -> Result<Manifest, ManifestError> {
+    parse_whole(file, text).map(|(manifest, _)| manifest)
+}
+
+/// Parse all of a manifest's text, what concerns the host alone included.
+pub(crate) fn parse_whole(
+    file: &str,
+    text: &str,
+) -> Result<(Manifest, Remembering), ManifestError> {
     let failed = |reason: String| ManifestError { file: file.to_owned(), reason };
     let raw: Raw = toml::from_str(text).map_err(|e| failed(e.to_string()))?;
     if raw.instances == Some(0) {
@@ -112,13 +186,14 @@ pub fn parse(file: &str, text: &str) -> Result<Manifest, ManifestError> {
     if let Some(reason) = retry.as_ref().and_then(senseless) {
         return Err(failed(reason));
     }
-    Ok(Manifest {
+    let manifest = Manifest {
         task_types: raw.task_types,
         limits: raw.limits.into(),
         retry,
         grants: raw.grants,
         instances: raw.instances,
-    })
+    };
+    Ok((manifest, raw.cache))
 }
 
 /// Why a retry policy makes no sense, if it does not.
@@ -188,8 +263,23 @@ mod tests {
     }
 
     #[test]
+    fn results_are_remembered_for_all_types_or_for_some() {
+        let said = |text| parse_whole("x.toml", text).unwrap().1;
+        let of = |said: &Remembering, name| said.of(&TaskType::new(name).unwrap());
+        assert_eq!(of(&said(""), "a"), None);
+        let all = said("cache = \"1h\"");
+        assert_eq!((of(&all, "a"), all.named().count()), (Some(3_600_000), 0));
+        let some = said("cache = { a = \"1m\" }");
+        assert_eq!((of(&some, "a"), of(&some, "b")), (Some(60_000), None));
+        assert!(some.named().eq([&TaskType::new("a").unwrap()]));
+    }
+
+    #[test]
     fn unknown_keys_and_bad_values_say_where() {
         for (text, says) in [
+            ("cache = \"0s\"", "`cache` is 0s"),
+            ("cache = 5", "a duration such as"),
+            ("cache = { a = \"400d\" }", "`cache` is 400d"),
             ("fule = 1", "fule"),
             ("[limits]\nmemory_bytes = 1", "memory_bytes"),
             ("[limits]\nwall = 10", "duration"),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_core::{
     AttemptReport, Attempted, Digest, Disposition, Failure, FailureKind, Metering, Outcome,
-    Payload, Priority, RetryPolicy, RetryRequest, Task, TaskId, TenantName, Terms, dispose,
+    Payload, Priority, RetryPolicy, RetryRequest, Task, TaskId, TenantName, Terms, UnixMs, dispose,
 };
 use bulkhead_queue::{Claim, ClaimToken, End, Settlement};
 use bulkhead_sandbox::{Attempt, AttemptEnd, ProgressSink, Unavailable};
@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 
 use super::ledger::{Handle, Interrupt};
 use super::line::Line;
+use super::progress::Reporter;
+use super::recall::Memory;
 use crate::clock::unix_ms;
 use crate::plugins::Serving;
 
@@ -60,12 +62,15 @@ async fn work_through(
 async fn run(line: Arc<Line>, claim: Claim, handle: Handle) {
     let id = claim.id;
     let settlement = settle(&line, claim, &handle).await;
+    if let Some(settlement) = &settlement {
+        line.words.forget(&settlement.token);
+    }
     line.shared.permits.give_back(1);
     line.ledger.end(id, settlement);
 }
 
 /// The claim's settlement; nothing if the claim is no longer this host's.
-async fn settle(line: &Line, claim: Claim, handle: &Handle) -> Option<Settlement> {
+async fn settle(line: &Arc<Line>, claim: Claim, handle: &Handle) -> Option<Settlement> {
     let Claim { token, id, task, attempt, cancelled, .. } = claim;
     let task = match task {
         Ok(task) => task,
@@ -80,25 +85,36 @@ async fn settle(line: &Line, claim: Claim, handle: &Handle) -> Option<Settlement
     let policy = line.queue.retry.with(&suggested.map_or(asked.clone(), |s| asked.or(&s)));
     let started_at = unix_ms();
     let mut digest = Digest::default();
-    let without_running =
-        |kind, message: &str| AttemptEnd { outcome: failed(kind, message), ..empty_end() };
-    let end = if cancelled {
-        without_running(FailureKind::Cancelled, "cancelled before the attempt began")
-    } else if attempt > policy.max_attempts.max(1) {
-        without_running(
-            FailureKind::LeaseLost,
-            "every attempt lost its lease: its host died, hung or was cut off each time",
-        )
+    let mut cached = false;
+    let end = if let Some(failure) = forestalled(&task, attempt, cancelled, &policy, started_at) {
+        AttemptEnd { outcome: Outcome::Failed(failure), ..empty_end() }
     } else {
         let Some(serving) = serving else {
             return Some(give_back(line, token, &task));
         };
         digest = serving.plugin.digest();
-        match run_attempt(&serving, &task, attempt, &policy, handle).await {
-            Ok(end) => end,
-            Err(unavailable) => {
-                line.stumble(&unavailable);
-                return Some(give_back(line, token, &task));
+        let memory =
+            serving.remembers_ms(&task.task_type).map(|ttl_ms| Memory::of(&task, digest, ttl_ms));
+        let recalled = match &memory {
+            Some(memory) => memory.recall(line).await,
+            None => None,
+        };
+        if let Some(output) = recalled {
+            cached = true;
+            AttemptEnd { outcome: Outcome::Done(output), ..empty_end() }
+        } else {
+            let run = run_attempt(line, &serving, &task, attempt, &policy, handle, &token).await;
+            match run {
+                Ok(end) => {
+                    if let (Some(memory), Outcome::Done(output)) = (&memory, &end.outcome) {
+                        memory.remember(line, output).await;
+                    }
+                    end
+                }
+                Err(unavailable) => {
+                    line.stumble(&unavailable);
+                    return Some(give_back(line, token, &task));
+                }
             }
         }
     };
@@ -130,9 +146,10 @@ async fn settle(line: &Line, claim: Claim, handle: &Handle) -> Option<Settlement
         metering: end.metering,
         logs: end.logs,
         outcome: end.outcome,
-        cached: false,
+        cached,
     };
-    let retention_ms = task.terms.retention_ms.unwrap_or(line.queue.retention_ms);
+    let kept = |otherwise| task.terms.retention_ms.unwrap_or(otherwise);
+    let retention_ms = kept(line.queue.retention_ms);
     let end = match disposition {
         Disposition::Complete => End::Complete { report, retention_ms },
         Disposition::Cancel => End::Cancel { report, retention_ms },
@@ -140,51 +157,74 @@ async fn settle(line: &Line, claim: Claim, handle: &Handle) -> Option<Settlement
             End::Retry { report, delay_ms: at.saturating_sub(now), retention_ms }
         }
         Disposition::DeadLetter => {
-            End::DeadLetter { report, retention_ms: line.queue.dead_retention_ms }
+            End::DeadLetter { report, retention_ms: kept(line.queue.dead_retention_ms) }
         }
         Disposition::Return => return Some(give_back(line, token, &task)),
     };
     Some(Settlement { token, end })
 }
 
+/// Why an attempt fails before it begins, if it does.
+fn forestalled(
+    task: &Task,
+    attempt: u32,
+    cancelled: bool,
+    policy: &RetryPolicy,
+    now: UnixMs,
+) -> Option<Failure> {
+    if cancelled {
+        let message = "cancelled before the attempt began";
+        return Some(Failure::new(FailureKind::Cancelled, message));
+    }
+    if attempt > policy.max_attempts.max(1) {
+        let message = "every attempt lost its lease: its host died, hung or was cut off each time";
+        return Some(Failure::new(FailureKind::LeaseLost, message));
+    }
+    let late_ms = now.checked_sub(task.terms.deadline_at?)?;
+    let message = format!(
+        "the task's deadline had passed {late_ms} ms before the attempt could begin, so it did \
+         not run"
+    );
+    Some(Failure::new(FailureKind::TimedOut, message))
+}
+
 async fn run_attempt(
+    line: &Arc<Line>,
     serving: &Arc<Serving>,
     task: &Task,
     attempt: u32,
     policy: &RetryPolicy,
     handle: &Handle,
+    token: &ClaimToken,
 ) -> Result<AttemptEnd, Unavailable> {
     let _counted = serving.begin();
     let limits = serving.plugin.limits(&task.task_type, &task.limits);
+    let latest = unix_ms().saturating_add(limits.wall_ms);
+    // A guest that cannot report is spared the sink.
+    let progress = serving.reports_progress.then(|| {
+        let (line, token) = (line.clone(), token.clone());
+        Arc::new(Reporter { line, id: task.id, token }) as Arc<dyn ProgressSink>
+    });
     serving
         .plugin
         .attempt(Attempt {
             task,
             attempt,
             max_attempts: policy.max_attempts.max(1),
-            deadline_at: unix_ms().saturating_add(limits.wall_ms),
+            deadline_at: task.terms.deadline_at.map_or(latest, |deadline| deadline.min(latest)),
             limits,
             cancel: handle.cancel.clone(),
-            progress: Narrator::of(task),
+            progress,
         })
         .await
 }
 
-/// Tells the log of a guest's progress.
-struct Narrator(TaskId);
-
-impl Narrator {
-    /// Nothing where nobody listens, which spares the attempt the sink.
-    fn of(task: &Task) -> Option<Arc<dyn ProgressSink>> {
-        tracing::enabled!(target: "bulkhead::guest", tracing::Level::DEBUG)
-            .then(|| Arc::new(Self(task.id)) as Arc<dyn ProgressSink>)
-    }
-}
-
-impl ProgressSink for Narrator {
-    fn report(&self, fraction: f32, message: &str) {
-        tracing::debug!(target: "bulkhead::guest", task = %self.0, fraction,
-            message = %message.escape_debug(), "progress");
+/// The settlement of a claim that this host has no room for.
+pub(super) fn decline(line: &Line, claim: Claim) -> Settlement {
+    let Claim { token, id, task, attempt, .. } = claim;
+    match task {
+        Ok(task) => give_back(line, token, &task),
+        Err(unreadable) => bury(line, token, id, unreadable, attempt),
     }
 }
 

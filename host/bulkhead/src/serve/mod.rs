@@ -1,11 +1,16 @@
 //! Serving queues: claim, run, settle.
 
 mod attempt;
+mod carry;
 mod ledger;
 mod line;
 mod listen;
 mod permits;
+mod progress;
+mod recall;
+mod recover;
 
+pub(crate) use carry::{carry, carry_last};
 pub(crate) use ledger::Interrupt;
 pub(crate) use line::{Line, Shared};
 pub(crate) use listen::listen;
