@@ -8,6 +8,9 @@ mod due;
 mod error;
 mod timing;
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 pub use due::{Due, fire_id};
@@ -77,6 +80,38 @@ pub enum Missed {
         /// How many at most, from 1 to 1,000.
         at_most: u32,
     },
+}
+
+/// `skip`, `once`, `all` (the latest 1,000) or `all 10` (the latest ten).
+impl FromStr for Missed {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || {
+            format!(
+                "`{}` is no way with missed fires; use skip, once, all or all 10 (the latest ten)",
+                text.escape_debug()
+            )
+        };
+        match text.trim() {
+            "skip" => Ok(Self::Skip),
+            "once" => Ok(Self::Once),
+            "all" => Ok(Self::All { at_most: due::MAX_MADE_UP_FOR }),
+            other => {
+                let at_most = other.strip_prefix("all ").ok_or_else(bad)?;
+                Ok(Self::All { at_most: at_most.trim().parse().map_err(|_| bad())? })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skip => f.write_str("skip"),
+            Self::Once => f.write_str("once"),
+            Self::All { at_most } => write!(f, "all {at_most}"),
+        }
+    }
 }
 
 /// The task that a schedule submits, without id and time.

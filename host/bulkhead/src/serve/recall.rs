@@ -1,7 +1,7 @@
 //! Results that are remembered, for task types whose operator asked for it.
 //!
 //! A result answers for every later task of which the same plugin version would see the
-//! same: type, tenant, metadata and payload. Remembering is a favour: whatever goes wrong
+//! same: type, tenant, metadata, payload and parents. Remembering is a favour: whatever goes wrong
 //! with it, the handler runs and the task is none the worse.
 
 use std::future::Future;
@@ -74,22 +74,27 @@ fn key(task: &Task, plugin: Digest) -> String {
     part(task.tenant.as_str().as_bytes());
     part(task.payload.content_type.as_bytes());
     part(&task.payload.data);
+    part(&(task.metadata.len() as u64).to_be_bytes());
     for (key, value) in &task.metadata {
         part(key.as_bytes());
         part(value.as_bytes());
+    }
+    // The handler reads what these came to.
+    for parent in &task.terms.after {
+        part(parent.to_string().as_bytes());
     }
     format!("{}:{}", task.task_type, Digest(hash.finalize().into()))
 }
 
 #[cfg(test)]
 mod tests {
-    use bulkhead_core::{QueueName, TaskId, TaskType, TenantName, Terms};
+    use bulkhead_core::{QueueName, TaskType, TenantName, Terms};
 
     use super::*;
 
     fn task() -> Task {
         Task {
-            id: TaskId("0190163d-8694-739b-aea5-966c26f8ad91".parse::<TaskId>().unwrap().0),
+            id: "0190163d-8694-739b-aea5-966c26f8ad91".parse().unwrap(),
             task_type: TaskType::new("t").unwrap(),
             queue: QueueName::default(),
             tenant: TenantName::default(),
@@ -114,6 +119,7 @@ mod tests {
         };
         assert_eq!(key(&same, plugin), key(&task(), plugin));
 
+        let after = vec!["mail/0190163d-8694-739b-aea5-966c26f8ad91".parse().unwrap()];
         let payload = |kind: &str, data: &str| Payload::new(kind, data);
         let others = [
             Task { task_type: TaskType::new("u").unwrap(), ..task() },
@@ -123,6 +129,7 @@ mod tests {
             Task { payload: payload("text/plaina", "bc"), ..task() },
             Task { metadata: vec![("ab".into(), String::new())], ..task() },
             Task { metadata: Vec::new(), ..task() },
+            Task { terms: Terms { after, ..Terms::default() }, ..task() },
         ];
         for other in &others {
             assert_ne!(key(other, plugin), key(&task(), plugin), "{other:?}");

@@ -9,7 +9,7 @@ use crate::{QueueName, Task, TaskId, Terms, UnixMs, check_name};
 /// How late a fire may be and still count as in time, in milliseconds.
 const IN_TIME_MS: u64 = 60_000;
 /// Most missed fires that are made up for.
-const MAX_MADE_UP_FOR: u32 = 1_000;
+pub(super) const MAX_MADE_UP_FOR: u32 = 1_000;
 
 /// What follows from a schedule's being due.
 #[derive(Debug, Clone, PartialEq, Eq)]

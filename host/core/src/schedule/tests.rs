@@ -227,6 +227,17 @@ fn an_interval_counts_from_its_start_and_knows_no_zone() {
 }
 
 #[test]
+fn what_becomes_of_missed_fires_is_read_and_shown() {
+    for text in ["skip", "once", "all 10", "all 1000"] {
+        assert_eq!(text.parse::<Missed>().unwrap().to_string(), text);
+    }
+    assert_eq!("all".parse(), Ok(Missed::All { at_most: 1_000 }));
+    for bad in ["", "never", "all x", "all -1", "all10"] {
+        assert!(bad.parse::<Missed>().unwrap_err().contains("skip, once"), "{bad}");
+    }
+}
+
+#[test]
 fn missed_fires_follow_their_policy() {
     // One fire a second since second 10, and it is second 200 now.
     let fires = |missed, exclusive, next, now| {

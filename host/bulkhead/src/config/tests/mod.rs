@@ -1,3 +1,6 @@
+mod queues;
+mod schedules;
+
 use std::time::Duration;
 
 use bulkhead_core::Backoff;
@@ -125,7 +128,7 @@ fn unknown_keys_name_their_place_and_what_was_meant() {
       - `brokr` (file bulkhead.toml): there is no such key; did you mean `broker`?
       - `host.concurency` (file bulkhead.toml): there is no such key; did you mean `concurrency`?
       - `queues.a.retires` (file bulkhead.toml): there is no such key; did you mean `retry`?
-      - `xyzzy` (file bulkhead.toml): there is no such key; here are `broker`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `submit`
+      - `xyzzy` (file bulkhead.toml): there is no such key; here are `broker`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `submit`
     "
     );
     let sources = Sources {
