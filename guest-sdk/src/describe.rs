@@ -18,6 +18,8 @@ pub struct Description {
     pub timeout_ms: Option<u64>,
     /// What it suggests for its retries.
     pub retry: Option<Retry>,
+    /// Up to how many tasks it takes at a time, if it takes batches.
+    pub max_batch: Option<u32>,
 }
 
 /// What suits a task type's retries; what is absent follows the queue's policy. Operator

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bindings::bulkhead::handler::types as wit;
+use crate::bindings::exports::bulkhead::handler::batch_handler::Guest as BatchGuest;
 use crate::bindings::exports::bulkhead::handler::handler::Guest;
 use crate::handler::Plugin;
 use crate::{Backoff, Description, Failure, Payload, Task, TraceContext, logging, panics};
@@ -21,10 +22,25 @@ impl<P: Plugin> Guest for P {
     fn handle(task: wit::Task) -> Result<wit::Payload, wit::Failure> {
         prepare::<P>();
         let (task, payload) = split(task);
-        match P::handle(&task, payload) {
-            Ok(Payload { content_type, data }) => Ok(wit::Payload { content_type, data }),
-            Err(failure) => Err(failure.into()),
-        }
+        given(P::handle(&task, payload))
+    }
+}
+
+impl<P: Plugin> BatchGuest for P {
+    fn handle_batch(tasks: Vec<wit::Task>) -> Vec<Result<wit::Payload, wit::Failure>> {
+        prepare::<P>();
+        let items = tasks.into_iter().zip(0..).map(|(task, place)| {
+            let (task, payload) = split(task);
+            (Task { place: Some(place), ..task }, payload)
+        });
+        P::handle_batch(items.collect()).into_iter().map(given).collect()
+    }
+}
+
+fn given(returned: Result<Payload, Failure>) -> Result<wit::Payload, wit::Failure> {
+    match returned {
+        Ok(Payload { content_type, data }) => Ok(wit::Payload { content_type, data }),
+        Err(failure) => Err(failure.into()),
     }
 }
 
@@ -52,6 +68,7 @@ fn split(task: wit::Task) -> (Task, Payload) {
         deadline_ms: task.deadline_ms,
         metadata: task.metadata,
         trace,
+        place: None,
     };
     (head, Payload { content_type, data })
 }
@@ -86,6 +103,7 @@ impl From<Description> for wit::HandlerDescription {
                 wall_ms: handler.timeout_ms,
             },
             retry,
+            max_batch: handler.max_batch,
         }
     }
 }

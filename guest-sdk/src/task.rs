@@ -2,6 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::host;
+use crate::parents::Parents;
+
 /// One attempt at one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,6 +27,8 @@ pub struct Task {
     pub metadata: Vec<(String, String)>,
     /// The producer's trace, if it sent one.
     pub trace: Option<TraceContext>,
+    /// Its place in a batch.
+    pub(crate) place: Option<u32>,
 }
 
 /// W3C Trace Context of the producer.
@@ -47,6 +52,32 @@ impl Task {
     #[must_use]
     pub fn deadline(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.deadline_ms)
+    }
+
+    /// The tasks that this one waited for, in the order in which it named them; none if it
+    /// waited for none. Each is a call to the host.
+    ///
+    /// ```
+    /// use bulkhead_guest::prelude::*;
+    ///
+    /// /// Adds up what its parents counted.
+    /// #[handler]
+    /// fn total(_: Payload, task: &Task) -> Result<u64, Failure> {
+    ///     task.parents().map(|parent| parent.output::<u64>()).sum()
+    /// }
+    /// ```
+    #[must_use]
+    pub fn parents(&self) -> Parents {
+        Parents::of(self.place)
+    }
+
+    /// In a batch: from now on, log lines, progress and `context::cancelled` are those of
+    /// this task. Without a task in focus, which is how a batch begins, lines and progress
+    /// are those of all tasks. Outside a batch this does nothing.
+    pub fn focus(&self) {
+        if self.place.is_some() {
+            host::focus(self.place);
+        }
     }
 
     /// Whether no attempt follows this one.

@@ -11,7 +11,10 @@ use crate::waits::{Growth, MAX_DELAYS, Waits};
 
 /// All keys, as messages list them.
 const KEYS: &str = "task_type, description, fuel, memory, timeout, max_attempts, max_age, \
-                    backoff, initial_delay, max_delay, delays";
+                    backoff, initial_delay, max_delay, delays, batch";
+
+/// Most tasks of one call.
+const MAX_BATCH: u32 = 256;
 
 /// What the attribute says; nothing where it is silent.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,6 +27,7 @@ pub(crate) struct Options {
     pub(crate) max_attempts: Option<u32>,
     pub(crate) max_age_ms: Option<u64>,
     pub(crate) waits: Waits,
+    pub(crate) batch: Option<u32>,
 }
 
 /// One `key = literal`.
@@ -72,6 +76,7 @@ impl Options {
             "initial_delay" => set(&mut self.waits.initial_ms, entry, duration(entry)?),
             "max_delay" => set(&mut self.waits.max_ms, entry, duration(entry)?),
             "delays" => set(&mut self.waits.delays_ms, entry, delays(entry)?),
+            "batch" => set(&mut self.batch, entry, batch(entry)?),
             unknown => Err(Error::new(
                 entry.key.span(),
                 format!("`{unknown}` is no option of `handler`; the options are {KEYS}"),
@@ -120,6 +125,15 @@ fn duration(entry: &Entry) -> syn::Result<u64> {
 
 fn size(entry: &Entry) -> syn::Result<u64> {
     quantity::bytes(&text(entry)?).map_err(|message| Error::new(entry.value.span(), message))
+}
+
+fn batch(entry: &Entry) -> syn::Result<u32> {
+    let size = integer(entry)?;
+    if (2..=MAX_BATCH).contains(&size) {
+        return Ok(size);
+    }
+    let message = format!("`batch` is how many tasks one call takes; use 2 to {MAX_BATCH}");
+    Err(Error::new(entry.value.span(), message))
 }
 
 fn delays(entry: &Entry) -> syn::Result<Vec<u64>> {
@@ -180,7 +194,7 @@ mod tests {
         let options = Options::read(quote! {
             task_type = "text-stats", description = "Counts.", fuel = 5_000_000_000,
             memory = "64 MiB", timeout = "10s", max_attempts = 3, max_age = "1h",
-            backoff = "exponential", initial_delay = "1s", max_delay = "5m",
+            backoff = "exponential", initial_delay = "1s", max_delay = "5m", batch = 32,
         });
         let expected = Options {
             task_type: Some("text-stats".into()),
@@ -196,6 +210,7 @@ mod tests {
                 max_ms: Some(300_000),
                 delays_ms: None,
             },
+            batch: Some(32),
         };
         assert_eq!(options.unwrap(), expected);
         let listed = Options::read(quote!(delays = "1s, 10s,1m")).unwrap();
@@ -221,6 +236,9 @@ mod tests {
             (quote!(task_type = ""), "`` is no task type"),
             (quote!(initial_delay = "2s", max_delay = "1s"), "`initial_delay` is longer than"),
             (quote!(delays = "1s", max_delay = "1s"), "`delays` lists all waits"),
+            (quote!(batch = 1), "`batch` is how many tasks one call takes; use 2 to 256"),
+            (quote!(batch = 257), "use 2 to 256"),
+            (quote!(batch = "32"), "the value of `batch` must be a whole number"),
             (quote!(delays = ""), "`` is no duration"),
             (quote!(delays = "1s, soon"), "`soon` is no duration"),
             (quote!(backoff = "fixed", max_delay = "1s"), "a fixed backoff has no `max_delay`"),

@@ -35,6 +35,7 @@ struct Raw {
     retry: Option<RawRetry>,
     grants: BTreeSet<String>,
     instances: Option<u32>,
+    max_batch: Option<u32>,
     cache: Remembering,
 }
 
@@ -192,6 +193,7 @@ pub(crate) fn parse_whole(
         retry,
         grants: raw.grants,
         instances: raw.instances,
+        max_batch: raw.max_batch,
     };
     Ok((manifest, raw.cache))
 }

@@ -38,6 +38,8 @@ pub struct Manifest {
     pub grants: BTreeSet<String>,
     /// How many attempts of this plugin may run at one time. The sandbox only keeps it.
     pub instances: Option<u32>,
+    /// How many tasks one call may take at most; 1 means no batches.
+    pub max_batch: Option<u32>,
 }
 
 /// What kind of file a plugin came from.
@@ -85,6 +87,9 @@ pub struct HandlerDescription {
     pub limits: LimitsRequest,
     /// What the manifest asks of the retries, completed by the plugin's own suggestion.
     pub retry: Option<RetryRequest>,
+    /// How many tasks one call may take, the lower of the manifest's and the plugin's own;
+    /// 1 where it takes no batches.
+    pub max_batch: u32,
 }
 
 /// One version of a plugin, ready for attempts. Share it in an `Arc`: attempts in

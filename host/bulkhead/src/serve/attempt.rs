@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead_core::{
-    AttemptReport, Attempted, Digest, Disposition, Failure, FailureKind, Metering, Outcome,
-    Payload, Priority, RetryPolicy, RetryRequest, Task, TaskId, TenantName, Terms, UnixMs, dispose,
+    AttemptReport, Attempted, Digest, Disposition, Failure, FailureKind, Metering, Outcome, Parent,
+    Payload, Priority, RetryPolicy, Task, TaskId, TenantName, Terms, UnixMs, dispose,
 };
 use bulkhead_queue::{Claim, ClaimToken, End, Settlement};
 use bulkhead_sandbox::{Attempt, AttemptEnd, ProgressSink, Unavailable};
@@ -71,7 +71,8 @@ async fn run(line: Arc<Line>, claim: Claim, handle: Handle) {
 
 /// The claim's settlement; nothing if the claim is no longer this host's.
 async fn settle(line: &Arc<Line>, claim: Claim, handle: &Handle) -> Option<Settlement> {
-    let Claim { token, id, task, attempt, cancelled, .. } = claim;
+    let Claim { token, id, task, attempt, parents, cancelled } = claim;
+    let parents = (!parents.is_empty()).then(|| Arc::from(parents));
     let task = match task {
         Ok(task) => task,
         Err(unreadable) => return Some(bury(line, token, id, unreadable, attempt)),
@@ -80,7 +81,7 @@ async fn settle(line: &Arc<Line>, claim: Claim, handle: &Handle) -> Option<Settl
     let serving = table.get(&task.task_type).cloned();
     drop(table);
     let handler = serving.as_ref().and_then(|serving| serving.plugin.handler(&task.task_type));
-    let suggested = handler.and_then(|handler| handler.retry.clone().map(RetryRequest::from));
+    let suggested = handler.and_then(|handler| handler.retry.clone());
     let asked = task.terms.retry.clone().unwrap_or_default();
     let policy = line.queue.retry.with(&suggested.map_or(asked.clone(), |s| asked.or(&s)));
     let started_at = unix_ms();
@@ -103,7 +104,8 @@ async fn settle(line: &Arc<Line>, claim: Claim, handle: &Handle) -> Option<Settl
             cached = true;
             AttemptEnd { outcome: Outcome::Done(output), ..empty_end() }
         } else {
-            let run = run_attempt(line, &serving, &task, attempt, &policy, handle, &token).await;
+            let run =
+                run_attempt(line, &serving, &task, attempt, &policy, handle, &token, parents).await;
             match run {
                 Ok(end) => {
                     if let (Some(memory), Outcome::Done(output)) = (&memory, &end.outcome) {
@@ -196,6 +198,7 @@ async fn run_attempt(
     policy: &RetryPolicy,
     handle: &Handle,
     token: &ClaimToken,
+    parents: Option<Arc<[Parent]>>,
 ) -> Result<AttemptEnd, Unavailable> {
     let _counted = serving.begin();
     let limits = serving.plugin.limits(&task.task_type, &task.limits);
@@ -215,6 +218,7 @@ async fn run_attempt(
             limits,
             cancel: handle.cancel.clone(),
             progress,
+            parents,
         })
         .await
 }

@@ -10,11 +10,13 @@ use bulkhead_core::{
 use super::own_type;
 use crate::attempt::Run;
 use crate::bindings::bulkhead::handler::types;
+use crate::cancel::Cancels;
 use crate::command::CommandProgram;
 use crate::compartment::{Stdio, Stop};
 use crate::handler::{HandlerProgram, Mistyped};
 use crate::plugin::{HandlerDescription, Manifest, PluginDescription};
 use crate::sandbox::Sandbox;
+use crate::seat::{Seat, Seats};
 use crate::text::bounded;
 use crate::{Cancel, Gate, Rejection};
 
@@ -26,6 +28,9 @@ const MAX_TEXT_BYTES: usize = 4 << 10;
 
 /// Longest JSON Schema, in bytes.
 const MAX_SCHEMA_BYTES: usize = 64 << 10;
+
+/// Most tasks of one call.
+const MAX_BATCH: u32 = 256;
 
 /// Most waits in a list of delays.
 const MAX_DELAYS: usize = 64;
@@ -44,7 +49,10 @@ pub(super) async fn ask(
     let described =
         run.bounded(async |store, instantiated| program.describe(store, instantiated).await).await;
     match described {
-        Ok(described) => check(described, name, manifest),
+        Ok(described) => {
+            check_batches(&described, program.takes_batches())?;
+            check(described, name, manifest)
+        }
         Err(error) => Err(failed(run, error, Gate::Describe, "describing itself")),
     }
 }
@@ -69,6 +77,7 @@ pub(super) fn of_command(name: &str, manifest: &Manifest) -> Result<PluginDescri
         input_schema: None,
         limits: manifest.limits,
         retry: manifest.retry.clone(),
+        max_batch: 1,
     });
     let handlers: Vec<_> = handlers.collect();
     check_number(handlers.len())?;
@@ -78,8 +87,9 @@ pub(super) fn of_command(name: &str, manifest: &Manifest) -> Result<PluginDescri
 
 fn open(sandbox: &Sandbox) -> Result<Run, Rejection> {
     let limits = sandbox.within_ceilings(sandbox.config().describe_limits);
-    let stop = Stop::after(limits.wall_ms, UnixMs::MAX, Cancel::new());
-    Run::open(sandbox, limits, stop, Stdio::Logged, None)
+    let stop = Stop::after(limits.wall_ms, UnixMs::MAX, Cancels::One(Cancel::new()));
+    let seats = Seats::alone(Seat::bare(stop.began, limits.log_bytes));
+    Run::open(sandbox, limits, stop, Stdio::Logged, seats)
         .map_err(|error| Rejection::new(Gate::Smoke, error.to_string()))
 }
 
@@ -176,6 +186,7 @@ fn check_handler(
             (Some(asked), Some(suggested)) => Some(asked.or(&suggested)),
             (asked, suggested) => asked.or(suggested),
         },
+        max_batch: described.max_batch.unwrap_or(1).min(manifest.max_batch.unwrap_or(MAX_BATCH)),
     })
 }
 
@@ -203,6 +214,31 @@ fn stricter(a: LimitsRequest, b: LimitsRequest) -> LimitsRequest {
         result_bytes: lower(a.result_bytes, b.result_bytes),
         log_bytes: lower(a.log_bytes, b.log_bytes),
     }
+}
+
+/// Batches need bounds, and a function that takes them.
+fn check_batches(
+    described: &types::PluginDescription,
+    takes_batches: bool,
+) -> Result<(), Rejection> {
+    for handler in &described.handlers {
+        let task_type = bounded(handler.task_type.clone(), MAX_TEXT_BYTES);
+        match handler.max_batch {
+            Some(size) if !(1..=MAX_BATCH).contains(&size) => {
+                return Err(refused(&format!(
+                    "it takes `{task_type}` in batches of up to {size}; use 1 to {MAX_BATCH}"
+                )));
+            }
+            Some(2..) if !takes_batches => {
+                return Err(refused(&format!(
+                    "it takes `{task_type}` in batches and does not export \
+                     `bulkhead:handler/batch-handler@0.1.0`"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn check_retry(

@@ -53,6 +53,10 @@ impl Sandbox {
             return Err(Rejection::new(Gate::Size, message));
         }
         check_name(&name)?;
+        if manifest.max_batch == Some(0) {
+            let message = "the manifest's `max_batch` is 0; use 1 for no batches";
+            return Err(Rejection::new(Gate::Manifest, message));
+        }
         let (compiled, _permit) = self.compile(bytes, &manifest).await?;
         let began = Instant::now();
         let description = match &compiled.program {
