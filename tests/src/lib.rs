@@ -6,6 +6,7 @@
 
 mod guests;
 mod known_plugins;
+mod losing;
 mod process;
 mod site;
 
@@ -14,5 +15,6 @@ pub use guests::{
     digest_of, guest, install, install_as, install_shipped, install_version, module_guest,
     version_of,
 };
+pub use losing::LosingBroker;
 pub use process::HostProcess;
 pub use site::{Site, failure, lost_leases, output, task};
