@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead_core::{QueueName, UnixMs};
-use bulkhead_queue::{Broker, FireAnswer, QueueError};
+use bulkhead_core::{QueueName, TimingError, UnixMs};
+use bulkhead_queue::{Broker, FireAnswer, QueueError, ScheduleView};
 use tokio::sync::watch;
 
 pub(crate) use define::{check, define};
@@ -65,11 +65,20 @@ pub(crate) async fn follow(broker: Arc<dyn Broker>, queue: QueueName, bell: Sche
     }
 }
 
+/// Why a schedule that is due was not fired.
+#[derive(Debug, thiserror::Error)]
+enum Hitch {
+    #[error(transparent)]
+    Timing(#[from] TimingError),
+    #[error(transparent)]
+    Broker(#[from] QueueError),
+}
+
 /// One queue's schedules.
 struct Scheduler {
     broker: Arc<dyn Broker>,
     queue: QueueName,
-    /// Schedules that were due and could not be computed, at most [`LIMIT`]: each is told
+    /// Schedules that were due and could not be fired, at most [`LIMIT`]: each is told
     /// of once.
     stopped: BTreeSet<String>,
 }
@@ -80,18 +89,19 @@ impl Scheduler {
         let looked = Instant::now();
         let found = self.broker.due_schedules(&self.queue, LIMIT).await?;
         let mut soonest = found.next;
+        if found.due.len() == LIMIT {
+            soonest = Some(found.now);
+        }
         let mut stopped = BTreeSet::new();
         for view in found.due.iter().filter(|view| !view.paused) {
             let name = &view.schedule.name;
-            match plan(&self.queue, view, found.now) {
-                Ok(fire) => {
-                    soonest = soonest.into_iter().chain(fire.next).min();
-                    let answer = self.broker.fire(&self.queue, &fire).await?;
-                    self.narrate(name, fire.fires.len(), answer);
-                }
-                Err(error) => {
+            match self.fire(view, found.now).await {
+                Ok(next) => soonest = soonest.into_iter().chain(next).min(),
+                Err(Hitch::Broker(error)) if error.is_unavailable() => return Err(error),
+                // One that cannot be followed does not hold up the others.
+                Err(hitch) => {
                     if !self.stopped.contains(name) {
-                        tracing::error!(queue = %self.queue, schedule = %name, %error,
+                        tracing::error!(queue = %self.queue, schedule = %name, reason = %hitch,
                             "the schedule cannot be followed; define it anew");
                     }
                     stopped.insert(name.clone());
@@ -102,20 +112,27 @@ impl Scheduler {
         Ok(until(soonest, found.now).saturating_sub(looked.elapsed()))
     }
 
-    fn narrate(&self, name: &str, fires: usize, answer: FireAnswer) {
-        match answer {
-            FireAnswer::Fired(new) => {
-                tracing::debug!(queue = %self.queue, schedule = name, fires, new, "fired");
+    /// Fire one schedule; its next fire after that.
+    async fn fire(&self, view: &ScheduleView, now: UnixMs) -> Result<Option<UnixMs>, Hitch> {
+        let (queue, schedule) = (&self.queue, &view.schedule.name);
+        let fire = plan(queue, view, now)?;
+        let fires = fire.fires.len();
+        match self.broker.fire(queue, &fire).await? {
+            FireAnswer::Fired(new) if (new as usize) < fires => {
+                tracing::info!(%queue, schedule, fires, new,
+                    "fired; some tasks were there already or over their tenant's quota");
             }
+            FireAnswer::Fired(_) => tracing::debug!(%queue, schedule, fires, "fired"),
             FireAnswer::Overlapping => {
-                tracing::debug!(queue = %self.queue, schedule = name,
+                tracing::debug!(%queue, schedule,
                     "skipped: the previous fire's task has not ended");
             }
             // Another host was first, or somebody changed it: the next look tells.
-            FireAnswer::Superseded | FireAnswer::Unknown => {
-                tracing::trace!(queue = %self.queue, schedule = name, ?answer, "not fired");
+            answer @ (FireAnswer::Superseded | FireAnswer::Unknown) => {
+                tracing::trace!(%queue, schedule, ?answer, "not fired");
             }
         }
+        Ok(fire.next)
     }
 
     fn complain(&self, error: &QueueError, first: bool) {
