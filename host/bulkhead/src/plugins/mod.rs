@@ -72,11 +72,17 @@ impl Drop for InFlight {
 pub(crate) struct Table {
     by_type: HashMap<TaskType, Arc<Serving>>,
     types: Vec<TaskType>,
+    takes_batches: bool,
 }
 
 impl Table {
     pub(crate) fn get(&self, task_type: &TaskType) -> Option<&Arc<Serving>> {
         self.by_type.get(task_type)
+    }
+
+    /// Whether any type is handled several tasks at a time.
+    pub(crate) fn takes_batches(&self) -> bool {
+        self.takes_batches
     }
 
     /// All types, sorted.
@@ -216,6 +222,7 @@ impl Registry {
         for serving in state.values().filter_map(|known| known.serving.as_ref()) {
             for handler in &serving.plugin.description().handlers {
                 table.by_type.insert(handler.task_type.clone(), serving.clone());
+                table.takes_batches |= handler.max_batch > 1;
             }
         }
         table.types = table.by_type.keys().cloned().collect();

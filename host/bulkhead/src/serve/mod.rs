@@ -2,6 +2,7 @@
 
 mod attempt;
 mod carry;
+mod conclude;
 mod ledger;
 mod line;
 mod listen;
@@ -9,6 +10,7 @@ mod permits;
 mod progress;
 mod recall;
 mod recover;
+mod together;
 
 pub(crate) use carry::{carry, carry_last};
 pub(crate) use ledger::Interrupt;

@@ -10,8 +10,8 @@ use std::time::Instant;
 use bulkhead_queue::Claim;
 use tokio::runtime::Handle as Runtime;
 
-use super::attempt;
 use super::line::Line;
+use super::{attempt, conclude};
 
 /// That claims may have been lost.
 pub(super) struct Doubt {
@@ -79,7 +79,7 @@ impl Line {
         let wanted = u32::try_from(claims.len()).unwrap_or(u32::MAX);
         let room = guests.map_or(0, |_| self.shared.permits.take(wanted, held));
         let refused = claims.split_off(room as usize);
-        let refused = refused.into_iter().map(|claim| attempt::decline(self, claim)).collect();
+        let refused = refused.into_iter().map(|claim| conclude::decline(self, claim)).collect();
         self.ledger.put_back(refused);
         if let Some(guests) = guests.filter(|_| !claims.is_empty()) {
             let handles = self.ledger.begin(&claims);

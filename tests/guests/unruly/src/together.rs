@@ -6,7 +6,7 @@ use bulkhead_guest::prelude::*;
 
 use crate::number;
 
-/// Does what each payload says: `fail`, `panic`, `spin`, `short` (one result too few for
+/// Does what each payload says: `fail`, `flaky` (fails retryably the first time), `panic`, `spin`, `short` (one result too few for
 /// all), `bytes N`, `sleep MS`, `wait` (until it is cancelled), `log X`, `parents`; of any
 /// other text it says which of how many it was.
 #[handler(batch = 16, memory = "32 MiB")]
@@ -32,6 +32,7 @@ fn obey(command: &str, task: &Task) -> Result<Option<String>, Failure> {
     let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
     match verb {
         "fail" => return Err(Failure::permanent("as it was told").details(task.attempt)),
+        "flaky" if task.attempt == 1 => return Err(Failure::retry("not the first time")),
         "spin" => loop {
             std::hint::black_box(&task);
         },
