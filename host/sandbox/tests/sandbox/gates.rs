@@ -227,6 +227,23 @@ async fn shape() {
     check(load_bytes(sandbox, table(70_000)).await, Gate::Shape, "table");
 }
 
+/// Valid WebAssembly of a kind that this host's compiler is built without.
+#[tokio::test]
+async fn compile() {
+    let text = r#"(component
+        (core module $m
+            (type $pair (struct (field i32) (field i32)))
+            (func (export "run") (result i32)
+                (drop (struct.new $pair (i32.const 1) (i32.const 2)))
+                (i32.const 0)))
+        (core instance $i (instantiate $m))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $exported (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $exported)))"#;
+    let bytes = wat::parse_str(text).unwrap();
+    check(load_bytes(sandbox().await, bytes).await, Gate::Compile, "cannot be compiled");
+}
+
 #[tokio::test]
 async fn compile_budget() {
     let config = SandboxConfig {
