@@ -190,6 +190,13 @@ pub(crate) fn encode_entry(
     Ok(bytes)
 }
 
+/// Read one entry that was written by itself.
+pub(crate) fn decode_entry(bytes: &[u8]) -> Result<Entry, String> {
+    let mut reader = Deserializer::new(Cursor::new(bytes));
+    reader.set_max_depth(MAX_DEPTH);
+    next(&mut reader, "history entry")
+}
+
 /// A record taken apart.
 pub(crate) struct Record {
     pub(crate) task: Task,

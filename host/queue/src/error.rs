@@ -1,5 +1,7 @@
 //! What can go wrong between a caller and the queue, by what the caller can do.
 
+use std::path::PathBuf;
+
 /// A queue operation that did not happen, or may not have.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -10,6 +12,15 @@ pub enum QueueError {
     /// The broker cannot be reached or did not answer in time; asking again later may help.
     #[error("the broker is unavailable: {0}")]
     Unavailable(String),
+    /// Another process has the embedded broker's folder open.
+    #[error(
+        "another process has `{}` open; commands reach it through its socket",
+        folder.display()
+    )]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The broker answered with something this version does not understand.
     #[error("the broker gave an unexpected answer: {0}")]
     Protocol(String),

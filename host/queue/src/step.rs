@@ -3,6 +3,7 @@
 //! A host talks in steps: one [`Step`] a tick and queue carries what it settles, renews
 //! and wants. All edges of a task's life are taken inside the broker.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use bulkhead_core::{AttemptReport, Parent, Priority, Task, TaskId, TaskType, TenantName};
@@ -14,6 +15,25 @@ use crate::view::Progress;
 /// newest claim's token settles or renews.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClaimToken(pub(crate) String);
+
+impl ClaimToken {
+    /// The token of one claim: `id:token:host`, the token in 20 digits.
+    pub(crate) fn of(id: TaskId, token: u64, host: &str) -> Self {
+        let mut text = String::with_capacity(58 + host.len());
+        let mut buffer = uuid::Uuid::encode_buffer();
+        text.push_str(id.0.as_hyphenated().encode_lower(&mut buffer));
+        // Writing to a string does not fail.
+        let _ = write!(text, ":{token:020}:{host}");
+        Self(text)
+    }
+
+    /// Id, fencing token and host; nothing if this is no token.
+    pub(crate) fn parts(&self) -> Option<(TaskId, u64, &str)> {
+        let id = self.0.get(..36)?.parse().ok()?;
+        let (token, host) = self.0.get(37..)?.split_once(':')?;
+        Some((id, token.parse().ok()?, host))
+    }
+}
 
 /// One attempt that a host may run until its lease ends.
 #[derive(Debug)]

@@ -1,0 +1,257 @@
+//! Claims: turn by turn, to the tenant with the least virtual time.
+
+use std::sync::Arc;
+
+use bulkhead_core::{TaskId, TaskType, TenantName};
+use bytes::Bytes;
+
+use super::journal::Touch;
+use super::queue::Queue;
+use super::task::Place;
+use super::{FOREVER_MS, Now};
+use crate::event::EventKind;
+use crate::step::Step;
+
+/// Tasks that one turn takes while another tenant has work.
+const TURN: u32 = 16;
+/// Between lines of one tenant, heads so close count as equally old, in microseconds.
+const SLACK_US: i64 = 10_000;
+/// Turns of one claim.
+const MAX_TURNS: usize = 64;
+/// Expired tasks that one turn passes over.
+const EXPIRED_AT_MOST: u32 = 200;
+/// Tasks that one claim gives at most.
+const MAX_WANT: u32 = 1_000;
+
+/// A claim whose record is not decoded yet.
+#[derive(Debug)]
+pub(crate) struct RawClaim {
+    pub(crate) id: TaskId,
+    pub(crate) token: u64,
+    pub(crate) record: Bytes,
+    pub(crate) attempt: u32,
+    pub(crate) cancelled: bool,
+}
+
+/// What a claim came to.
+#[derive(Debug, Default)]
+pub(super) struct Claimed {
+    pub(super) claims: Vec<RawClaim>,
+    /// As many as were wanted, so that there may be more.
+    pub(super) full: bool,
+}
+
+/// The line whose turn it is in one type.
+struct Head {
+    tenant: TenantName,
+    virtual_time: u64,
+    /// Other tenants have work of the type.
+    shared: bool,
+    score: i64,
+}
+
+/// A type that a host serves, and its head as far as it is known.
+struct Served<'a> {
+    task_type: &'a TaskType,
+    head: Option<Head>,
+}
+
+impl Queue {
+    pub(super) fn claim(&mut self, step: &Step<'_>, now: Now) -> Claimed {
+        let want = step.want.min(MAX_WANT).min(self.queue_room(now));
+        let mut claimed = Claimed::default();
+        if want == 0 {
+            return claimed;
+        }
+        let mut served: Vec<Served<'_>> = Vec::with_capacity(step.types.len());
+        for task_type in step.types {
+            if served.iter().all(|known| known.task_type != task_type) {
+                served.push(Served { task_type, head: None });
+            }
+        }
+        let lease = Lease {
+            token: self.facts.counters.token + 1,
+            host: step.host.into(),
+            until_ms: now.ms()
+                + u64::try_from(step.lease.as_millis()).unwrap_or(u64::MAX).min(FOREVER_MS),
+        };
+        for _ in 0..MAX_TURNS {
+            let left = want - u32::try_from(claimed.claims.len()).unwrap_or(u32::MAX).min(want);
+            if left == 0 || !self.take_turn(&mut served, left, &lease, &mut claimed.claims, now) {
+                break;
+            }
+        }
+        if !claimed.claims.is_empty() {
+            self.facts.counters.token = lease.token;
+            self.journal.counters();
+        }
+        if claimed.claims.len() >= want as usize {
+            claimed.full = true;
+            // There may be work left: pass the wake-up on.
+            for served in &served {
+                let kind = self.index.kinds.get(served.task_type);
+                if kind.is_some_and(|kind| !kind.ring.is_empty()) {
+                    self.wake(served.task_type);
+                }
+            }
+        }
+        claimed
+    }
+
+    /// One turn of one tenant. `false` if nobody has work that may be claimed.
+    fn take_turn(
+        &mut self,
+        served: &mut [Served<'_>],
+        left: u32,
+        lease: &Lease,
+        claims: &mut Vec<RawClaim>,
+        now: Now,
+    ) -> bool {
+        for served in served.iter_mut() {
+            if served.head.is_none() && self.type_room(served.task_type, now) > 0 {
+                served.head = self.look(served.task_type, now);
+            }
+        }
+        // The tenant with the least virtual time, and its oldest or most urgent line.
+        let by_time = |served: &Served<'_>| {
+            served.head.as_ref().map(|head| (head.virtual_time, head.score))
+        };
+        let Some(first) = least(served, by_time) else { return false };
+        let Some(tenant) = served[first].head.as_ref().map(|head| head.tenant.clone()) else {
+            return false;
+        };
+        let own = |served: &Served<'_>| {
+            served.head.as_ref().filter(|head| head.tenant == tenant).map(|head| (head.score, 0))
+        };
+        let Some(best) = least(served, own) else { return false };
+        let next_own = served
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| *at != best)
+            .filter_map(|(_, served)| own(served))
+            .min()
+            .map(|(score, _)| score);
+        let rivals = served
+            .iter()
+            .filter_map(|served| served.head.as_ref())
+            .any(|head| head.shared || head.tenant != tenant);
+        let virtual_time = served[first].head.as_ref().map_or(0, |head| head.virtual_time);
+        let task_type = served[best].task_type;
+
+        let mut quota = left.min(self.type_room(task_type, now));
+        quota = quota.min(self.tenant_room(&tenant, now).unwrap_or(0));
+        if rivals {
+            quota = quota.min(TURN);
+        }
+        let latest = next_own.map_or(i64::MAX, |score| score.saturating_add(SLACK_US));
+        let mut taken = 0;
+        // What expired is looked at on the way, so much at most.
+        for _ in 0..quota.saturating_add(EXPIRED_AT_MOST) {
+            if taken == quota {
+                break;
+            }
+            let head = self
+                .index
+                .kinds
+                .get(task_type)
+                .and_then(|kind| kind.lines.get(&tenant)?.tasks.first().copied());
+            let Some((_, id)) = head.filter(|(score, _)| *score <= latest) else { break };
+            if let Some(claim) = self.start(id, lease, now) {
+                claims.push(claim);
+                taken += 1;
+            }
+        }
+        self.move_on(task_type, &tenant, virtual_time, taken);
+        for served in served.iter_mut() {
+            if served.task_type == task_type
+                || served.head.as_ref().is_some_and(|head| head.tenant == tenant)
+            {
+                served.head = None;
+            }
+        }
+        true
+    }
+
+    /// The head of a type's ring, past those that a limit holds back.
+    fn look(&mut self, task_type: &TaskType, now: Now) -> Option<Head> {
+        loop {
+            let (at, tenant) = self.index.kinds.get(task_type)?.ring.first()?.clone();
+            if let Err(until) = self.tenant_room(&tenant, now) {
+                self.park(task_type, &tenant, until);
+                continue;
+            }
+            let own = self.facts.shares.get(&tenant).map_or(0, |share| share.virtual_time);
+            let kind = self.index.kinds.get_mut(task_type)?;
+            if own > at {
+                // Served through another type since: correct its place and look again.
+                kind.place_in_ring(&tenant, own);
+                continue;
+            }
+            let score = kind.lines.get(&tenant)?.tasks.first()?.0;
+            let shared = kind.ring.len() > 1;
+            return Some(Head { tenant, virtual_time: at, shared, score });
+        }
+    }
+
+    /// Put a task under a lease; nothing if it expired instead.
+    fn start(&mut self, id: TaskId, lease: &Lease, now: Now) -> Option<RawClaim> {
+        let kept = self.tasks.get(&id)?;
+        if kept.expires_at().is_some_and(|at| at <= now.ms()) {
+            self.expire(id, now);
+            return None;
+        }
+        let claim = RawClaim {
+            id,
+            token: lease.token,
+            record: kept.record.clone(),
+            attempt: kept.attempts.saturating_add(1),
+            cancelled: kept.cancel,
+        };
+        let (task_type, tenant) = (kept.task_type.clone(), kept.tenant.clone());
+        let key = kept.key().cloned();
+        let (token, host, until_ms) = (lease.token, lease.host.clone(), lease.until_ms);
+        self.shift(id, |kept| {
+            kept.place = Place::Running { token, host, until_ms };
+            kept.started = true;
+        });
+        self.spend(&task_type, &tenant, key.as_ref(), now);
+        self.tell(EventKind::Started, id, now);
+        Some(claim)
+    }
+
+    /// Move a tenant's virtual time by what it took.
+    fn move_on(&mut self, task_type: &TaskType, tenant: &TenantName, from: u64, taken: u32) {
+        if taken == 0 {
+            return;
+        }
+        let stride = self.facts.policy.tenant(tenant).stride();
+        let to = from.saturating_add(stride.saturating_mul(u64::from(taken)));
+        self.facts.shares.entry(tenant.clone()).or_default().virtual_time = to;
+        self.facts.counters.present = from;
+        if let Some(kind) = self.index.kinds.get_mut(task_type) {
+            kind.place_in_ring(tenant, to);
+        }
+        self.journal.note(|| Touch::Share(tenant.clone()));
+        self.journal.counters();
+    }
+}
+
+/// What the claims of one step share.
+struct Lease {
+    token: u64,
+    host: Arc<str>,
+    until_ms: u64,
+}
+
+/// The place of the least key; among equals the last.
+fn least<K: Ord>(served: &[Served<'_>], key: impl Fn(&Served<'_>) -> Option<K>) -> Option<usize> {
+    let mut best: Option<(usize, K)> = None;
+    for (at, served) in served.iter().enumerate().rev() {
+        if let Some(key) = key(served)
+            && best.as_ref().is_none_or(|(_, least)| key < *least)
+        {
+            best = Some((at, key));
+        }
+    }
+    best.map(|(at, _)| at)
+}

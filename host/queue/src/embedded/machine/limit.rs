@@ -1,0 +1,166 @@
+//! What bounds hold back: how much room queue, types and tenants have left.
+
+use bulkhead_core::{Bounds, Rate, TaskType, TenantName, TermKey};
+
+use super::Now;
+use super::journal::Touch;
+use super::queue::Queue;
+use crate::view::SubmitAnswer;
+
+/// The answer to a task that a quota of its tenant keeps out.
+pub(super) fn over_quota(
+    queue: &Queue,
+    tenant: &TenantName,
+    record_bytes: usize,
+) -> Option<SubmitAnswer> {
+    let policy = queue.facts.policy.tenant(tenant);
+    if policy.payload_bytes.is_some_and(|most| record_bytes as u64 > most) {
+        return Some(SubmitAnswer::OverPayload);
+    }
+    let most = policy.pending?;
+    let open = queue.index.tenants.get(tenant).map_or(0, |load| load.open);
+    (open >= most).then_some(SubmitAnswer::OverPending)
+}
+
+/// Why a tenant's lines are passed over, as when they are to be looked at again: at a time
+/// in microseconds, or when one of its tasks has stopped running.
+pub(super) type LookAgain = u64;
+
+fn room(concurrency: Option<u32>, running: u32) -> u32 {
+    concurrency.map_or(u32::MAX, |most| most.saturating_sub(running))
+}
+
+fn tokens(rate: Option<Rate>, tokens_us: u64, now: Now) -> u32 {
+    rate.map_or(u32::MAX, |rate| rate.available(tokens_us, now.us()))
+}
+
+impl Queue {
+    /// How many tasks may be claimed of the queue.
+    pub(super) fn queue_room(&self, now: Now) -> u32 {
+        if self.facts.paused {
+            return 0;
+        }
+        let policy = &self.facts.policy;
+        let running = u32::try_from(self.index.leases.len()).unwrap_or(u32::MAX);
+        room(policy.concurrency, running)
+            .min(tokens(policy.rate, self.facts.counters.tokens_us, now))
+    }
+
+    /// How many tasks of a type may be claimed.
+    pub(super) fn type_room(&self, task_type: &TaskType, now: Now) -> u32 {
+        let facts = self.facts.types.get(task_type);
+        if facts.is_some_and(|facts| facts.paused) {
+            return 0;
+        }
+        let Some(bounds) = self.facts.policy.types.get(task_type) else { return u32::MAX };
+        let running = self.index.kinds.get(task_type).map_or(0, |kind| kind.running);
+        let tokens_us = facts.map_or(0, |facts| facts.tokens_us);
+        room(bounds.concurrency, running).min(tokens(bounds.rate, tokens_us, now))
+    }
+
+    /// How many tasks of a tenant may be claimed; at none, when to look again.
+    pub(super) fn tenant_room(&self, tenant: &TenantName, now: Now) -> Result<u32, LookAgain> {
+        if self.facts.policy.tenants.is_empty() && self.facts.policy.other_tenants.is_none() {
+            return Ok(u32::MAX);
+        }
+        let policy = self.facts.policy.tenant(tenant);
+        let running = self.index.tenants.get(tenant).map_or(0, |load| load.running);
+        let free = room(policy.in_flight, running);
+        if free == 0 {
+            return Err(u64::MAX);
+        }
+        let tokens_us = self.facts.shares.get(tenant).map_or(0, |share| share.tokens_us);
+        match (policy.rate, tokens(policy.rate, tokens_us, now)) {
+            (Some(rate), 0) => Err(rate.ready_at_us(tokens_us, 1)),
+            (_, tokens) => Ok(free.min(tokens)),
+        }
+    }
+
+    /// The bounds of a key, if it has any.
+    pub(super) fn key_bounds(&self, key: &TermKey) -> Option<Bounds> {
+        if self.facts.policy.keys.is_empty() {
+            return None;
+        }
+        let known = self.index.lanes.get(key).and_then(|lane| lane.bounds);
+        known.unwrap_or_else(|| self.facts.policy.key_bounds(key.as_str()))
+    }
+
+    /// Take the tokens of one claim.
+    pub(super) fn spend(
+        &mut self,
+        task_type: &TaskType,
+        tenant: &TenantName,
+        key: Option<&TermKey>,
+        now: Now,
+    ) {
+        let policy = &self.facts.policy;
+        if let Some(rate) = policy.rate {
+            let tokens_us = &mut self.facts.counters.tokens_us;
+            *tokens_us = rate.spend(*tokens_us, now.us(), 1);
+        }
+        if let Some(rate) = policy.types.get(task_type).and_then(|bounds| bounds.rate) {
+            let facts = self.facts.types.entry(task_type.clone()).or_default();
+            facts.tokens_us = rate.spend(facts.tokens_us, now.us(), 1);
+            self.journal.note(|| Touch::Type(task_type.clone()));
+        }
+        if (!policy.tenants.is_empty() || policy.other_tenants.is_some())
+            && let Some(rate) = policy.tenant(tenant).rate
+        {
+            let share = self.facts.shares.entry(tenant.clone()).or_default();
+            share.tokens_us = rate.spend(share.tokens_us, now.us(), 1);
+            self.journal.note(|| Touch::Share(tenant.clone()));
+        }
+        if let Some(key) = key
+            && let Some(rate) = self.key_bounds(key).and_then(|bounds| bounds.rate)
+        {
+            let tokens_us = self.facts.key_tokens.entry(key.clone()).or_default();
+            *tokens_us = rate.spend(*tokens_us, now.us(), 1);
+            self.journal.note(|| Touch::KeyTokens(key.clone()));
+        }
+    }
+
+    /// Keep a tenant's line of this type out of its ring until `until`.
+    pub(super) fn park(&mut self, task_type: &TaskType, tenant: &TenantName, until: LookAgain) {
+        if let Some(kind) = self.index.kinds.get_mut(task_type) {
+            kind.leave_ring(tenant);
+        }
+        if let Some(load) = self.index.tenants.get_mut(tenant) {
+            if let Some(old) = load.parked_until.replace(until) {
+                self.index.parked.remove(&(old, tenant.clone()));
+            }
+            self.index.parked.insert((until, tenant.clone()));
+        }
+    }
+
+    /// Let a tenant's lines into their rings again.
+    pub(super) fn unpark(&mut self, tenant: &TenantName) {
+        let Some(load) = self.index.tenants.get_mut(tenant) else { return };
+        let Some(until) = load.parked_until.take() else { return };
+        let idle = load.open == 0;
+        self.index.parked.remove(&(until, tenant.clone()));
+        if idle {
+            self.index.tenants.remove(tenant);
+        }
+        let at = self.facts.join_at(tenant);
+        let mut woken = Vec::new();
+        for (task_type, kind) in &mut self.index.kinds {
+            if kind.lines.contains_key(tenant) {
+                kind.join_ring(tenant, at);
+                woken.push(task_type.clone());
+            }
+        }
+        for task_type in woken {
+            self.wake(&task_type);
+        }
+    }
+
+    /// Let in again whose time has come.
+    pub(super) fn unpark_due(&mut self, now: Now) {
+        while let Some((until, tenant)) = self.index.parked.first()
+            && *until <= now.us()
+        {
+            let tenant = tenant.clone();
+            self.unpark(&tenant);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Depths and counters of a queue.
+
+use bulkhead_core::QueueName;
+
+use super::queue::{HEAD_START_US, Queue, Total};
+use super::{Machine, Now};
+use crate::view::{QueueStats, TenantDepth, TypeDepth};
+
+/// Tenants that are shown.
+const TENANTS_SHOWN: usize = 100;
+
+impl Machine {
+    /// Depths and counters of a queue.
+    #[must_use]
+    pub fn stats(&self, queue: &QueueName, now_us: u64) -> QueueStats {
+        self.at(queue).map(|at| self.queues[at].stats(Now(now_us))).unwrap_or_default()
+    }
+}
+
+impl Queue {
+    fn stats(&self, now: Now) -> QueueStats {
+        let index = &self.index;
+        let mut by_type: Vec<TypeDepth> = Vec::new();
+        let paused = |task_type: &str| {
+            self.facts.types.get(task_type).is_some_and(|facts| facts.paused)
+        };
+        for (task_type, kind) in &index.kinds {
+            by_type.push(TypeDepth {
+                task_type: task_type.to_string(),
+                pending: kind.pending,
+                paused: paused(task_type.as_str()),
+            });
+        }
+        for (task_type, facts) in &self.facts.types {
+            if facts.paused && !index.kinds.contains_key(task_type) {
+                let task_type = task_type.to_string();
+                by_type.push(TypeDepth { task_type, pending: 0, paused: true });
+            }
+        }
+        by_type.sort_by(|a, b| a.task_type.cmp(&b.task_type));
+        let mut by_tenant: Vec<TenantDepth> = index
+            .tenants
+            .iter()
+            .filter(|(_, load)| load.open > 0)
+            .map(|(tenant, load)| TenantDepth { tenant: tenant.to_string(), open: load.open })
+            .collect();
+        by_tenant.sort_by(|a, b| b.open.cmp(&a.open).then_with(|| a.tenant.cmp(&b.tenant)));
+        by_tenant.truncate(TENANTS_SHOWN);
+        let over = index.dead.iter().take_while(|(until_ms, _)| *until_ms < now.ms()).count();
+        let totals = Total::ALL
+            .iter()
+            .map(|(total, name)| ((*name).to_owned(), self.facts.counters.totals[*total as usize]))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        QueueStats {
+            pending: index.kinds.values().map(|kind| kind.pending).sum(),
+            held_back: index.held_back,
+            scheduled: index.scheduled.len() as u64,
+            blocked: index.blocked.len() as u64,
+            running: index.leases.len() as u64,
+            failed: (index.dead.len() - over) as u64,
+            oldest_pending_at: self.oldest_head_ms(),
+            by_type,
+            by_tenant,
+            totals,
+            paused: self.facts.paused,
+            concurrency: self.facts.policy.concurrency,
+        }
+    }
+
+    /// When the oldest of the lines' heads was put in line.
+    fn oldest_head_ms(&self) -> Option<u64> {
+        let lines = self.index.kinds.values().flat_map(|kind| kind.lines.values());
+        let heads = lines.filter_map(|line| {
+            let (score, id) = line.tasks.first()?;
+            let priority = i64::from(self.tasks.get(id)?.priority);
+            u64::try_from((score + priority * HEAD_START_US) / 1_000).ok()
+        });
+        heads.min()
+    }
+}

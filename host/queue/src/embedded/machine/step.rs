@@ -1,0 +1,89 @@
+//! A step: what one host has to say to one queue, and what it wants.
+
+use std::time::Duration;
+
+use bulkhead_core::QueueName;
+
+use super::claim::RawClaim;
+use super::settle::Written;
+use super::{Machine, Now};
+use crate::codec;
+use crate::error::QueueError;
+use crate::step::{Claim, ClaimToken, Step, Stepped};
+
+impl Machine {
+    /// Settle, renew, reclaim, promote and claim, in this order.
+    pub fn step(
+        &mut self,
+        queue: &QueueName,
+        step: &Step<'_>,
+        now_us: u64,
+    ) -> Result<Stepped, QueueError> {
+        let written = write_settlements(step)?;
+        let (mut stepped, claims) = self.step_encoded(queue, step, written, now_us);
+        stepped.claims = decode_claims(queue, step.host, claims);
+        Ok(stepped)
+    }
+
+    pub(crate) fn step_encoded(
+        &mut self,
+        queue: &QueueName,
+        step: &Step<'_>,
+        written: Vec<Written>,
+        now_us: u64,
+    ) -> (Stepped, Vec<RawClaim>) {
+        let (mut stepped, now) = (Stepped::default(), Now(now_us));
+        let Some(at) = self.enter(queue) else {
+            stepped.stale = (0..step.settle.len()).collect();
+            stepped.lost = (0..step.renew.len()).collect();
+            return (stepped, Vec::new());
+        };
+        let queue = &mut self.queues[at];
+        queue.sweep(now);
+        for (place, (settlement, written)) in step.settle.iter().zip(written).enumerate() {
+            if !queue.settle(settlement, written, now) {
+                stepped.stale.push(place);
+            }
+        }
+        queue.renew(step, &mut stepped, now);
+        if step.reclaim {
+            stepped.reclaimed = queue.reclaim(now);
+        }
+        queue.expire_due(now);
+        queue.promote(now);
+        // What ended here may put tasks in line that this step can claim.
+        self.calm(at, now);
+        let queue = &mut self.queues[at];
+        let claimed = queue.claim(step, now);
+        self.calm(at, now);
+        let queue = &self.queues[at];
+        if !claimed.full {
+            stepped.next_due = queue.next_due_ms(step.types, now).map(Duration::from_millis);
+        }
+        stepped.outbox = !queue.index.unlinked.is_empty();
+        (stepped, claimed.claims)
+    }
+
+    /// The live claims recorded for a host.
+    #[must_use]
+    pub fn held(&self, queue: &QueueName, host: &str) -> Vec<Claim> {
+        decode_claims(queue, host, self.raw_held(queue, host))
+    }
+}
+
+/// Encode what a step's settlements add to records.
+pub(crate) fn write_settlements(step: &Step<'_>) -> Result<Vec<Written>, QueueError> {
+    step.settle.iter().map(|settlement| Written::of(&settlement.end)).collect()
+}
+
+/// Decode claims.
+pub(crate) fn decode_claims(queue: &QueueName, host: &str, claims: Vec<RawClaim>) -> Vec<Claim> {
+    let claim = |raw: RawClaim| Claim {
+        token: ClaimToken::of(raw.id, raw.token, host),
+        id: raw.id,
+        task: codec::decode(queue, raw.id, &raw.record).map(|record| record.task),
+        attempt: raw.attempt,
+        cancelled: raw.cancelled,
+    };
+    claims.into_iter().map(claim).collect()
+}

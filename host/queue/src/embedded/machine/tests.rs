@@ -1,0 +1,1 @@
+//! The machine against itself: its rows, its journal and its indexes.
