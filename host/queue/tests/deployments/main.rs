@@ -1,0 +1,14 @@
+//! The queue on every deployment that it supports: one server, TLS, Sentinels, a Cluster,
+//! Valkey, and a user with the documented rights and no others.
+
+// A panic is how a test reports.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod acl;
+mod check;
+mod cluster;
+mod failover;
+mod flow;
+mod one;
+mod tls;
+mod worker;
