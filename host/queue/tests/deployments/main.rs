@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod acl;
+mod chaos;
 mod check;
 mod cluster;
+mod examples;
 mod failover;
 mod flow;
 mod one;

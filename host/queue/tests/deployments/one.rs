@@ -88,6 +88,25 @@ async fn a_silent_server_is_given_up_on_and_found_again() {
 }
 
 #[tokio::test]
+async fn a_demoted_server_refuses_writes_and_takes_them_again_when_it_is_promoted() {
+    for program in [Program::Redis, Program::Valkey] {
+        let server = RedisServer::start_as(program, Persistence::None, &[]);
+        let other = RedisServer::start_as(program, Persistence::None, &[]);
+        let client =
+            Client::new(std::sync::Arc::new(server.broker().await), SubmitLimits::default());
+        client.submit(new_task("q")).await.unwrap();
+        let replica_of = |words: &[&str]| {
+            redis::cmd("REPLICAOF").arg(words).exec(&mut server.connection()).unwrap();
+        };
+        replica_of(&["127.0.0.1", &other.port().to_string()]);
+        let error = client.submit(new_task("q")).await.unwrap_err();
+        assert!(error.is_unavailable() && error.to_string().contains("replica"), "{error}");
+        replica_of(&["NO", "ONE"]);
+        assert!(client.submit(new_task("q")).await.unwrap().answer.is_new());
+    }
+}
+
+#[tokio::test]
 async fn scripts_are_taught_again_after_a_flush() {
     let server = RedisServer::start();
     let client = Client::new(std::sync::Arc::new(server.broker().await), SubmitLimits::default());
