@@ -113,7 +113,7 @@ impl<'a> Course<'a> {
             || not_before.is_some()
             || deadline_at.is_some()
             || schedule.is_some();
-        any.then(|| Self {
+        any.then_some(Self {
             retry: retry.as_ref(),
             retention_ms: *retention_ms,
             not_before: *not_before,

@@ -1,12 +1,8 @@
-//! A Redis server that belongs to one test and is killed when it is dropped.
-
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+//! A Redis or Valkey server that belongs to one test and is killed when it is dropped.
 
 use bulkhead_queue::{RedisBroker, RedisConfig};
-use tempfile::TempDir;
+
+use crate::process::{Process, Program, basics};
 
 /// Whether the server's data survives its restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +13,18 @@ pub enum Persistence {
     Always,
 }
 
-/// A running server.
-pub struct RedisServer {
-    child: Option<Child>,
-    port: u16,
-    folder: TempDir,
-    persistence: Persistence,
+impl Persistence {
+    pub(crate) fn arguments(self) -> impl Iterator<Item = String> {
+        let arguments: &[&str] = match self {
+            Self::None => &["--appendonly", "no"],
+            Self::Always => &["--appendonly", "yes", "--appendfsync", "always"],
+        };
+        arguments.iter().map(|argument| (*argument).to_owned())
+    }
 }
+
+/// A running server.
+pub struct RedisServer(Process);
 
 impl RedisServer {
     /// Start a server without persistence on a free port of the loopback interface.
@@ -41,29 +42,42 @@ impl RedisServer {
     /// If `redis-server` is not installed or does not start.
     #[must_use]
     pub fn start_with(persistence: Persistence) -> Self {
-        // Another process may take the port between looking and binding: try again.
-        for _ in 0..20 {
-            let folder = tempfile::tempdir().expect("a temporary folder");
-            let port = free_port();
-            let child = Some(spawn(port, folder.path(), persistence));
-            let mut server = Self { child, port, folder, persistence };
-            if server.answers() {
-                return server;
-            }
-        }
-        panic!("redis-server did not start; run `cargo xtask setup`");
+        Self::start_as(Program::Redis, persistence, &[])
+    }
+
+    /// Start a Valkey server without persistence.
+    ///
+    /// # Panics
+    /// If `valkey-server` is not installed or does not start.
+    #[must_use]
+    pub fn start_valkey() -> Self {
+        Self::start_as(Program::Valkey, Persistence::None, &[])
+    }
+
+    /// Start a server of a kind with arguments of its own.
+    ///
+    /// # Panics
+    /// If it is not installed or does not start.
+    #[must_use]
+    pub fn start_as(program: Program, persistence: Persistence, arguments: &[&str]) -> Self {
+        Self(Process::start(program, |port, folder| {
+            let mut all = basics(port, folder);
+            all.extend(persistence.arguments());
+            all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+            all
+        }))
     }
 
     /// The server's URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        self.0.url()
     }
 
     /// The server's port on the loopback interface.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.0.port
     }
 
     /// A broker on this server.
@@ -80,16 +94,12 @@ impl RedisServer {
     /// If it cannot connect.
     #[must_use]
     pub fn connection(&self) -> redis::Connection {
-        let client = redis::Client::open(self.url()).expect("a client");
-        client.get_connection().expect("a connection")
+        self.0.connection()
     }
 
     /// Kill the server as a crash would.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.0.kill();
     }
 
     /// Start it again on the same port and data.
@@ -97,63 +107,22 @@ impl RedisServer {
     /// # Panics
     /// If it does not start.
     pub fn restart(&mut self) {
-        self.kill();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline {
-            self.child = Some(spawn(self.port, self.folder.path(), self.persistence));
-            if self.answers() {
-                return;
-            }
-        }
-        panic!("redis-server did not start again");
+        self.0.restart();
     }
 
-    /// Whether it answers before it exits or ten seconds pass.
-    fn answers(&mut self) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < deadline {
-            let exited = self.child.as_mut().is_none_or(|c| !matches!(c.try_wait(), Ok(None)));
-            if exited {
-                return false;
-            }
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok()
-                && let Ok(client) = redis::Client::open(self.url())
-                && let Ok(mut connection) = client.get_connection()
-                && redis::cmd("PING").query::<String>(&mut connection).is_ok()
-            {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        false
+    /// Stop it without ending it: connections stay, nothing is answered.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn freeze(&self) {
+        self.0.signal("STOP");
     }
-}
 
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
+    /// Let it go on.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn thaw(&self) {
+        self.0.signal("CONT");
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
-}
-
-fn spawn(port: u16, folder: &Path, persistence: Persistence) -> Child {
-    let mut command = Command::new("redis-server");
-    command
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
-        .arg("--dir")
-        .arg(folder);
-    match persistence {
-        Persistence::None => command.args(["--appendonly", "no"]),
-        Persistence::Always => command.args(["--appendonly", "yes", "--appendfsync", "always"]),
-    };
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("redis-server, which `cargo xtask setup` installs")
 }

@@ -16,7 +16,7 @@ enum Source {
 }
 
 /// Every figure, in the order in which they are shown.
-const FIGURES: [(&str, Source); 14] = [
+const FIGURES: [(&str, Source); 22] = [
     ("drain_noop", Source::Load("drain_noop")),
     ("ratio_rust_task_queue", Source::Peers("drain_noop")),
     ("ratio_apalis", Source::Peers("drain_noop")),
@@ -29,6 +29,14 @@ const FIGURES: [(&str, Source); 14] = [
     ("host_cpu", Source::Load("drain_noop")),
     ("redis_cpu", Source::Load("drain_noop")),
     ("drain_noop_64", Source::Load("host_rss")),
+    ("drain_embedded_memory", Source::Load("drain_embedded")),
+    ("drain_embedded_durable", Source::Load("drain_embedded")),
+    ("drain_cluster", Source::Load("drain_cluster")),
+    ("depth_claim_ratio", Source::Load("depth")),
+    ("depth_bytes_per_pending", Source::Load("depth")),
+    ("depth_longest_deep", Source::Load("depth")),
+    ("depth_longest_due", Source::Load("depth")),
+    ("depth_longest_in_flight", Source::Load("depth")),
     ("drain_rust_task_queue", Source::Peers("drain_noop")),
     ("drain_apalis", Source::Peers("drain_noop")),
 ];

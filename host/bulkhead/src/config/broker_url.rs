@@ -6,14 +6,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bulkhead_queue::RedisUrl;
+
 /// What stands in for a secret.
 const HIDDEN: &str = "***";
-
-/// Schemes that name a Redis or Valkey server.
-const SCHEMES: [&str; 5] = ["redis", "valkey", "redis+unix", "valkey+unix", "unix"];
-
-/// Schemes that ask for TLS.
-const TLS_SCHEMES: [&str; 2] = ["rediss", "valkeys"];
 
 /// The URL of a broker.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,20 +32,11 @@ impl FromStr for BrokerUrl {
                         Valkey server, such as redis://127.0.0.1:6379"
                 .into());
         }
-        match text.split_once("://") {
-            Some((scheme, _)) if TLS_SCHEMES.contains(&scheme) => Err(format!(
-                "TLS to the broker is not available in this version; use {} and keep the \
-                 connection on a trusted network",
-                &scheme[..scheme.len() - 1]
-            )),
-            Some((scheme, rest)) if SCHEMES.contains(&scheme) && !rest.is_empty() => {
-                Ok(Self(text.to_owned()))
+        match text.parse::<RedisUrl>() {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(reason) => {
+                Err(format!("`{}` is no usable broker URL: {reason}", redact(text).escape_debug()))
             }
-            _ => Err(format!(
-                "`{}` is no broker URL; write redis://[user:password@]host:port[/db] or \
-                 redis+unix:///path",
-                redact(text).escape_debug()
-            )),
         }
     }
 }
@@ -89,7 +76,7 @@ pub(super) fn redact(url: &str) -> String {
         let shown: Vec<String> = query
             .split('&')
             .map(|pair| match pair.split_once('=') {
-                Some((key, _)) if key.starts_with("pass") => format!("{key}={HIDDEN}"),
+                Some((key, _)) if key.contains("pass") => format!("{key}={HIDDEN}"),
                 _ => pair.to_owned(),
             })
             .collect();
@@ -125,8 +112,13 @@ mod tests {
             ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379"),
             ("redis://:secret@h:1/2", "redis://:***@h:1/2"),
             ("redis://ann:secret@h", "redis://ann:***@h"),
-            ("redis://ann:se/cr@et@h", "redis://ann:***@h"),
+            ("redis://ann:se%2Fcr@et@h", "redis://ann:***@h"),
             ("redis://secret@h", "redis://***@h"),
+            ("rediss+cluster://ann:secret@h,i:2?ca=/c", "rediss+cluster://ann:***@h,i:2?ca=/c"),
+            (
+                "redis+sentinel://:secret@h/main?sentinel_password=secret",
+                "redis+sentinel://:***@h/main?sentinel_password=***",
+            ),
             ("redis+unix:///s?db=1&pass=secret", "redis+unix:///s?db=1&pass=***"),
         ] {
             let broker: BrokerUrl = url.parse().unwrap();
@@ -147,6 +139,16 @@ mod tests {
         for url in ["http://a:secret@h", "a:secret@h", "", "redis://", "localhost:6379"] {
             let error = url.parse::<BrokerUrl>().unwrap_err();
             assert!(error.contains("redis://") && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_leads_nowhere_is_refused_without_leaking() {
+        for url in
+            ["redis://ann:sec/ret@h", "redis+sentinel://ann:secret@h", "redis://a:secret@h/x"]
+        {
+            let error = url.parse::<BrokerUrl>().unwrap_err();
+            assert!(!error.contains("secret") && !error.contains("ret@"), "{error}");
         }
     }
 

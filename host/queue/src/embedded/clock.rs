@@ -8,9 +8,9 @@ pub(super) struct Clock(AtomicU64);
 
 impl Clock {
     pub(super) fn now_us(&self) -> u64 {
-        let system = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| {
-            u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX)
-        });
+        let system = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |elapsed| u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
         self.0.fetch_max(system, Ordering::Relaxed).max(system)
     }
 

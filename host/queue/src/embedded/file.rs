@@ -79,10 +79,7 @@ impl RowFile {
     }
 }
 
-fn write<'a>(
-    database: &Database,
-    rows: impl Iterator<Item = &'a Row>,
-) -> Result<(), redb::Error> {
+fn write<'a>(database: &Database, rows: impl Iterator<Item = &'a Row>) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
     // The second sync keeps a payload that was made for it from passing for a commit when
     // the machine loses power at the right moment.

@@ -36,11 +36,7 @@ impl Signals {
         self.of(topic).send(signal).unwrap_or(0)
     }
 
-    pub(super) fn subscribe(
-        &self,
-        topic: Topic,
-        queues: Vec<QueueName>,
-    ) -> mpsc::Receiver<Signal> {
+    pub(super) fn subscribe(&self, topic: Topic, queues: Vec<QueueName>) -> mpsc::Receiver<Signal> {
         let heard = self.of(topic).subscribe();
         let (sender, receiver) = mpsc::channel(BUFFER);
         tokio::spawn(forward(heard, queues, sender));

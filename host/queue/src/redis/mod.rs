@@ -3,17 +3,24 @@
 //! The scripts in `scripts/` are the only code that changes a task's state; each
 //! states its contract. This module knows how to call them and how to stay connected.
 
+mod check;
 mod connection;
+mod dial;
 mod failure;
 mod hosts;
 mod inspect;
+mod place;
+mod rights;
 mod script;
 mod signals;
+mod slot;
 mod step;
 mod submit;
+mod url;
 mod wake;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,11 +43,12 @@ use crate::usage::{Day, UsageRow};
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
 use connection::Connection;
 use script::Scripts;
+pub use url::RedisUrl;
 
 /// How to reach Redis.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
-    /// `redis://[user:password@]host:port[/db]` or `redis+unix:///path`.
+    /// Which servers, as [`RedisUrl`] reads it: one, behind Sentinels, or a Cluster.
     pub url: String,
     /// Prefix of all keys, so that several systems can share one server.
     pub namespace: String,
@@ -62,11 +70,10 @@ impl RedisConfig {
     }
 }
 
-/// Tasks in Redis 6.2 or later, or Valkey.
+/// Tasks in Redis 6.2 or later, or Valkey 7.2 or later.
 pub struct RedisBroker {
     namespace: String,
-    connection: Connection,
-    client: redis::Client,
+    connection: Arc<Connection>,
     scripts: Scripts,
     wake: wake::Wake,
     /// Queues this process has announced in the namespace's set of queues.
@@ -78,17 +85,10 @@ impl RedisBroker {
     pub async fn connect(config: RedisConfig) -> Result<Self, QueueError> {
         check_name("namespace", &config.namespace)
             .map_err(|e| QueueError::Refused(e.to_string()))?;
-        let client = redis::Client::open(config.url.as_str()).map_err(|e| {
-            QueueError::Refused(format!(
-                "the Redis URL is not usable: {e}; expected redis://host:port or redis+unix:///path"
-            ))
-        })?;
-        let connection = Connection::open(&client, &config).await?;
         Ok(Self {
+            connection: Arc::new(Connection::open(&config).await?),
             namespace: config.namespace,
-            wake: wake::Wake::new(client.clone(), config.connect_timeout),
-            connection,
-            client,
+            wake: wake::Wake::default(),
             scripts: Scripts::new(),
             announced: Mutex::default(),
         })
@@ -130,7 +130,7 @@ impl Broker for RedisBroker {
                 types.iter().map(move |task_type| format!("{prefix}:wake:{task_type}"))
             })
             .collect();
-        self.wake.pop(keys, timeout).await
+        self.wake.pop(&self.connection, keys, timeout).await
     }
 
     fn subscribe(&self, topic: Topic, queues: Vec<QueueName>) -> mpsc::Receiver<Signal> {
@@ -142,7 +142,7 @@ impl Broker for RedisBroker {
             Topic::Done => of_queues("done"),
             Topic::Rescan => vec![(hosts::channel(&self.namespace), None)],
         };
-        signals::subscribe(self.client.clone(), channels)
+        signals::subscribe(self.connection.clone(), channels)
     }
 
     async fn watch(&self, queue: &QueueName, ids: &[TaskId]) -> Result<Vec<bool>, QueueError> {
@@ -368,6 +368,6 @@ impl Broker for RedisBroker {
     }
 
     async fn check(&self) -> Result<Vec<String>, QueueError> {
-        connection::check(self).await
+        check::check(self).await
     }
 }

@@ -1,8 +1,8 @@
-//! The scripts and how they are called: EVALSHA, loaded when the server does not know
+//! The scripts and how they are called: EVALSHA, the source where the server does not know
 //! them, and replies taken apart without trust.
 
 use bulkhead_core::QueueName;
-use redis::{Cmd, ServerErrorKind, Value};
+use redis::{Cmd, Value};
 
 use super::RedisBroker;
 use crate::error::QueueError;
@@ -34,10 +34,10 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
-            submit: Script::new(include_str!("scripts/submit.lua")),
+            submit: Script::confirmed(include_str!("scripts/submit.lua")),
             step: Script::new(include_str!("scripts/step.lua")),
             cancel: Script::new(include_str!("scripts/cancel.lua")),
-            rerun: Script::new(include_str!("scripts/rerun.lua")),
+            rerun: Script::confirmed(include_str!("scripts/rerun.lua")),
             drop: Script::new(include_str!("scripts/drop.lua")),
             purge: Script::new(include_str!("scripts/purge.lua")),
             inspect: Script::new(include_str!("scripts/inspect.lua")),
@@ -47,16 +47,32 @@ impl Scripts {
     }
 }
 
+impl Scripts {
+    /// All sources, for what must hold of each.
+    pub(super) fn sources(&self) -> Vec<&str> {
+        let Self { submit, step, cancel, rerun, drop, purge, inspect, stats, resume } = self;
+        [submit, step, cancel, rerun, drop, purge, inspect, stats, resume]
+            .map(|script| &*script.source)
+            .to_vec()
+    }
+}
+
 pub(super) struct Script {
     source: String,
     sha1: String,
+    is_confirmed: bool,
 }
 
 impl Script {
     fn new(body: &str) -> Self {
         let source = format!("{PRELUDE}\n{body}");
         let sha1 = redis::Script::new(&source).get_hash().to_owned();
-        Self { source, sha1 }
+        Self { source, sha1, is_confirmed: false }
+    }
+
+    /// A script whose effect a failover must not lose once it was answered.
+    fn confirmed(body: &str) -> Self {
+        Self { is_confirmed: true, ..Self::new(body) }
     }
 
     /// Start a call whose arguments are pushed one by one; `size` is a guess at their
@@ -79,13 +95,7 @@ impl Script {
         broker: &RedisBroker,
         command: &Cmd,
     ) -> Result<Value, QueueError> {
-        match broker.connection.send_raw(command).await {
-            Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
-                broker.run(redis::cmd("SCRIPT").arg("LOAD").arg(&self.source)).await?;
-                broker.run(command).await
-            }
-            other => other.map_err(QueueError::from),
-        }
+        broker.connection.call(command, &self.source, self.is_confirmed).await
     }
 
     /// Call with these arguments.

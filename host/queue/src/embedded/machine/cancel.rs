@@ -26,13 +26,7 @@ impl Machine {
         answers
     }
 
-    fn cancel_one(
-        &mut self,
-        at: usize,
-        id: TaskId,
-        retention_ms: u64,
-        now: Now,
-    ) -> CancelAnswer {
+    fn cancel_one(&mut self, at: usize, id: TaskId, retention_ms: u64, now: Now) -> CancelAnswer {
         let queue = &mut self.queues[at];
         let Some(kept) = queue.kept(id, now) else { return CancelAnswer::Unknown };
         let retention_ms = kept.own_retention_ms().unwrap_or(retention_ms);

@@ -113,9 +113,8 @@ impl Queue {
             }
         }
         // The tenant with the least virtual time, and its oldest or most urgent line.
-        let by_time = |served: &Served<'_>| {
-            served.head.as_ref().map(|head| (head.virtual_time, head.score))
-        };
+        let by_time =
+            |served: &Served<'_>| served.head.as_ref().map(|head| (head.virtual_time, head.score));
         let Some(first) = least(served, by_time) else { return false };
         let Some(tenant) = served[first].head.as_ref().map(|head| head.tenant.clone()) else {
             return false;

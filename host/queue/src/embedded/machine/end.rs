@@ -130,8 +130,7 @@ impl Queue {
         }
         self.index.tenants.remove(tenant);
         let present = self.facts.counters.present;
-        let idle =
-            |share: &Share| share.virtual_time <= present && share.tokens_us <= now.us();
+        let idle = |share: &Share| share.virtual_time <= present && share.tokens_us <= now.us();
         if self.facts.shares.get(tenant).is_some_and(idle) {
             self.facts.shares.remove(tenant);
             self.journal.note(|| Touch::Share(tenant.clone()));

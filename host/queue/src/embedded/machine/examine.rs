@@ -63,7 +63,8 @@ impl Machine {
                         && kept.waits().iter().any(|waited| self.node(waited) == Some(*parent))
                 });
                 if !waits {
-                    let detail = format!("it is linked to {}, which it does not wait for", parent.1);
+                    let detail =
+                        format!("it is linked to {}, which it does not wait for", parent.1);
                     find(FindingKind::Leaked, *id, detail);
                 }
             }
@@ -117,7 +118,8 @@ impl Queue {
         }
         for (key, id) in &self.index.uniques {
             if fresh.uniques.get(key) != Some(id) {
-                let detail = format!("the unique key `{key}` is held by a task that cannot hold it");
+                let detail =
+                    format!("the unique key `{key}` is held by a task that cannot hold it");
                 find(FindingKind::Leaked, Some(*id), detail);
             }
         }
@@ -134,7 +136,11 @@ impl Queue {
         for (number, id) in &fresh.ended {
             let beyond = oldest.is_some_and(|oldest| *number < oldest);
             if !beyond && self.index.ended.get(number) != Some(id) {
-                find(FindingKind::Stranded, Some(*id), "it is missing from the list of ends".into());
+                find(
+                    FindingKind::Stranded,
+                    Some(*id),
+                    "it is missing from the list of ends".into(),
+                );
             }
         }
         for (number, id) in &self.index.ended {
@@ -152,9 +158,8 @@ impl Queue {
     fn compare_rings(&self, find: &mut impl FnMut(FindingKind, Option<TaskId>, String)) {
         for (task_type, kind) in &self.index.kinds {
             for (tenant, line) in &kind.lines {
-                let rung = line
-                    .virtual_time
-                    .is_some_and(|at| kind.ring.contains(&(at, tenant.clone())));
+                let rung =
+                    line.virtual_time.is_some_and(|at| kind.ring.contains(&(at, tenant.clone())));
                 let load = self.index.tenants.get(tenant);
                 let parked = load.is_some_and(|load| load.parked_until.is_some());
                 if !rung && !parked {

@@ -113,7 +113,8 @@ impl Index {
                 self.scheduled.insert((*due_ms, id));
             }
             Place::Line { score } => {
-                let parked = self.tenants.get(&kept.tenant).is_some_and(|t| t.parked_until.is_some());
+                let parked =
+                    self.tenants.get(&kept.tenant).is_some_and(|t| t.parked_until.is_some());
                 let kind = entry(&mut self.kinds, &kept.task_type);
                 kind.pending += 1;
                 entry(&mut kind.lines, &kept.tenant).tasks.insert((*score, id));

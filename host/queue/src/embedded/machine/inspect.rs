@@ -11,12 +11,7 @@ use crate::view::{Entry, Holder, TaskView};
 impl Machine {
     /// Look tasks up; `None` where unknown.
     #[must_use]
-    pub fn inspect(
-        &self,
-        queue: &QueueName,
-        ids: &[TaskId],
-        now_us: u64,
-    ) -> Vec<Option<TaskView>> {
+    pub fn inspect(&self, queue: &QueueName, ids: &[TaskId], now_us: u64) -> Vec<Option<TaskView>> {
         let Some(at) = self.at(queue) else { return vec![None; ids.len()] };
         ids.iter().map(|id| self.queues[at].view(*id, Now(now_us))).collect()
     }
@@ -67,11 +62,8 @@ impl Queue {
             Place::Scheduled { due_ms } => view.due_at = Some(*due_ms),
             Place::Running { token, host, until_ms } => {
                 view.progress = self.progress.get(&id).cloned();
-                view.holder = Some(Holder {
-                    host: host.to_string(),
-                    token: *token,
-                    lease_until: *until_ms,
-                });
+                view.holder =
+                    Some(Holder { host: host.to_string(), token: *token, lease_until: *until_ms });
             }
             Place::Ended { until_ms, .. } => view.kept_until = Some(*until_ms),
             Place::Lane { .. } | Place::Line { .. } => {}

@@ -19,7 +19,10 @@ pub type Value = Bytes;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Touch {
     /// A task is gone: its rows by number and length of history.
-    Gone { seq: u64, entries: u32 },
+    Gone {
+        seq: u64,
+        entries: u32,
+    },
     /// A batch is gone, with the number of its members.
     BatchGone(BatchId, u32),
     Queue,

@@ -42,8 +42,11 @@ impl Queue {
         }
         let policy = &self.facts.policy;
         let running = u32::try_from(self.index.leases.len()).unwrap_or(u32::MAX);
-        room(policy.concurrency, running)
-            .min(tokens(policy.rate, self.facts.counters.tokens_us, now))
+        room(policy.concurrency, running).min(tokens(
+            policy.rate,
+            self.facts.counters.tokens_us,
+            now,
+        ))
     }
 
     /// How many tasks of a type may be claimed.

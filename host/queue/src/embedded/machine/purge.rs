@@ -16,10 +16,7 @@ impl Machine {
         at_most: usize,
         now_us: u64,
     ) -> Result<u64, QueueError> {
-        if !matches!(
-            state,
-            State::Blocked | State::Scheduled | State::Pending | State::Failed
-        ) {
+        if !matches!(state, State::Blocked | State::Scheduled | State::Pending | State::Failed) {
             return Err(QueueError::Refused(format!(
                 "tasks that are `{state}` cannot be purged; purge blocked, scheduled, pending or \
                  failed ones"

@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bulkhead_core::{BatchId, QueueName, QueuePolicy, State, TaskId, TaskType, TenantName, TermKey};
+use bulkhead_core::{
+    BatchId, QueueName, QueuePolicy, State, TaskId, TaskType, TenantName, TermKey,
+};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;

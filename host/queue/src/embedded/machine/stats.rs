@@ -21,9 +21,8 @@ impl Queue {
     fn stats(&self, now: Now) -> QueueStats {
         let index = &self.index;
         let mut by_type: Vec<TypeDepth> = Vec::new();
-        let paused = |task_type: &str| {
-            self.facts.types.get(task_type).is_some_and(|facts| facts.paused)
-        };
+        let paused =
+            |task_type: &str| self.facts.types.get(task_type).is_some_and(|facts| facts.paused);
         for (task_type, kind) in &index.kinds {
             by_type.push(TypeDepth {
                 task_type: task_type.to_string(),

@@ -16,11 +16,7 @@ use crate::view::SubmitAnswer;
 impl Machine {
     /// Store tasks and put them where they belong, one answer each. Tasks with parents are
     /// blocked until [`Machine::deliver`] has looked for those.
-    pub fn submit(
-        &mut self,
-        tasks: &[Task],
-        now_us: u64,
-    ) -> Result<Vec<SubmitAnswer>, QueueError> {
+    pub fn submit(&mut self, tasks: &[Task], now_us: u64) -> Result<Vec<SubmitAnswer>, QueueError> {
         let records = tasks.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
         Ok(self.submit_encoded(tasks, &records, now_us))
     }

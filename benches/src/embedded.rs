@@ -1,0 +1,64 @@
+//! `drain_embedded_*`: the host and its broker in one process, without a server.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use bulkhead::{Host, HostOptions, Shutdown};
+use bulkhead_core::{Payload, QueueName, TaskType};
+use bulkhead_queue::{Broker, Client, EmbeddedBroker, NewTask, SubmitLimits};
+use bulkhead_tests::install;
+
+const PAYLOAD_BYTES: usize = 200;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Tasks a second with everything in memory.
+pub(crate) async fn in_memory(tasks: usize, concurrency: u32) -> Result<f64> {
+    drain(Arc::new(EmbeddedBroker::in_memory()), tasks, concurrency).await
+}
+
+/// Tasks a second with every edge on disk before it is answered.
+pub(crate) async fn durable(tasks: usize, concurrency: u32) -> Result<f64> {
+    let folder = tempfile::tempdir_in(Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"))?;
+    let broker = EmbeddedBroker::open(folder.path())?;
+    drain(Arc::new(broker), tasks, concurrency).await
+}
+
+/// Fill a paused queue, let the host load its plugins, open the queue, and time it until
+/// every result is stored.
+async fn drain(broker: Arc<dyn Broker>, tasks: usize, concurrency: u32) -> Result<f64> {
+    let plugins = tempfile::tempdir()?;
+    install(plugins.path(), "unruly");
+    let client = Client::new(broker.clone(), SubmitLimits::default());
+    let queue = QueueName::default();
+    broker.pause(&queue, None).await?;
+    let noop = TaskType::new("noop")?;
+    let task = || NewTask::new(noop.clone(), Payload::new(Payload::BINARY, vec![7; PAYLOAD_BYTES]));
+    client.submit_many((0..tasks).map(|_| task()).collect()).await?;
+
+    let options =
+        HostOptions { plugin_dir: plugins.path().into(), concurrency, ..HostOptions::default() };
+    let (trigger, shutdown) = Shutdown::new();
+    let host = Host::builder(broker.clone(), options).build()?;
+    let serving = tokio::spawn(host.run(shutdown));
+    let deadline = Instant::now() + PATIENCE;
+    while !broker.hosts().await?.iter().any(|h| h.plugins.iter().any(|p| p.serving.is_some())) {
+        ensure!(Instant::now() < deadline, "the host does not serve");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let began = Instant::now();
+    broker.resume(&queue, None).await?;
+    loop {
+        let stats = broker.stats(&queue).await?;
+        if stats.totals.get("completed").is_some_and(|done| *done >= tasks as u64) {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "not drained: {stats:?}");
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    trigger.drain();
+    serving.await.context("the host panicked")??;
+    Ok(tasks as f64 / seconds)
+}

@@ -1,0 +1,230 @@
+//! The rights that a Redis user needs, and which of them one lacks.
+//!
+//! What scripts call is read from their sources, so the list cannot fall behind them. The
+//! server itself is asked; nothing is tried out.
+
+use redis::Value;
+
+use super::connection::Connection;
+use super::script::text;
+use crate::error::QueueError;
+
+/// Asks without the prelude: a user that lacks a right of the prelude shall hear of all.
+const RIGHTS: &str = include_str!("scripts/rights.lua");
+
+/// What this crate sends by itself, with the key or channel below the queue's prefix (`P`)
+/// or the namespace (`N`). The tests hold this list against the sources.
+const SENT: &[&str] = &[
+    "eval s 1 P",
+    "evalsha s 1 P",
+    "blpop P:wake:x 1",
+    "subscribe P:cancel P:done N:control",
+    "publish N:control x",
+    "ping",
+    "sadd N:queues x",
+    "sadd P:waiters x",
+    "smembers N:queues",
+    "srem P:waiters x",
+    "exists P:task:x",
+    "get N:host:x",
+    "psetex N:host:x 1 x",
+    "del N:host:x",
+    "zadd N:hosts 1 x",
+    "zrem N:hosts x",
+    "zrange N:hosts 0 1",
+    "zremrangebyscore N:hosts 0 1",
+    "hset P:config x 1",
+    "lrange P:ended 0 1",
+    "zrevrange P:dead 0 1",
+];
+
+/// The lines that say what is needed in a namespace.
+fn needed(namespace: &str, scripts: &[&str], is_confirming: bool) -> Vec<String> {
+    let prefix = format!("{{{namespace}:rights}}");
+    let mut lines: Vec<String> = SENT
+        .iter()
+        .map(|line| {
+            let words = line.split(' ').map(|word| match word.split_at(1) {
+                ("P", rest) => format!("{prefix}{rest}"),
+                ("N", rest) => format!("{namespace}{rest}"),
+                _ => word.to_owned(),
+            });
+            words.collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    if is_confirming {
+        lines.push("wait 1 1".into());
+    }
+    for command in scripts.iter().flat_map(|source| called(source)) {
+        let line = match &*command {
+            "time" => command,
+            "publish" => format!("publish {prefix}:done x"),
+            _ => format!("{command} {prefix}:x"),
+        };
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+/// The commands that a script calls, in lower case.
+fn called(source: &str) -> impl Iterator<Item = String> {
+    source.match_indices('\'').filter_map(|(at, _)| {
+        let is_called = ["call(", "try(", "redis.call, ", "(call, ", "(try, "]
+            .iter()
+            .any(|call| source[..at].ends_with(call));
+        let name = source[at + 1..].split('\'').next()?;
+        is_called.then(|| name.to_ascii_lowercase())
+    })
+}
+
+/// What the user lacks, in words; nothing known where the server cannot tell.
+pub(super) async fn lacking(
+    connection: &Connection,
+    namespace: &str,
+    scripts: &[&str],
+) -> Result<Option<Vec<String>>, QueueError> {
+    let mut command = redis::cmd("EVAL");
+    command.arg(RIGHTS).arg(1).arg(format!("{{{namespace}:rights}}"));
+    command.arg(needed(namespace, scripts, connection.min_replicas() > 0));
+    match connection.send(&command).await? {
+        Value::Array(lines) => lines
+            .into_iter()
+            .map(|line| text(line).map(|line| worded(&line)))
+            .collect::<Result<_, _>>()
+            .map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// `zadd` on `ns:hosts`.
+fn worded(line: &str) -> String {
+    let mut words = line.split(' ');
+    let name = words.next().unwrap_or_default();
+    let places: Vec<&str> = words.filter(|word| word.contains(':')).collect();
+    match (name, &places[..]) {
+        ("eval" | "evalsha", _) | (_, []) => format!("`+{name}`"),
+        ("publish" | "subscribe", places) => {
+            format!("`+{name}` with the channel `{}`", places.join("`, `"))
+        }
+        (_, places) => format!("`+{name}` with the key `{}`", places.join("`, `")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::redis::script::Scripts;
+
+    fn sources(folder: &str, extension: &str) -> Vec<String> {
+        let folder = format!("{}/src/redis/{folder}", env!("CARGO_MANIFEST_DIR"));
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            // These two know commands and error codes by name without sending any.
+            let is_router = path.ends_with("slot.rs") || path.ends_with("failure.rs");
+            if path.extension().is_some_and(|e| e == extension) && !is_router {
+                let text = std::fs::read_to_string(path).unwrap();
+                found.push(text.split("#[cfg(test)]").next().unwrap().to_owned());
+            }
+        }
+        found
+    }
+
+    /// Words that follow a command.
+    const OPTIONS: [&str; 6] = ["SLOTS", "UNBLOCK", "STREAMS", "COUNT", "BLOCK", "MATCH"];
+
+    /// Commands that Rust code sends: `Cmd::zadd(` and `"ZADD"`.
+    fn sent() -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for source in sources("", "rs") {
+            for after in source.split("Cmd::").skip(1) {
+                let name = after.split('(').next().unwrap();
+                match name {
+                    "new" | "with_capacity" => {}
+                    "pset_ex" => drop(names.insert("psetex".into())),
+                    "zrembyscore" => drop(names.insert("zremrangebyscore".into())),
+                    name => drop(names.insert(name.to_owned())),
+                }
+            }
+            for literal in source.split('"').skip(1).step_by(2) {
+                let is_word = literal.len() > 2 && literal.bytes().all(|b| b.is_ascii_uppercase());
+                if is_word && !OPTIONS.contains(&literal) {
+                    names.insert(literal.to_ascii_lowercase());
+                }
+            }
+        }
+        names
+    }
+
+    /// Asked only of some deployments, or done without where they are forbidden.
+    const OPTIONAL: [&str; 7] = ["info", "config", "client", "cluster", "sentinel", "role", "wait"];
+
+    #[test]
+    fn every_command_that_is_sent_is_listed() {
+        let listed: BTreeSet<&str> =
+            SENT.iter().filter_map(|line| line.split(' ').next()).collect();
+        for name in sent() {
+            assert!(
+                listed.contains(&*name) || OPTIONAL.contains(&&*name),
+                "`{name}` is sent and missing in SENT"
+            );
+        }
+    }
+
+    /// Words that follow a command in scripts.
+    const SCRIPT_OPTIONS: [&str; 9] =
+        ["WITHSCORES", "LIMIT", "MATCH", "COUNT", "NX", "XX", "PX", "KEEPTTL", "MAXLEN"];
+
+    #[test]
+    fn every_command_of_a_script_is_found() {
+        for source in sources("scripts", "lua") {
+            let found: BTreeSet<String> = called(&source).collect();
+            for literal in source.split('\'').filter(|text| text.len() > 1) {
+                let is_word = literal.bytes().all(|b| b.is_ascii_uppercase());
+                let is_found = found.contains(&literal.to_ascii_lowercase());
+                assert!(
+                    !is_word || is_found || SCRIPT_OPTIONS.contains(&literal),
+                    "`{literal}` is neither a call that was found nor a known option"
+                );
+            }
+            assert!(found.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase())));
+        }
+    }
+
+    /// The page's line for `ACL SETUSER` names exactly what is needed.
+    #[test]
+    fn the_documented_user_has_these_rights_and_no_others() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/redis-deployments.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let line = page.split("ACL SETUSER bulkhead ").nth(1).unwrap();
+        let line = line.split("```").next().unwrap().replace("\\\n", " ");
+        let documented: BTreeSet<String> = line
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix('+'))
+            .map(str::to_owned)
+            .collect();
+        let scripts = Scripts::new();
+        let mut wanted: BTreeSet<String> = needed("n", &scripts.sources(), true)
+            .iter()
+            .filter_map(|line| line.split(' ').next().map(str::to_owned))
+            .collect();
+        for optional in
+            ["info", "config|get", "client|id", "client|unblock", "cluster|slots", "role", "select"]
+        {
+            wanted.insert(optional.into());
+        }
+        assert_eq!(documented, wanted);
+    }
+
+    #[test]
+    fn a_lacking_right_is_named_with_its_key() {
+        assert_eq!(worded("zadd n:hosts 1 x"), "`+zadd` with the key `n:hosts`");
+        assert_eq!(worded("publish n:control x"), "`+publish` with the channel `n:control`");
+        assert_eq!(worded("eval s 1 {n:rights}"), "`+eval`");
+        assert_eq!(worded("ping"), "`+ping`");
+    }
+}
