@@ -141,4 +141,6 @@ pub struct Template {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
