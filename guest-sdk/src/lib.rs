@@ -85,6 +85,7 @@ mod failure;
 mod handler;
 mod host;
 mod logging;
+pub mod options;
 mod panics;
 mod parents;
 mod payload;

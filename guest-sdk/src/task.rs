@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::host;
+use crate::options::Reader;
 use crate::parents::Parents;
 
 /// One attempt at one task.
@@ -45,6 +46,12 @@ impl Task {
     #[must_use]
     pub fn meta(&self, key: &str) -> Option<&str> {
         self.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The metadata as options with types.
+    #[must_use]
+    pub fn options(&self) -> Reader<'_> {
+        Reader::of(&self.metadata)
     }
 
     /// When this attempt will be interrupted. To learn how long that is from now ask

@@ -35,6 +35,7 @@ struct HandlerDocument<'a> {
     description: &'a str,
     limits: LimitsRequest,
     retry: Option<&'a RetryRequest>,
+    max_batch: u32,
     input_schema: Option<&'a RawValue>,
 }
 
@@ -181,6 +182,7 @@ fn document(plugin: &Plugin) -> PluginDocument<'_> {
                 description: &handler.description,
                 limits: handler.limits,
                 retry: handler.retry.as_ref(),
+                max_batch: handler.max_batch,
                 input_schema: handler
                     .input_schema
                     .as_deref()
@@ -224,6 +226,9 @@ fn handler_text(handler: &HandlerDescription) -> String {
         "  retry   {}\n",
         handler.retry.as_ref().map_or("the queue's policy".to_owned(), retry)
     ));
+    if handler.max_batch > 1 {
+        text.push_str(&format!("  batch   up to {} tasks in one call\n", handler.max_batch));
+    }
     if let Some(schema) = &handler.input_schema {
         let pretty = serde_json::from_str::<serde_json::Value>(schema)
             .and_then(|schema| serde_json::to_string_pretty(&schema))
