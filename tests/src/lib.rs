@@ -5,6 +5,7 @@
 //! with a bound; none sleeps for luck.
 
 mod guests;
+mod inside;
 mod known_plugins;
 mod losing;
 mod process;
@@ -15,6 +16,7 @@ pub use guests::{
     digest_of, guest, install, install_as, install_shipped, install_version, module_guest,
     version_of,
 };
+pub use inside::{Inside, Running};
 pub use losing::LosingBroker;
 pub use process::HostProcess;
 pub use site::{Site, failure, lost_leases, output, task};

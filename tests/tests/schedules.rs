@@ -2,15 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 
-use bulkhead::{Host, HostOptions, QueueOptions, QueueSchedule, ScheduleBell, Shutdown, Trigger};
+use bulkhead::{Host, HostOptions, QueueOptions, QueueSchedule};
 use bulkhead_core::{
     LimitsRequest, Missed, Outcome, Payload, Priority, QueueName, Schedule, State, TaskType,
     Template, TenantName, Terms, Timing, UnixMs,
 };
 use bulkhead_queue::{Broker, ListFilter, ScheduleView, TaskView};
-use bulkhead_tests::{HostProcess, RedisServer, Site, eventually};
+use bulkhead_tests::{HostProcess, Inside, Site, eventually, on_both_brokers};
+
+on_both_brokers!(
+    three_hosts_fire_each_time_once,
+    fires_that_nobody_was_there_for_follow_their_policy,
+    an_exclusive_schedule_never_runs_twice_at_a_time,
+    a_schedule_that_a_host_is_told_of_fires_there,
+);
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -35,28 +41,6 @@ fn schedule(name: &str, task_type: &str, payload: &str, interval_ms: u64) -> Sch
 
 fn queue() -> QueueName {
     QueueName::default()
-}
-
-/// A host in this process; it stops when the trigger is dropped.
-async fn host(site: &Site, name: &str, options: HostOptions) -> (Trigger, ScheduleBell) {
-    let options = HostOptions {
-        name: name.into(),
-        plugin_dir: site.folder().to_owned(),
-        concurrency: 8,
-        guest_threads: 1,
-        ..options
-    };
-    let host = Host::builder(Arc::new(site.server.broker().await), options).build().unwrap();
-    let bell = host.schedule_bell();
-    let (trigger, shutdown) = Shutdown::new();
-    tokio::spawn(host.run(shutdown));
-    eventually("the host serves", || async {
-        let hosts = site.client.broker().hosts().await.ok()?;
-        let me = hosts.into_iter().find(|host| host.name == name)?;
-        me.plugins.iter().any(|plugin| plugin.serving.is_some()).then_some(())
-    })
-    .await;
-    (trigger, bell)
 }
 
 async fn found(broker: &dyn Broker, name: &str) -> Option<ScheduleView> {
@@ -88,10 +72,8 @@ fn fired_for(view: &TaskView) -> UnixMs {
     at.parse().unwrap()
 }
 
-#[tokio::test]
-async fn three_hosts_fire_each_time_once() {
-    let site = Site::new().await;
-    let broker = site.client.broker().as_ref();
+async fn three_hosts_fire_each_time_once(site: Inside) {
+    let broker = site.broker.as_ref();
     // A machine that stalls for a second leaves out nothing either.
     let missed = Missed::All { at_most: 1_000 };
     let tick = Schedule { missed, ..schedule("tick", "noop", "", 1_000) };
@@ -99,9 +81,9 @@ async fn three_hosts_fire_each_time_once() {
         schedules: Some(vec![QueueSchedule { queue: queue(), schedule: tick.clone() }]),
         ..HostOptions::default()
     };
-    let _first = host(&site, "first", brought()).await;
-    let _second = host(&site, "second", brought()).await;
-    let _third = host(&site, "third", HostOptions::default()).await;
+    let _first = site.host("first", brought()).await;
+    let _second = site.host("second", brought()).await;
+    let _third = site.host("third", HostOptions::default()).await;
     fired(broker, "tick", 4).await;
     assert!(broker.pause_schedule(&queue(), "tick", true, None).await.unwrap());
     let view = found(broker, "tick").await.unwrap();
@@ -117,11 +99,9 @@ async fn three_hosts_fire_each_time_once() {
     assert_eq!(span / 1_000 + 1, times.len() as u64, "no second was left out");
 }
 
-#[tokio::test]
-async fn fires_that_nobody_was_there_for_follow_their_policy() {
-    let site = Site::new().await;
-    let broker = site.client.broker().as_ref();
-    let now = broker.due_schedules(&queue(), 1).await.unwrap().now;
+async fn fires_that_nobody_was_there_for_follow_their_policy(site: Inside) {
+    let broker = site.broker.as_ref();
+    let now = site.now().await;
     let hour = now / HOUR_MS * HOUR_MS;
     for (name, missed) in
         [("latest", Missed::Once), ("three", Missed::All { at_most: 3 }), ("none", Missed::Skip)]
@@ -131,7 +111,7 @@ async fn fires_that_nobody_was_there_for_follow_their_policy() {
         let schedule = Schedule { missed, ..schedule(name, "noop", "", interval_ms) };
         broker.put_schedule(&queue(), &schedule, Some(hour - 10 * HOUR_MS)).await.unwrap();
     }
-    let _host = host(&site, "late", HostOptions::default()).await;
+    let _host = site.host("late", HostOptions::default()).await;
     let moved_on = |name: &'static str| async move {
         eventually(&format!("{name} is no longer due"), || async {
             found(broker, name).await.filter(|view| view.next.is_some_and(|next| next > now))
@@ -155,13 +135,11 @@ async fn fires_that_nobody_was_there_for_follow_their_policy() {
     assert_eq!(three.last().unwrap() - three.first().unwrap(), 2 * HOUR_MS);
 }
 
-#[tokio::test]
-async fn an_exclusive_schedule_never_runs_twice_at_a_time() {
-    let site = Site::new().await;
-    let broker = site.client.broker().as_ref();
-    let _host = host(&site, "one", HostOptions::default()).await;
+async fn an_exclusive_schedule_never_runs_twice_at_a_time(site: Inside) {
+    let broker = site.broker.as_ref();
+    let _host = site.host("one", HostOptions::default()).await;
     let slow = Schedule { exclusive: true, ..schedule("slow", "sleep", "1500", 1_000) };
-    let now = broker.due_schedules(&queue(), 1).await.unwrap().now;
+    let now = site.now().await;
     broker.put_schedule(&queue(), &slow, slow.next_after(now)).await.unwrap();
     let view = eventually("two have run and one was skipped", || async {
         found(broker, "slow").await.filter(|view| view.fired >= 3 && view.skipped >= 1)
@@ -184,18 +162,16 @@ async fn an_exclusive_schedule_never_runs_twice_at_a_time() {
     assert!(runs.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{runs:?}");
 }
 
-#[tokio::test]
-async fn a_schedule_that_a_host_is_told_of_fires_there() {
-    let site = Site::new().await;
-    let broker = site.client.broker().as_ref();
-    let (_trigger, bell) = host(&site, "told", HostOptions::default()).await;
-    let now = broker.due_schedules(&queue(), 1).await.unwrap().now;
+async fn a_schedule_that_a_host_is_told_of_fires_there(site: Inside) {
+    let broker = site.broker.as_ref();
+    let running = site.host("told", HostOptions::default()).await;
+    let now = site.now().await;
     let once = Schedule {
         timing: Timing::Once { at: now + 200 },
         ..schedule("once", "echo", "hi", 1_000)
     };
     assert!(broker.put_schedule(&queue(), &once, once.next_after(now)).await.unwrap());
-    bell.ring();
+    running.bell.ring();
     let view = fired(broker, "once", 1).await;
     assert_eq!((view.next, view.last.unwrap().at), (None, now + 200));
     let task =
@@ -227,7 +203,7 @@ async fn serving(site: &Site, name: &str, host: &HostProcess) {
 
 #[tokio::test]
 async fn configuration_defines_changes_and_removes_schedules() {
-    let site = Site::on(RedisServer::start()).await;
+    let site = Site::new().await;
     let broker = site.client.broker().as_ref();
     let named = schedule("by-hand", "noop", "", HOUR_MS);
     broker.put_schedule(&queue(), &named, Some(u64::MAX / 4)).await.unwrap();
@@ -258,7 +234,7 @@ async fn configuration_defines_changes_and_removes_schedules() {
 
 #[tokio::test]
 async fn schedules_that_make_no_sense_are_refused_before_anything_starts() {
-    let site = Site::bare(RedisServer::start()).await;
+    let site = Inside::embedded();
     let bad = Schedule {
         timing: Timing::Cron { expression: "0 25 * * *".into(), zone: "UTC".into() },
         ..schedule("bad", "noop", "", 1_000)
@@ -276,7 +252,7 @@ async fn schedules_that_make_no_sense_are_refused_before_anything_starts() {
         ..HostOptions::default()
     };
     for (schedules, says) in [(vec![bad], "the hour `25`"), (vec![good.clone(), good], "twice")] {
-        let host = Host::builder(Arc::new(site.server.broker().await), of(schedules)).build();
+        let host = Host::builder(site.broker.clone(), of(schedules)).build();
         let error = host.map(drop).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }

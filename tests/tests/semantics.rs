@@ -4,48 +4,43 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead::{Host, HostOptions, QueueOptions, Shutdown, Trigger};
+use bulkhead::{HostOptions, QueueOptions};
 use bulkhead_core::{
     Backoff, Bounds, FailureKind, QueueName, QueuePolicy, RetryRequest, State, TaskId, TaskRef,
     TaskType, Terms,
 };
-use bulkhead_queue::{Broker, NewTask, TaskView};
-use bulkhead_tests::{HostProcess, LosingBroker, Site, eventually, failure, lost_leases, task};
+use bulkhead_queue::{NewTask, TaskView};
+use bulkhead_tests::{
+    Inside, LosingBroker, Running, Site, eventually, failure, lost_leases, on_both_brokers, task,
+};
+
+on_both_brokers!(
+    a_deadline_ends_an_attempt_and_plans_no_other,
+    what_is_claimed_after_its_deadline_does_not_run,
+    a_dead_letter_is_kept_as_long_as_the_task_says,
+    what_a_running_attempt_says_is_seen_until_it_ends,
+    results_are_remembered_where_the_manifest_asks_for_it,
+    a_manifest_that_remembers_what_is_not_served_is_refused,
+    a_lost_answer_costs_no_attempt,
+    an_end_reaches_the_tasks_of_other_queues,
+);
 
 fn queue() -> QueueName {
     QueueName::default()
 }
 
-/// The broker's time.
-async fn now(site: &Site) -> u64 {
-    site.client.broker().due_schedules(&queue(), 1).await.unwrap().now
-}
-
-async fn ended(site: &Site, task: NewTask) -> TaskView {
-    let id = site.client.submit(task).await.unwrap().id;
+async fn ended(site: &Inside, task: NewTask) -> TaskView {
+    let id = site.submit(task).await;
     site.wait(id).await
 }
 
-/// A host in this process on a broker of its own; it stops when the trigger is dropped.
-async fn host_on(site: &Site, broker: Arc<dyn Broker>, options: HostOptions) -> Trigger {
-    let options = HostOptions {
-        name: "inside".into(),
-        plugin_dir: site.folder().to_owned(),
-        guest_threads: 1,
-        ..options
-    };
-    let host = Host::builder(broker, options).build().unwrap();
-    let (trigger, shutdown) = Shutdown::new();
-    tokio::spawn(host.run(shutdown));
-    eventually("the host serves", || async { site.serving("unruly").await }).await;
-    trigger
+async fn serving(site: &Inside) -> Running {
+    site.host("host", HostOptions::default()).await
 }
 
-#[tokio::test]
-async fn a_deadline_ends_an_attempt_and_plans_no_other() {
-    let site = Site::new().await;
-    let _host = site.host("host", &[]).await;
-    let deadline_at = Some(now(&site).await + 1_000);
+async fn a_deadline_ends_an_attempt_and_plans_no_other(site: Inside) {
+    let _host = serving(&site).await;
+    let deadline_at = Some(site.now().await + 1_000);
     let terms = Terms { deadline_at, ..Terms::default() };
     let view = ended(&site, NewTask { terms, ..task("sleep", "60000") }).await;
     assert_eq!((view.state, view.attempts()), (State::Failed, 1));
@@ -53,17 +48,15 @@ async fn a_deadline_ends_an_attempt_and_plans_no_other() {
     assert!(view.last_report().unwrap().metering.fuel > 0, "it ran until then");
 }
 
-#[tokio::test]
-async fn what_is_claimed_after_its_deadline_does_not_run() {
-    let site = Site::new().await;
-    let _host = site.host("host", &[]).await;
-    let broker = site.client.broker();
+async fn what_is_claimed_after_its_deadline_does_not_run(site: Inside) {
+    let _host = serving(&site).await;
+    let broker = &site.broker;
     broker.pause(&queue(), None).await.unwrap();
-    let deadline_at = now(&site).await + 100;
+    let deadline_at = site.now().await + 100;
     let terms = Terms { deadline_at: Some(deadline_at), ..Terms::default() };
-    let id = site.client.submit(NewTask { terms, ..task("noop", "") }).await.unwrap().id;
+    let id = site.submit(NewTask { terms, ..task("noop", "") }).await;
     eventually("the deadline has passed", || async {
-        (now(&site).await > deadline_at).then_some(())
+        (site.now().await > deadline_at).then_some(())
     })
     .await;
     broker.resume(&queue(), None).await.unwrap();
@@ -75,15 +68,13 @@ async fn what_is_claimed_after_its_deadline_does_not_run() {
     assert_eq!(view.last_report().unwrap().metering.fuel, 0);
 }
 
-#[tokio::test]
-async fn a_dead_letter_is_kept_as_long_as_the_task_says() {
-    let site = Site::new().await;
-    let _host = site.host("host", &[]).await;
-    let before = now(&site).await;
+async fn a_dead_letter_is_kept_as_long_as_the_task_says(site: Inside) {
+    let _host = serving(&site).await;
+    let before = site.now().await;
     let terms = Terms { retention_ms: Some(3_600_000), ..Terms::default() };
     let own = ended(&site, NewTask { terms, ..task("reject", "") }).await;
     let usual = ended(&site, task("reject", "")).await;
-    let after = now(&site).await;
+    let after = site.now().await;
     let kept = |view: &TaskView| {
         assert_eq!(view.state, State::Failed);
         view.kept_until.unwrap()
@@ -92,28 +83,24 @@ async fn a_dead_letter_is_kept_as_long_as_the_task_says() {
     assert!(kept(&usual) >= before + 7 * 24 * 3_600_000, "the queue's week");
 }
 
-#[tokio::test]
-async fn what_a_running_attempt_says_is_seen_until_it_ends() {
-    let site = Site::new().await;
-    let _host = site.host("host", &[]).await;
-    let id = site.submit("progress", "60000").await;
+async fn what_a_running_attempt_says_is_seen_until_it_ends(site: Inside) {
+    let _host = serving(&site).await;
+    let id = site.submit(task("progress", "60000")).await;
     let said = eventually("progress is seen", || async {
         site.view(id).await.progress.filter(|progress| progress.message == "half")
     })
     .await;
     assert_eq!(said.fraction, 0.5);
-    site.client.broker().cancel(&queue(), &[id], 60_000).await.unwrap();
+    site.broker.cancel(&queue(), &[id], 60_000).await.unwrap();
     let view = site.wait(id).await;
     assert_eq!((view.state, view.progress), (State::Cancelled, None));
     assert_eq!(site.ended("progress", "").await.state, State::Completed);
 }
 
-#[tokio::test]
-async fn results_are_remembered_where_the_manifest_asks_for_it() {
-    let site = Site::new().await;
+async fn results_are_remembered_where_the_manifest_asks_for_it(site: Inside) {
     std::fs::write(site.folder().join("unruly.toml"), "cache = { echo = \"1h\", retry = \"1h\" }")
         .unwrap();
-    let _host = site.host("host", &[]).await;
+    let _host = serving(&site).await;
     let cached = |view: &TaskView| {
         let report = view.last_report().unwrap();
         (report.cached, report.metering.fuel > 0)
@@ -143,37 +130,30 @@ async fn results_are_remembered_where_the_manifest_asks_for_it() {
     assert_eq!((failed.state, failed.attempts()), (State::Failed, 3));
     // Nor does a new version answer with an old one's results.
     let digest = bulkhead_tests::install_version(site.folder(), "unruly", 2);
-    site.serves("unruly", digest).await;
+    site.serves(digest).await;
     assert_eq!(cached(&site.ended("echo", "same").await), (false, true));
     assert_eq!(cached(&site.ended("echo", "same").await), (true, false));
 }
 
-#[tokio::test]
-async fn a_manifest_that_remembers_what_is_not_served_is_refused() {
-    let site = Site::new().await;
+async fn a_manifest_that_remembers_what_is_not_served_is_refused(site: Inside) {
     std::fs::write(site.folder().join("unruly.toml"), "cache = { absent = \"1h\" }").unwrap();
-    let host = HostProcess::start(&site.server.url(), site.folder(), "host", &[]);
-    let refused = eventually(&format!("the plugin is refused\n{}", host.log()), || async {
-        site.plugin("unruly").await.and_then(|plugin| plugin.rejected)
-    })
-    .await;
+    let _host = serving(&site).await;
+    let refused = site.plugin().await.and_then(|plugin| plugin.rejected).expect("a reason");
     assert_eq!(refused.gate, "manifest");
     assert!(refused.reason.contains("`absent`"), "{}", refused.reason);
 }
 
-#[tokio::test]
-async fn a_lost_answer_costs_no_attempt() {
-    let site = Site::new().await;
-    let losing = Arc::new(LosingBroker::before(Arc::new(site.server.broker().await)));
+async fn a_lost_answer_costs_no_attempt(site: Inside) {
+    let losing = Arc::new(LosingBroker::before(site.broker.clone()));
     let options = HostOptions { concurrency: 4, ..HostOptions::default() };
-    let _host = host_on(&site, losing.clone(), options).await;
+    let _host = site.host_on(losing.clone(), "losing", options).await;
     for round in 0..3 {
         losing.lose(1);
         let lost_before = losing.lost();
-        let ids = site.submit_many(40, "noop", "").await;
+        let tasks = (0..40).map(|_| task("noop", "")).collect();
         let mut views = Vec::new();
-        for id in ids {
-            views.push(site.wait(id).await);
+        for submitted in site.client.submit_many(tasks).await.unwrap() {
+            views.push(site.wait(submitted.id).await);
         }
         assert!(losing.lost() > lost_before, "round {round}: an answer was lost");
         for view in views {
@@ -183,14 +163,11 @@ async fn a_lost_answer_costs_no_attempt() {
     }
 }
 
-#[tokio::test]
-async fn an_end_reaches_the_tasks_of_other_queues() {
-    let site = Site::new().await;
+async fn an_end_reaches_the_tasks_of_other_queues(site: Inside) {
     let other = QueueName::new("other").unwrap();
     let queues = vec![QueueOptions::new(queue()), QueueOptions::new(other.clone())];
-    let broker: Arc<dyn Broker> = Arc::new(site.server.broker().await);
-    let _host = host_on(&site, broker, HostOptions { queues, ..HostOptions::default() }).await;
-    let parent = site.submit("sleep", "300").await;
+    let _host = site.host("host", HostOptions { queues, ..HostOptions::default() }).await;
+    let parent = site.submit(task("sleep", "300")).await;
     let reference = |id: TaskId| TaskRef { queue: queue(), id };
     let child = NewTask {
         queue: other.clone(),
