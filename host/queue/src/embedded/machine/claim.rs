@@ -29,6 +29,8 @@ pub(crate) struct RawClaim {
     pub(crate) id: TaskId,
     pub(crate) token: u64,
     pub(crate) record: Bytes,
+    /// What happened to it, if it may have waited for others.
+    pub(crate) history: Vec<Bytes>,
     pub(crate) attempt: u32,
     pub(crate) cancelled: bool,
 }
@@ -203,6 +205,7 @@ impl Queue {
             id,
             token: lease.token,
             record: kept.record.clone(),
+            history: kept.tied_history(),
             attempt: kept.attempts.saturating_add(1),
             cancelled: kept.cancel,
         };

@@ -68,6 +68,7 @@ impl Machine {
                 id: *id,
                 token: *token,
                 record: kept.record.clone(),
+                history: kept.tied_history(),
                 attempt: kept.attempts.saturating_add(1),
                 cancelled: kept.cancel,
             })

@@ -82,7 +82,9 @@ pub(crate) fn decode_claims(queue: &QueueName, host: &str, claims: Vec<RawClaim>
     let claim = |raw: RawClaim| {
         let (task, parents) = match codec::decode(queue, raw.id, &raw.record) {
             Ok(record) => {
-                let parents = parents_in(record.history, &record.task.terms.after);
+                let entries =
+                    raw.history.iter().filter_map(|entry| codec::decode_entry(entry).ok());
+                let parents = parents_in(entries.collect(), &record.task.terms.after);
                 (Ok(record.task), parents)
             }
             Err(unreadable) => (Err(unreadable), Vec::new()),
