@@ -5,11 +5,13 @@
 
 mod config;
 mod dead;
+mod dev;
 mod document;
 mod escape;
 mod exit;
 mod figures;
 mod host;
+mod open;
 mod output;
 mod plugin;
 mod queue;
@@ -73,6 +75,7 @@ enum Command {
     /// The first SIGTERM or SIGINT stops claiming and lets running attempts end within
     /// the grace period; a second one gives them back at once.
     Run(run::HostFlags),
+    Dev(dev::Dev),
     Submit(Box<submit::Submit>),
     #[command(subcommand)]
     Task(task::Task),
@@ -110,6 +113,9 @@ impl Cli {
         if let Command::Run(host) | Command::Config(config::Config::Check(host)) = &self.command {
             flags.extend(host.settings());
         }
+        if let Command::Dev(dev) = &self.command {
+            flags.extend(dev.settings());
+        }
         Sources { file: self.global.config.clone(), env, flags, dir: PathBuf::new() }
     }
 
@@ -120,7 +126,7 @@ impl Cli {
 
     /// Whether this is a host, which serves until it is stopped.
     pub(crate) fn is_host(&self) -> bool {
-        matches!(self.command, Command::Run(_))
+        matches!(self.command, Command::Run(_) | Command::Dev(_))
     }
 
     /// What this command logs: a host what is configured, any other only trouble.
@@ -146,6 +152,7 @@ impl Cli {
         let session = Session { config, out: Output::new(self.global.json) };
         match self.command {
             Command::Run(_) => run::run(&session).await,
+            Command::Dev(dev) => dev.run(&session).await,
             Command::Submit(submit) => submit.run(&session).await,
             Command::Task(task) => task.run(&session).await,
             Command::Queue(queue) => queue.run(&session).await,

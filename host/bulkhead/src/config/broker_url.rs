@@ -4,12 +4,27 @@
 //! which hide the password; only connecting asks for the whole text.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use bulkhead_queue::RedisUrl;
 
 /// What stands in for a secret.
 const HIDDEN: &str = "***";
+
+/// How the URL of a broker in the host's own process begins; a folder may follow.
+const EMBEDDED: &str = "embedded:";
+
+/// What kind of broker a URL names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BrokerPlace {
+    /// A server, or several.
+    Redis,
+    /// This folder, opened by one host.
+    Embedded(PathBuf),
+    /// The memory of one host.
+    Memory,
+}
 
 /// The URL of a broker.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,16 +36,29 @@ impl BrokerUrl {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// What kind of broker it names.
+    #[must_use]
+    pub fn place(&self) -> BrokerPlace {
+        match self.0.strip_prefix(EMBEDDED) {
+            None => BrokerPlace::Redis,
+            Some("") => BrokerPlace::Memory,
+            Some(folder) => BrokerPlace::Embedded(folder.into()),
+        }
+    }
 }
 
 impl FromStr for BrokerUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "embedded" || text.starts_with("embedded:") {
-            return Err("embedded brokers are not available in this version; use a Redis or \
-                        Valkey server, such as redis://127.0.0.1:6379"
+        if text == "embedded" {
+            return Err("`embedded` names no broker; write `embedded:PATH` for one that keeps \
+                        tasks in a folder, or `embedded:` for one in memory"
                 .into());
+        }
+        if text.starts_with(EMBEDDED) {
+            return Ok(Self(text.to_owned()));
         }
         match text.parse::<RedisUrl>() {
             Ok(_) => Ok(Self(text.to_owned())),
@@ -153,10 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn embedded_brokers_are_announced_as_missing() {
-        for url in ["embedded:", "embedded:data.redb", "embedded"] {
-            let error = url.parse::<BrokerUrl>().unwrap_err();
-            assert!(error.contains("not available in this version"), "{error}");
-        }
+    fn an_embedded_broker_is_in_a_folder_or_in_memory() {
+        let place = |url: &str| url.parse::<BrokerUrl>().unwrap().place();
+        assert_eq!(place("embedded:"), BrokerPlace::Memory);
+        assert_eq!(place("embedded:data/queue"), BrokerPlace::Embedded("data/queue".into()));
+        assert_eq!(place("redis://h"), BrokerPlace::Redis);
+        let error = "embedded".parse::<BrokerUrl>().unwrap_err();
+        assert!(error.contains("embedded:PATH"), "{error}");
     }
 }
