@@ -173,6 +173,7 @@ impl Machine {
         queue.journal.note(|| Touch::BatchCount(id));
         let view = group.view();
         let Some(mut callback) = group.batch.callback.clone() else { return };
+        callback.submitted_at = now.ms();
         let counts = [
             ("batch", id.to_string()),
             ("batch_total", view.total.to_string()),
@@ -183,7 +184,7 @@ impl Machine {
         ];
         callback.metadata.extend(counts.map(|(key, count)| (key.to_owned(), count)));
         if let Ok(record) = encode(&callback) {
-            self.submit_one(at, &callback, &record, &mut 0, false, now);
+            self.submit_one(at, &callback, &record, 0, false, now);
         }
     }
 }

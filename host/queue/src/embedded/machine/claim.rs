@@ -41,6 +41,8 @@ pub(super) struct Claimed {
     pub(super) claims: Vec<RawClaim>,
     /// As many as were wanted, so that there may be more.
     pub(super) full: bool,
+    /// There is more to be had at once.
+    pub(super) again: bool,
 }
 
 /// The line whose turn it is in one type.
@@ -77,9 +79,11 @@ impl Queue {
             until_ms: now.ms()
                 + u64::try_from(step.lease.as_millis()).unwrap_or(u64::MAX).min(FOREVER_MS),
         };
+        claimed.again = true;
         for _ in 0..MAX_TURNS {
             let left = want - u32::try_from(claimed.claims.len()).unwrap_or(u32::MAX).min(want);
             if left == 0 || !self.take_turn(&mut served, left, &lease, &mut claimed.claims, now) {
+                claimed.again = false;
                 break;
             }
         }

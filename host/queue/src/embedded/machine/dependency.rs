@@ -92,14 +92,14 @@ impl Machine {
                 let entry = Entry::ParentFailed { at: now.ms(), parent: parent.clone() };
                 queue.append(id, &entry);
                 queue.count(Total::DeadLettered, 1);
-                let retention_ms = queue.retention_of(id, State::Failed);
+                let retention_ms = queue.retention_of(id);
                 return queue.end(id, State::Failed, retention_ms, now);
             }
             OnFailedParent::Cancel => {
                 let reason = Some(CancelReason::Parent(parent.clone()));
                 queue.append(id, &Entry::Cancelled { at: now.ms(), reason });
                 queue.count(Total::Cancelled, 1);
-                let retention_ms = queue.retention_of(id, State::Cancelled);
+                let retention_ms = queue.retention_of(id);
                 return queue.end(id, State::Cancelled, retention_ms, now);
             }
         }

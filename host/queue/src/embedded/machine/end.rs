@@ -8,7 +8,7 @@ use super::event::kind_of_end;
 use super::journal::Touch;
 use super::queue::{Queue, Share, Total};
 use super::task::Place;
-use super::{DEAD_RETENTION_MS, FOREVER_MS, Note, Now, RETENTION_MS};
+use super::{FOREVER_MS, KEPT_MS, Note, Now};
 use crate::view::Entry;
 
 /// Dead letters are kept at least so long, so that they are seen.
@@ -87,9 +87,9 @@ impl Queue {
         }
     }
 
-    /// What a task is kept for when nobody asked for anything else.
-    pub(super) fn retention_of(&self, id: TaskId, state: State) -> u64 {
-        let usual = if state == State::Failed { DEAD_RETENTION_MS } else { RETENTION_MS };
+    /// How long a task is kept that ends without a host.
+    pub(super) fn retention_of(&self, id: TaskId) -> u64 {
+        let usual = self.facts.counters.kept_ms.unwrap_or(KEPT_MS);
         self.tasks.get(&id).and_then(|kept| kept.own_retention_ms()).unwrap_or(usual)
     }
 
@@ -97,7 +97,7 @@ impl Queue {
     pub(super) fn expire(&mut self, id: TaskId, now: Now) {
         self.append(id, &Entry::Expired { at: now.ms() });
         self.count(Total::Expired, 1);
-        let retention_ms = self.retention_of(id, State::Expired);
+        let retention_ms = self.retention_of(id);
         self.end(id, State::Expired, retention_ms, now);
     }
 

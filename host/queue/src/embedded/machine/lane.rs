@@ -8,6 +8,7 @@ use bulkhead_core::TermKey;
 
 use super::Now;
 use super::journal::Touch;
+use super::limit::bucket;
 use super::queue::Queue;
 use super::task::Place;
 
@@ -32,8 +33,8 @@ impl Queue {
         {
             let key = key.clone();
             self.advance(&key, now);
+            self.index.stirred.remove(&key);
         }
-        self.index.stirred.clear();
     }
 
     fn advance(&mut self, key: &TermKey, now: Now) {
@@ -44,7 +45,8 @@ impl Queue {
         if let Some(due_us) = lane.due_us.take() {
             self.index.lanes_due.remove(&(due_us, key.clone()));
         }
-        let tokens_us = self.facts.key_tokens.get(key).copied().unwrap_or(0);
+        let stored_us = self.facts.key_tokens.get(key).copied().unwrap_or(0);
+        let tokens_us = bounds.rate.map_or(stored_us, |rate| bucket(rate, stored_us, now));
         loop {
             let Some(lane) = self.index.lanes.get_mut(key) else { return };
             let Some((score, id)) = lane.waiting.first().copied() else { break };

@@ -31,7 +31,19 @@ fn room(concurrency: Option<u32>, running: u32) -> u32 {
 }
 
 fn tokens(rate: Option<Rate>, tokens_us: u64, now: Now) -> u32 {
-    rate.map_or(u32::MAX, |rate| rate.available(tokens_us, now.us()))
+    rate.map_or(u32::MAX, |rate| rate.available(bucket(rate, tokens_us, now), now.us()))
+}
+
+/// A bucket's arrival time. One that an earlier, slower rate left behind counts as empty
+/// now, so that a changed rate does not wait for it.
+pub(super) fn bucket(rate: Rate, tokens_us: u64, now: Now) -> u64 {
+    let empty_us = rate.interval_us.saturating_mul(u64::from(rate.burst));
+    tokens_us.min(now.us().saturating_add(empty_us))
+}
+
+/// The arrival time after one claim.
+fn after_one(rate: Rate, tokens_us: u64, now: Now) -> u64 {
+    rate.spend(bucket(rate, tokens_us, now), now.us(), 1)
 }
 
 impl Queue {
@@ -74,7 +86,7 @@ impl Queue {
         }
         let tokens_us = self.facts.shares.get(tenant).map_or(0, |share| share.tokens_us);
         match (policy.rate, tokens(policy.rate, tokens_us, now)) {
-            (Some(rate), 0) => Err(rate.ready_at_us(tokens_us, 1)),
+            (Some(rate), 0) => Err(rate.ready_at_us(bucket(rate, tokens_us, now), 1)),
             (_, tokens) => Ok(free.min(tokens)),
         }
     }
@@ -99,25 +111,25 @@ impl Queue {
         let policy = &self.facts.policy;
         if let Some(rate) = policy.rate {
             let tokens_us = &mut self.facts.counters.tokens_us;
-            *tokens_us = rate.spend(*tokens_us, now.us(), 1);
+            *tokens_us = after_one(rate, *tokens_us, now);
         }
         if let Some(rate) = policy.types.get(task_type).and_then(|bounds| bounds.rate) {
             let facts = self.facts.types.entry(task_type.clone()).or_default();
-            facts.tokens_us = rate.spend(facts.tokens_us, now.us(), 1);
+            facts.tokens_us = after_one(rate, facts.tokens_us, now);
             self.journal.note(|| Touch::Type(task_type.clone()));
         }
         if (!policy.tenants.is_empty() || policy.other_tenants.is_some())
             && let Some(rate) = policy.tenant(tenant).rate
         {
             let share = self.facts.shares.entry(tenant.clone()).or_default();
-            share.tokens_us = rate.spend(share.tokens_us, now.us(), 1);
+            share.tokens_us = after_one(rate, share.tokens_us, now);
             self.journal.note(|| Touch::Share(tenant.clone()));
         }
         if let Some(key) = key
             && let Some(rate) = self.key_bounds(key).and_then(|bounds| bounds.rate)
         {
             let tokens_us = self.facts.key_tokens.entry(key.clone()).or_default();
-            *tokens_us = rate.spend(*tokens_us, now.us(), 1);
+            *tokens_us = after_one(rate, *tokens_us, now);
             self.journal.note(|| Touch::KeyTokens(key.clone()));
         }
     }

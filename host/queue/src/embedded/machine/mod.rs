@@ -54,10 +54,8 @@ use crate::error::QueueError;
 
 /// The longest span or time that is reckoned with, in milliseconds: about 9,000 years.
 const FOREVER_MS: u64 = 1 << 48;
-/// How long a completed, cancelled or expired task is kept if neither it nor the call says.
-const RETENTION_MS: u64 = 86_400_000;
-/// How long a dead letter is kept if neither it nor the call says.
-const DEAD_RETENTION_MS: u64 = 7 * RETENTION_MS;
+/// How long a task is kept that ends without a host, if neither it nor any host says.
+const KEPT_MS: u64 = 7 * 86_400_000;
 
 /// All queues of one namespace.
 #[derive(Debug, Default)]

@@ -63,6 +63,27 @@ impl Queue {
         }
     }
 
+    /// Claims have ended and their host wants no others: where limits may have held work
+    /// back for other hosts, those are to look again.
+    pub(super) fn wake_freed(&mut self, ended: usize) {
+        let policy = &self.facts.policy;
+        let bounded = policy.concurrency.is_some()
+            || !policy.types.is_empty()
+            || !policy.tenants.is_empty()
+            || policy.other_tenants.is_some();
+        if ended > 0 && bounded {
+            self.wake_all();
+        }
+    }
+
+    /// Hosts tell how long a task is kept that ends without one.
+    pub(super) fn keep_as_told(&mut self, kept_ms: u64) {
+        if self.facts.counters.kept_ms != Some(kept_ms) {
+            self.facts.counters.kept_ms = Some(kept_ms);
+            self.journal.counters();
+        }
+    }
+
     /// Wake hosts for all lines that have work.
     fn wake_all(&mut self) {
         let types: Vec<TaskType> = self

@@ -3,41 +3,43 @@
 use bulkhead_core::TaskType;
 
 use super::Now;
+use super::limit::bucket;
 use super::queue::Queue;
 
 /// Due tasks put in line in one step.
-const PROMOTE_MAX: usize = 200;
+const PROMOTE_MAX: i64 = 200;
 /// Expired tasks ended in one step.
 const EXPIRE_MAX: usize = 200;
 
 impl Queue {
-    /// End what was not started in time.
-    pub(super) fn expire_due(&mut self, now: Now) {
+    /// End what was not started in time; whether more is left.
+    pub(super) fn expire_due(&mut self, now: Now) -> bool {
         for _ in 0..EXPIRE_MAX {
             match self.index.expiring.first() {
                 Some((at, id)) if *at <= now.ms() => {
                     let id = *id;
-                    // A running one has no expiry left, so this one waits.
                     self.expire(id, now);
                 }
-                _ => break,
+                _ => return false,
             }
         }
+        true
     }
 
-    /// Put in line what is due.
-    pub(super) fn promote(&mut self, now: Now) {
-        for _ in 0..PROMOTE_MAX {
+    /// Put in line what is due, in the order of its times; whether more is left.
+    pub(super) fn promote(&mut self, now: Now) -> bool {
+        self.unpark_due(now);
+        self.stir_due(now);
+        for behind in 0..PROMOTE_MAX {
             match self.index.scheduled.first() {
                 Some((due_ms, id)) if *due_ms <= now.ms() => {
                     let id = *id;
-                    self.make_ready(id, 0, now);
+                    self.make_ready(id, -behind, now);
                 }
-                _ => break,
+                _ => return false,
             }
         }
-        self.unpark_due(now);
-        self.stir_due(now);
+        true
     }
 
     /// In how many milliseconds the queue has something to do by time alone.
@@ -73,6 +75,7 @@ impl Queue {
             .into_iter()
             .filter_map(|(rate, tokens_us)| {
                 let rate = rate?;
+                let tokens_us = bucket(rate, tokens_us, now);
                 (rate.available(tokens_us, now.us()) == 0)
                     .then(|| rate.ready_at_us(tokens_us, 1).saturating_sub(now.us()))
             })

@@ -73,6 +73,8 @@ pub(super) struct Counters {
     pub(super) present: u64,
     /// The queue's token bucket, as arrival time.
     pub(super) tokens_us: u64,
+    /// How long hosts say that a task is kept which ends without one.
+    pub(super) kept_ms: Option<u64>,
     /// The newest number of an end.
     pub(super) ended: u64,
     pub(super) totals: [u64; Total::ALL.len()],
@@ -227,6 +229,8 @@ impl Queue {
         if let Some(kept) = self.tasks.get_mut(&id) {
             let at = u32::try_from(kept.history.len()).unwrap_or(u32::MAX);
             kept.history.push(entry);
+            // The task's own row counts its entries.
+            self.journal.task(id);
             self.journal.note(|| Touch::Entry(id, at));
         }
     }

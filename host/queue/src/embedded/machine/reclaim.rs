@@ -10,12 +10,12 @@ use crate::event::EventKind;
 use crate::view::Entry;
 
 /// Leases taken back in one step.
-const RECLAIM_MAX: usize = 100;
+pub(super) const RECLAIM_MAX: u64 = 100;
 
 impl Queue {
     pub(super) fn reclaim(&mut self, now: Now) -> u64 {
         let mut reclaimed = 0;
-        while reclaimed < RECLAIM_MAX as u64 {
+        while reclaimed < RECLAIM_MAX {
             match self.index.leases.first() {
                 Some((until_ms, id)) if *until_ms <= now.ms() => {
                     let id = *id;

@@ -80,10 +80,11 @@ impl Restoring {
         let facts = &mut queue.facts;
         match tag {
             tag::COUNTERS => {
-                let ((token, present, tokens_us, ended), totals): ((u64, u64, u64, u64), Vec<u64>) =
+                type Numbers = (u64, u64, u64, u64, Option<u64>);
+                let ((token, present, tokens_us, ended, kept_ms), totals): (Numbers, Vec<u64>) =
                     decode(value)?;
                 let mut counters =
-                    Counters { token, present, tokens_us, ended, ..Counters::default() };
+                    Counters { token, present, tokens_us, ended, kept_ms, ..Counters::default() };
                 for (total, count) in counters.totals.iter_mut().zip(totals) {
                     *total = count;
                 }
@@ -155,7 +156,7 @@ impl Restoring {
         let half = |at: usize| number(&fixed[at..at + 4]).map(|n| n as u32);
         let at = half(0)? as usize;
         let id = TaskId(Uuid::from_slice(&fixed[4..20]).map_err(|e| e.to_string())?);
-        let (accepted_ms, attempts, entries) = (word(20)?, half(28)?, half(32)?);
+        let (hold_until_ms, attempts, entries) = (word(20)?, half(28)?, half(32)?);
         let (flags, kind, a, b) = (fixed[36], fixed[37], word(38)?, word(46)?);
         if entries as usize != history.len() {
             return Err(format!("it has {} entries where {entries} belong", history.len()));
@@ -175,7 +176,7 @@ impl Restoring {
         };
         let queue = self.machine.queues.get_mut(at).ok_or("its queue is missing")?;
         let task = codec::decode(&queue.name, id, &record).map_err(|e| e.to_string())?.task;
-        let mut ties = Ties::of(&task.terms, accepted_ms);
+        let mut ties = Ties::of(&task.terms, 0);
         if let Some(ties) = &mut ties {
             if matches!(place, Place::Blocked { .. }) {
                 for entry in &history {
@@ -186,15 +187,15 @@ impl Restoring {
             } else {
                 ties.waits.clear();
             }
-            if flags & HOLDS_KEY != 0
-                && let Some(hold) = &ties.unique
-            {
-                queue.index.uniques.insert(hold.key.clone(), id);
+            if let Some(hold) = &mut ties.unique {
+                hold.until_ms = hold.window_ms.map(|_| hold_until_ms);
+                if flags & HOLDS_KEY != 0 {
+                    queue.index.uniques.insert(hold.key.clone(), id);
+                }
             }
         }
         let kept = Kept {
             seq,
-            accepted_ms,
             task_type: task.task_type,
             tenant: task.tenant,
             priority: task.priority.level(),

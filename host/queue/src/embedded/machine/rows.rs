@@ -109,8 +109,13 @@ impl Queue {
             }
             Touch::Counters => {
                 let counters = &facts.counters;
-                let numbers =
-                    (counters.token, counters.present, counters.tokens_us, counters.ended);
+                let numbers = (
+                    counters.token,
+                    counters.present,
+                    counters.tokens_us,
+                    counters.ended,
+                    counters.kept_ms,
+                );
                 put(self.key(tag::COUNTERS, &[]), value(&(numbers, &counters.totals[..])));
             }
             Touch::Policy => {
@@ -209,7 +214,8 @@ impl Queue {
             Place::Scheduled { due_ms } => (2, *due_ms, 0, ""),
             Place::Lane { score } => (3, score.cast_unsigned(), 0, ""),
             Place::Line { score } => (4, score.cast_unsigned(), 0, ""),
-            Place::Running { token, host, until_ms } => (5, *token, *until_ms, &**host),
+            // No lease outlives the process that keeps it, so a renewal writes nothing.
+            Place::Running { token, host, .. } => (5, *token, 0, &**host),
             Place::Ended { state, until_ms, number } => {
                 let kind = match state {
                     State::Completed => 6,
@@ -224,7 +230,8 @@ impl Queue {
         let mut row = Vec::with_capacity(TASK_ROW_BYTES + host.len());
         row.extend_from_slice(&u32::try_from(self.number).unwrap_or(u32::MAX).to_be_bytes());
         row.extend_from_slice(id.0.as_bytes());
-        row.extend_from_slice(&kept.accepted_ms.to_be_bytes());
+        let hold_until_ms = hold.and_then(|hold| hold.until_ms).unwrap_or(0);
+        row.extend_from_slice(&hold_until_ms.to_be_bytes());
         row.extend_from_slice(&kept.attempts.to_be_bytes());
         row.extend_from_slice(&entries.to_be_bytes());
         row.extend_from_slice(&[flags, kind]);

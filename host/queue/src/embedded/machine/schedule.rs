@@ -8,6 +8,7 @@ use super::submit::encode;
 use super::{Machine, Now};
 use crate::error::QueueError;
 use crate::schedule::{DueSchedules, Fire, FireAnswer, LastFire, ScheduleView};
+use crate::view::SubmitAnswer;
 
 impl Machine {
     /// Store a schedule or another definition of it; whether anything changed.
@@ -114,35 +115,36 @@ impl Machine {
         if !fire.by_hand && (view.paused || view.next != fire.expected) {
             return Ok(FireAnswer::Superseded);
         }
-        let last = view.last.map(|last| last.task);
-        let overlaps = fire.exclusive && last.is_some_and(|id| self.queues[at].is_open(id, now));
-        // Of several fires of an exclusive schedule the first runs, and the others overlap it.
-        let takes = match (overlaps, fire.exclusive) {
-            (true, _) => 0,
-            (false, true) => 1,
-            (false, false) => fire.fires.len(),
-        };
-        let mut new = 0;
-        for ((_, task), record) in fire.fires.iter().zip(&records).take(takes) {
-            let home = self.open(&task.queue);
-            let answer = self.submit_one(home, task, record, &mut 0, true, now);
+        let mut last = view.last;
+        let (mut new, mut skipped, mut taken) = (0, 0, false);
+        for (behind, ((time, task), record)) in (0i64..).zip(fire.fires.iter().zip(&records)) {
+            let previous = last.map(|last| last.task).filter(|previous| *previous != task.id);
+            if fire.exclusive && previous.is_some_and(|id| self.queues[at].is_open(id, now)) {
+                skipped += 1;
+                continue;
+            }
+            let answer = self.submit_one(at, task, record, behind, true, now);
             new += u32::from(answer.is_new());
-            self.calm(home, now);
+            self.calm(at, now);
+            if answer.is_new() || answer == SubmitAnswer::Known {
+                last = Some(LastFire { at: *time, task: task.id });
+                taken = true;
+            }
         }
-        let taken = &fire.fires[..takes.min(fire.fires.len())];
         let queue = &mut self.queues[at];
         if let Some(view) = queue.facts.schedules.get_mut(&fire.schedule) {
             if !fire.by_hand {
                 view.next = fire.next;
             }
-            view.fired += taken.len() as u64;
-            view.skipped += (fire.fires.len() - taken.len()) as u64;
-            if let Some((time, task)) = taken.last() {
-                view.last = Some(LastFire { at: *time, task: task.id });
-            }
+            view.fired += u64::from(new);
+            view.skipped += skipped;
+            view.last = last;
         }
         queue.journal.note(|| Touch::Schedule(fire.schedule.clone()));
-        Ok(if overlaps { FireAnswer::Overlapping } else { FireAnswer::Fired(new) })
+        if skipped > 0 && !taken {
+            return Ok(FireAnswer::Overlapping);
+        }
+        Ok(FireAnswer::Fired(new))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Settlement: how a claim ends. Only the newest claim's token settles.
 
-use bulkhead_core::{AttemptReport, State, TaskId};
+use bulkhead_core::{AttemptReport, State, Task, TaskId};
 use bytes::Bytes;
 
 use super::queue::{Queue, RETURN_US, Total};
@@ -107,7 +107,7 @@ impl Queue {
             End::Unreadable { task, retention_ms, .. } => {
                 self.count(Total::Unreadable, 1);
                 self.end(id, State::Failed, *retention_ms, now);
-                self.replace_record(id, task, written.record);
+                self.replace_record(id, task, written.record, now);
             }
             End::Retry { delay_ms, .. } => {
                 self.count(Total::Retried, 1);
@@ -125,7 +125,7 @@ impl Queue {
     }
 
     /// Put what is known of an unreadable task in place of its record.
-    fn replace_record(&mut self, id: TaskId, task: &bulkhead_core::Task, record: Option<Bytes>) {
+    fn replace_record(&mut self, id: TaskId, task: &Task, record: Option<Bytes>, now: Now) {
         let Some(record) = record else { return };
         let mut entries = 0;
         self.shift(id, |kept| {
@@ -136,7 +136,7 @@ impl Queue {
             kept.task_type = task.task_type.clone();
             kept.tenant = task.tenant.clone();
             kept.priority = task.priority.level();
-            kept.ties = Ties::of(&task.terms, kept.accepted_ms);
+            kept.ties = Ties::of(&task.terms, now.ms());
         });
         self.rewrite(id, entries);
     }

@@ -67,11 +67,12 @@ impl Queue {
         }
     }
 
-    /// When the oldest of the lines' heads was put in line.
+    /// When the oldest of the heads of lines and lanes was put there.
     fn oldest_head_ms(&self) -> Option<u64> {
         let lines = self.index.kinds.values().flat_map(|kind| kind.lines.values());
-        let heads = lines.filter_map(|line| {
-            let (score, id) = line.tasks.first()?;
+        let lanes = self.index.lanes.values().map(|lane| &lane.waiting);
+        let heads = lines.map(|line| &line.tasks).chain(lanes).filter_map(|tasks| {
+            let (score, id) = tasks.first()?;
             let priority = i64::from(self.tasks.get(id)?.priority);
             u64::try_from((score + priority * HEAD_START_US) / 1_000).ok()
         });

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bulkhead_core::QueueName;
 
 use super::claim::RawClaim;
+use super::reclaim::RECLAIM_MAX;
 use super::settle::Written;
 use super::{Machine, Now};
 use crate::codec;
@@ -50,15 +51,22 @@ impl Machine {
         if step.reclaim {
             stepped.reclaimed = queue.reclaim(now);
         }
-        queue.expire_due(now);
-        queue.promote(now);
+        let mut again = stepped.reclaimed >= RECLAIM_MAX;
+        again |= queue.expire_due(now);
+        again |= queue.promote(now);
+        if step.want == 0 {
+            queue.wake_freed(step.settle.len() + stepped.reclaimed as usize);
+        }
+        queue.keep_as_told(step.dead_retention_ms);
         // What ended here may put tasks in line that this step can claim.
         self.calm(at, now);
         let queue = &mut self.queues[at];
         let claimed = queue.claim(step, now);
         self.calm(at, now);
         let queue = &self.queues[at];
-        if !claimed.full {
+        if again || claimed.again {
+            stepped.next_due = Some(Duration::ZERO);
+        } else if !claimed.full {
             stepped.next_due = queue.next_due_ms(step.types, now).map(Duration::from_millis);
         }
         stepped.outbox = !queue.index.unlinked.is_empty();

@@ -28,44 +28,38 @@ impl Machine {
         now_us: u64,
     ) -> Vec<SubmitAnswer> {
         let now = Now(now_us);
-        // How many of the call are in line already, by queue: each stands one microsecond
-        // behind the one before, so that a call keeps its order.
-        let mut ready: Vec<(usize, i64)> = Vec::new();
+        // How many of the call went to each queue: each stands one microsecond behind the one
+        // before, so that a call keeps its order.
+        let mut sent: Vec<(usize, i64)> = Vec::new();
         let mut answers = Vec::with_capacity(tasks.len());
         for (task, record) in tasks.iter().zip(records) {
             let at = self.open(&task.queue);
-            let behind = match ready.iter_mut().find(|(queue, _)| *queue == at) {
-                Some((_, behind)) => behind,
+            let behind = match sent.iter_mut().find(|(queue, _)| *queue == at) {
+                Some((_, sent)) => {
+                    *sent += 1;
+                    *sent
+                }
                 None => {
                     self.queues[at].sweep(now);
-                    ready.push((at, 0));
-                    match ready.last_mut() {
-                        Some((_, behind)) => behind,
-                        None => continue,
-                    }
+                    sent.push((at, 0));
+                    0
                 }
             };
-            let mut place = *behind;
-            let answer = self.submit_one(at, task, record, &mut place, true, now);
-            if let Some((_, behind)) = ready.iter_mut().find(|(queue, _)| *queue == at) {
-                *behind = place;
-            }
-            answers.push(answer);
+            answers.push(self.submit_one(at, task, record, behind, true, now));
         }
-        for (at, _) in ready {
+        for (at, _) in sent {
             self.calm(at, now);
         }
         answers
     }
 
-    /// Store one task. `behind` is its place in its call and moves on if it goes in line;
-    /// quotas are looked at if `bounded`.
+    /// Store one task. `behind` is its place in its call; quotas are looked at if `bounded`.
     pub(super) fn submit_one(
         &mut self,
         at: usize,
         task: &Task,
         record: &Bytes,
-        behind: &mut i64,
+        behind: i64,
         bounded: bool,
         now: Now,
     ) -> SubmitAnswer {
@@ -102,8 +96,7 @@ impl Machine {
         } else if not_before > now.ms() {
             Place::Scheduled { due_ms: not_before }
         } else {
-            let place = score(now, task.priority.level(), 0) + *behind;
-            *behind += 1;
+            let place = score(now, task.priority.level(), 0) + behind;
             queue.ready_place(task.terms.key.as_ref(), place)
         };
         let first = queue.index.scheduled.first().map_or(u64::MAX, |(due_ms, _)| *due_ms);

@@ -16,8 +16,6 @@ use crate::view::Entry;
 pub(super) struct Kept {
     /// Its place in the order of submission, over all queues.
     pub(super) seq: u64,
-    /// When it was accepted, by the broker's clock.
-    pub(super) accepted_ms: u64,
     pub(super) task_type: TaskType,
     pub(super) tenant: TenantName,
     pub(super) priority: u8,
@@ -89,6 +87,7 @@ pub(super) struct Ties {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hold {
     pub(super) key: TermKey,
+    pub(super) window_ms: Option<u64>,
     /// The end of its window; without it the key is taken until the task has ended.
     pub(super) until_ms: Option<u64>,
 }
@@ -103,6 +102,7 @@ impl Ties {
             key: terms.key.clone(),
             unique: terms.unique.as_ref().map(|unique| Hold {
                 key: unique.key.clone(),
+                window_ms: unique.window_ms.map(|ms| ms.min(FOREVER_MS)),
                 until_ms: unique.window_ms.map(|ms| submitted_ms + ms.min(FOREVER_MS)),
             }),
             waits,
@@ -125,7 +125,6 @@ impl Kept {
     pub(super) fn new(seq: u64, task: &Task, record: Bytes, place: Place, now: Now) -> Self {
         Self {
             seq,
-            accepted_ms: now.ms(),
             task_type: task.task_type.clone(),
             tenant: task.tenant.clone(),
             priority: task.priority.level(),

@@ -55,7 +55,7 @@ impl Queue {
         let reason = Some(CancelReason::ReplacedBy(newcomer));
         self.append(id, &Entry::Cancelled { at: now.ms(), reason });
         self.count(Total::Cancelled, 1);
-        let retention_ms = self.retention_of(id, State::Cancelled);
+        let retention_ms = self.retention_of(id);
         self.end(id, State::Cancelled, retention_ms, now);
     }
 
@@ -76,9 +76,16 @@ impl Queue {
         else {
             return;
         };
-        let over = hold.until_ms.is_some_and(|until_ms| until_ms <= now.ms());
-        if !over && self.holder(&hold, now).is_none() {
-            self.take_unique(hold.key, id);
+        if self.holder(&hold, now).is_some() {
+            return;
         }
+        if let Some(taken) = self
+            .tasks
+            .get_mut(&id)
+            .and_then(|kept| kept.ties.as_mut()?.unique.as_mut())
+        {
+            taken.until_ms = taken.window_ms.map(|window_ms| now.ms() + window_ms);
+        }
+        self.take_unique(hold.key, id);
     }
 }
