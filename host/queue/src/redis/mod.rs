@@ -92,15 +92,19 @@ pub struct RedisBroker {
 }
 
 impl RedisBroker {
-    /// Connect; fails if the server does not answer or the configuration is wrong.
+    /// Connect; fails if the server does not answer, the configuration is wrong or the user
+    /// lacks a right.
     pub async fn connect(config: RedisConfig) -> Result<Self, QueueError> {
         check_name("namespace", &config.namespace)
             .map_err(|e| QueueError::Refused(e.to_string()))?;
+        let connection = Arc::new(Connection::open(&config).await?);
+        let scripts = Scripts::new().confirming();
+        rights::require(&connection, &config.namespace, &scripts.sources()).await?;
         Ok(Self {
-            connection: Arc::new(Connection::open(&config).await?),
             namespace: config.namespace,
+            connection,
+            scripts,
             wake: wake::Wake::default(),
-            scripts: Scripts::new(),
             announced: Mutex::default(),
         })
     }

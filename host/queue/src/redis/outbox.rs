@@ -281,16 +281,21 @@ fn tell(
     state: Option<State>,
     output: Option<Payload>,
 ) -> Result<Told, QueueError> {
-    let kind = match state {
-        Some(State::Completed) => "c",
-        Some(State::Failed) => "d",
-        Some(State::Cancelled) => "x",
-        Some(State::Expired) => "e",
-        _ => "u",
-    };
+    let kind = state.and_then(letter).unwrap_or("u");
     let entry = codec::encode_made(&Entry::Parent { parent: parent.clone(), state, output })
         .map_err(|e| QueueError::Protocol(format!("cannot encode a parent's end: {e}")))?;
     Ok(Told { child, parent, kind, entry })
+}
+
+/// The letter of an end.
+pub(super) fn letter(state: State) -> Option<&'static str> {
+    match state {
+        State::Completed => Some("c"),
+        State::Failed => Some("d"),
+        State::Cancelled => Some("x"),
+        State::Expired => Some("e"),
+        State::Scheduled | State::Blocked | State::Pending | State::Running => None,
+    }
 }
 
 /// What a task's latest completion gave.

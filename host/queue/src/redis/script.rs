@@ -35,6 +35,8 @@ const OPEN_BATCH: &str = include_str!("scripts/open_batch.lua");
 const COUNT: &str = include_str!("scripts/count.lua");
 const SCHEDULE: &str = include_str!("scripts/schedule.lua");
 const DUE: &str = include_str!("scripts/due.lua");
+const CHECK: &str = include_str!("scripts/check.lua");
+const TALLY: &str = include_str!("scripts/tally.lua");
 const FIRE: &str = include_str!("scripts/fire.lua");
 
 /// The longest time that is put into a script, in milliseconds: about 9,000 years. Lua's
@@ -68,38 +70,66 @@ pub(super) struct Scripts {
     pub(super) schedule: Script,
     pub(super) due: Script,
     pub(super) fire: Script,
+    pub(super) check: Script,
+    pub(super) tally: Script,
 }
 
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
-            submit: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, SUBMIT]).confirmed(),
+            submit: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, SUBMIT]),
             step: Script::new(&[
                 PRELUDE, RECORDS, LIMITS, ENDS, STORE, SETTLE, RENEW, RECLAIM, PROMOTE, CLAIM,
             ]),
-            cancel: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CANCEL]).confirmed(),
-            rerun: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RERUN]).confirmed(),
-            edit: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, EDIT]).confirmed(),
+            cancel: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CANCEL]),
+            rerun: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RERUN]),
+            edit: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, EDIT]),
             drop: Script::new(&[PRELUDE, DROP]),
             purge: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, PURGE]),
             inspect: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, INSPECT]),
             stats: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, STATS]),
-            pause: Script::new(&[PRELUDE, PAUSE]).confirmed(),
-            policy: Script::new(&[PRELUDE, POLICY]).confirmed(),
+            pause: Script::new(&[PRELUDE, PAUSE]),
+            policy: Script::new(&[PRELUDE, POLICY]),
             relax: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RELAX]),
-            link: Script::new(&[PRELUDE, LINK]).confirmed(),
-            resolve: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RESOLVE]).confirmed(),
-            told: Script::new(&[PRELUDE, TOLD]).confirmed(),
-            open_batch: Script::new(&[PRELUDE, OPEN_BATCH]).confirmed(),
-            count: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, COUNT]).confirmed(),
-            schedule: Script::new(&[PRELUDE, SCHEDULE]).confirmed(),
+            link: Script::new(&[PRELUDE, LINK]),
+            resolve: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RESOLVE]),
+            told: Script::new(&[PRELUDE, TOLD]),
+            open_batch: Script::new(&[PRELUDE, OPEN_BATCH]),
+            count: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, COUNT]),
+            schedule: Script::new(&[PRELUDE, SCHEDULE]),
             due: Script::new(&[PRELUDE, DUE]),
-            fire: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, FIRE]).confirmed(),
+            fire: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, FIRE]),
+            check: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CHECK]),
+            tally: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, TALLY]),
         }
     }
 }
 
 impl Scripts {
+    /// Mark the scripts whose effect a failover must not lose once it was answered, for
+    /// nobody would do it again. What a step did is done again by itself when its leases
+    /// run out.
+    pub(super) fn confirming(mut self) -> Self {
+        for script in [
+            &mut self.submit,
+            &mut self.fire,
+            &mut self.cancel,
+            &mut self.rerun,
+            &mut self.edit,
+            &mut self.pause,
+            &mut self.policy,
+            &mut self.schedule,
+            &mut self.open_batch,
+            &mut self.link,
+            &mut self.resolve,
+            &mut self.told,
+            &mut self.count,
+        ] {
+            script.is_confirmed = true;
+        }
+        self
+    }
+
     /// All sources, for what must hold of each.
     pub(super) fn sources(&self) -> Vec<&str> {
         let Self {
@@ -123,10 +153,12 @@ impl Scripts {
             schedule,
             due,
             fire,
+            check,
+            tally,
         } = self;
         [
             submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
-            link, resolve, told, open_batch, count, schedule, due, fire,
+            link, resolve, told, open_batch, count, schedule, due, fire, check, tally,
         ]
         .map(|script| &*script.source)
         .to_vec()
@@ -144,12 +176,6 @@ impl Script {
         let source = parts.join("\n");
         let sha1 = redis::Script::new(&source).get_hash().to_owned();
         Self { source, sha1, is_confirmed: false }
-    }
-
-    /// A script whose effect a failover must not lose once it was answered: nobody would
-    /// do it again. What a step did is done again by itself when its leases run out.
-    fn confirmed(self) -> Self {
-        Self { is_confirmed: true, ..self }
     }
 
     /// Start a call whose arguments are pushed one by one; `size` is a guess at their

@@ -8,7 +8,7 @@
 -- Cost     O(log n) per id; running ids scan the lease set together (O(in flight))
 local L = lib()
 local head, bonds = L.head, L.bonds
-local answer, running, first = {}, {}, nil
+local answer, running, first, several = {}, {}, nil, false
 for i = 1, #ARGV do
   local id = ARGV[i]
   local record = try('GET', TASK .. id)
@@ -32,6 +32,7 @@ for i = 1, #ARGV do
         state = 'p'
       elseif not (b and b.key and try('ZSCORE', P .. ':lane:' .. b.key, id)) then
         running[id] = i
+        several = first ~= nil
         first = first or id
       end
     end
@@ -45,7 +46,7 @@ local function hold(member)
   a[2], a[3], a[4] = 'r', tonumber(call('ZSCORE', LEASES, member)), member
   a[6] = try('HGET', PROGRESS, ARGV[i]) or ''
 end
-if first and next(running, first) == nil then
+if first and not several then
   local cursor = '0'
   repeat
     local page = call('ZSCAN', LEASES, cursor, 'MATCH', first .. ':*', 'COUNT', '1000')

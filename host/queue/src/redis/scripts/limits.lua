@@ -172,3 +172,12 @@ local function place(id, h, b, score)
     line_up(id, h[2], h[3], score)
   end
 end
+
+-- A task whose claim came to nothing goes back, ahead of what has waited meanwhile.
+local function come_back(id, h, b)
+  if b and b.key then
+    try('SREM', P .. ':let:' .. b.key, id)
+    try('SREM', P .. ':use:' .. b.key, id)
+  end
+  place(id, h, b, score_of(h[4], RETURN_US))
+end

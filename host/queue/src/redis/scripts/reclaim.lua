@@ -17,8 +17,7 @@ if ARGV[4] ~= '0' then
       alive[tail] = (alive[tail] or 0) + 1
       local b = L.bonds(h)
       try('APPEND', TASK .. id, cmsgpack.pack({ L = { now, string.match(tail, '^[^:]*:[^:]*:(.*)$') or '' } }))
-      if b and b.key then L.leave_lane(id, b.key) end
-      L.place(id, h, b, L.score_of(h[4], RETURN_US))
+      L.come_back(id, h, b)
       if EVENTS then L.event('lease_lost', id, h[2], h[3]) end
     else
       L.bury(id, dead_ttl)

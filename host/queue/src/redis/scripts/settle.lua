@@ -143,8 +143,7 @@ for i = 1, #returns do
   local L, r = lib(), returns[i]
   local h, b = { 1, r[2], r[3], r[4] }, nil
   if HAS_BOUND and byte(try('GETRANGE', TASK .. r[1], '0', '0') or '') == BOUND then b = L.bonds(L.head(r[1])) end
-  if b and b.key then L.leave_lane(r[1], b.key) end
-  L.place(r[1], h, b, L.score_of(r[4], RETURN_US))
+  L.come_back(r[1], h, b)
 end
 if #finished > 0 then
   try('LPUSH', ENDED, unpack(finished))
