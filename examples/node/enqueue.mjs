@@ -8,7 +8,7 @@ import { decodeMulti, encode } from "@msgpack/msgpack";
 import { RESP_TYPES, createClient } from "@redis/client";
 
 // The files that make the submit script, in order.
-const PARTS = ["prelude", "submit"];
+const PARTS = ["prelude", "records", "limits", "ends", "store", "submit"];
 
 /** Submits to one queue of one namespace. */
 class Producer {

@@ -12,7 +12,7 @@ import redis
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPTS = HERE.parents[1] / "host/queue/src/redis/scripts"
 # The files that make the submit script, in order.
-PARTS = ["prelude", "submit"]
+PARTS = ["prelude", "records", "limits", "ends", "store", "submit"]
 
 
 class Producer:

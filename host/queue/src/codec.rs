@@ -67,17 +67,21 @@ struct Bonds<'a> {
     batch: Option<&'a BatchRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<UnixMs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention_ms: Option<u64>,
 }
 
 impl<'a> Bonds<'a> {
     /// The terms of a task that scripts act on; nothing if there are none.
     fn of(terms: &'a Terms) -> Option<Self> {
-        let Terms { key, unique, after, on_failed_parent, batch, expires_at, .. } = terms;
+        let Terms { key, unique, after, on_failed_parent, batch, expires_at, retention_ms, .. } =
+            terms;
         let bound = key.is_some()
             || unique.is_some()
             || !after.is_empty()
             || batch.is_some()
-            || expires_at.is_some();
+            || expires_at.is_some()
+            || retention_ms.is_some();
         bound.then(|| Self {
             key: key.as_ref(),
             unique: unique.as_ref(),
@@ -86,6 +90,7 @@ impl<'a> Bonds<'a> {
                 .filter(|policy| *policy != Default::default()),
             batch: batch.as_ref(),
             expires_at: *expires_at,
+            retention_ms: *retention_ms,
         })
     }
 }
@@ -96,8 +101,6 @@ struct Course<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     retry: Option<&'a RetryRequest>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    retention_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     not_before: Option<UnixMs>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline_at: Option<UnixMs>,
@@ -107,15 +110,11 @@ struct Course<'a> {
 
 impl<'a> Course<'a> {
     fn of(terms: &'a Terms) -> Option<Self> {
-        let Terms { retry, retention_ms, not_before, deadline_at, schedule, .. } = terms;
-        let any = retry.is_some()
-            || retention_ms.is_some()
-            || not_before.is_some()
-            || deadline_at.is_some()
-            || schedule.is_some();
+        let Terms { retry, not_before, deadline_at, schedule, .. } = terms;
+        let any =
+            retry.is_some() || not_before.is_some() || deadline_at.is_some() || schedule.is_some();
         any.then_some(Self {
             retry: retry.as_ref(),
-            retention_ms: *retention_ms,
             not_before: *not_before,
             deadline_at: *deadline_at,
             schedule: schedule.as_deref(),
@@ -152,14 +151,7 @@ struct EnvelopeOwned(
 pub(crate) fn encode_task(task: &Task) -> Result<Vec<u8>, rmp_serde::encode::Error> {
     let mut bytes = Vec::with_capacity(task.payload.data.len() + 160);
     let mut writer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
-    let (task_type, tenant) = (task.task_type.as_str(), task.tenant.as_str());
-    let level = task.priority.level();
-    match Bonds::of(&task.terms) {
-        None => Head(VERSION, task_type, tenant, level).serialize(&mut writer)?,
-        Some(bonds) => {
-            BoundHead(VERSION, task_type, tenant, level, bonds).serialize(&mut writer)?;
-        }
-    }
+    write_head(task, &mut writer)?;
     let envelope = Envelope(
         task.submitted_at,
         &task.payload.content_type,
@@ -171,6 +163,20 @@ pub(crate) fn encode_task(task: &Task) -> Result<Vec<u8>, rmp_serde::encode::Err
     );
     envelope.serialize(&mut writer)?;
     Ok(bytes)
+}
+
+type Writer<'a> = rmp_serde::Serializer<
+    &'a mut Vec<u8>,
+    rmp_serde::config::StructMapConfig<rmp_serde::config::DefaultConfig>,
+>;
+
+fn write_head(task: &Task, writer: &mut Writer<'_>) -> Result<(), rmp_serde::encode::Error> {
+    let (task_type, tenant) = (task.task_type.as_str(), task.tenant.as_str());
+    let level = task.priority.level();
+    match Bonds::of(&task.terms) {
+        None => Head(VERSION, task_type, tenant, level).serialize(writer),
+        Some(bonds) => BoundHead(VERSION, task_type, tenant, level, bonds).serialize(writer),
+    }
 }
 
 /// [`Entry::Ended`] without taking the report.
@@ -201,6 +207,63 @@ pub(crate) fn decode_entry(bytes: &[u8]) -> Result<Entry, String> {
 pub(crate) struct Record {
     pub(crate) task: Task,
     pub(crate) history: Vec<Entry>,
+}
+
+/// Write an entry that is made here, to be appended to a record.
+pub(crate) fn encode_made(entry: &Entry) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+    rmp_serde::to_vec(entry)
+}
+
+/// A record with another payload, its history unchanged.
+pub(crate) fn edit(
+    queue: &QueueName,
+    id: TaskId,
+    bytes: &[u8],
+    payload: Payload,
+) -> Result<Vec<u8>, String> {
+    let Record { task, .. } = read(queue, id, bytes)?;
+    let mut reader = Deserializer::new(Cursor::new(bytes));
+    reader.set_max_depth(MAX_DEPTH);
+    let _: HeadOwned = next(&mut reader, "head")?;
+    let _: EnvelopeOwned = next(&mut reader, "envelope")?;
+    let history = usize::try_from(reader.position()).unwrap_or(bytes.len()).min(bytes.len());
+    let mut edited = encode_task(&Task { payload, ..task }).map_err(|e| e.to_string())?;
+    edited.extend_from_slice(&bytes[history..]);
+    Ok(edited)
+}
+
+/// A new task's record in the pieces between which a script puts the submission's time and
+/// further metadata: head, content type and payload, metadata, the rest.
+pub(crate) struct Pieces {
+    pub(crate) head: Vec<u8>,
+    pub(crate) content: Vec<u8>,
+    pub(crate) metadata: Vec<u8>,
+    pub(crate) rest: Vec<u8>,
+}
+
+/// Write a new task's record in pieces.
+pub(crate) fn encode_pieces(task: &Task) -> Result<Pieces, rmp_serde::encode::Error> {
+    fn bytes(
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), rmp_serde::encode::Error>,
+    ) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+        let mut bytes = Vec::new();
+        write(&mut rmp_serde::Serializer::new(&mut bytes).with_struct_map())?;
+        Ok(bytes)
+    }
+    let limits = Some(&task.limits).filter(|limits| !limits.is_empty());
+    Ok(Pieces {
+        head: bytes(|to| write_head(task, to))?,
+        content: bytes(|to| {
+            task.payload.content_type.serialize(&mut *to)?;
+            serde_bytes::Bytes::new(&task.payload.data).serialize(to)
+        })?,
+        metadata: bytes(|to| task.metadata.iter().try_for_each(|pair| pair.serialize(&mut *to)))?,
+        rest: bytes(|to| {
+            task.trace.serialize(&mut *to)?;
+            limits.serialize(&mut *to)?;
+            Course::of(&task.terms).serialize(to)
+        })?,
+    })
 }
 
 /// Read a record.
@@ -245,9 +308,8 @@ fn read(queue: &QueueName, id: TaskId, bytes: &[u8]) -> Result<Record, String> {
 
 /// Put a task's terms together again.
 fn terms(bonds: Terms, course: Option<Terms>) -> Terms {
-    let Terms { retry, retention_ms, not_before, deadline_at, schedule, .. } =
-        course.unwrap_or_default();
-    Terms { retry, retention_ms, not_before, deadline_at, schedule, ..bonds }
+    let Terms { retry, not_before, deadline_at, schedule, .. } = course.unwrap_or_default();
+    Terms { retry, not_before, deadline_at, schedule, ..bonds }
 }
 
 /// Read the next value.
@@ -334,6 +396,7 @@ mod tests {
     fn only_bonds_lengthen_the_head() {
         let mut task = task();
         let head = |task: &Task| encode_task(task).unwrap()[0];
+        task.terms.retention_ms = None;
         assert_eq!(head(&task), 0x94);
         let reference = |text: &str| text.parse().unwrap();
         task.terms.key = Some(TermKey::new("smtp").unwrap());
@@ -348,6 +411,29 @@ mod tests {
         assert_eq!(head(&task), 0x95);
         let bytes = encode_task(&task).unwrap();
         assert_eq!(decode(&task.queue, task.id, &bytes).unwrap().task, task);
+    }
+
+    #[test]
+    fn the_pieces_make_the_record() {
+        let mut task = task();
+        task.terms.deadline_at = Some(5);
+        let Pieces { head, content, metadata, rest } = encode_pieces(&task).unwrap();
+        let time = rmp_serde::to_vec(&task.submitted_at).unwrap();
+        let count = 0x90 | u8::try_from(task.metadata.len()).unwrap();
+        let whole = [&head[..], &[0x97], &time, &content, &[count], &metadata, &rest].concat();
+        assert_eq!(whole, encode_task(&task).unwrap());
+    }
+
+    #[test]
+    fn an_edit_keeps_all_but_the_payload() {
+        let task = task();
+        let mut bytes = encode_task(&task).unwrap();
+        bytes.extend(encode_made(&Entry::Rerun { at: 9 }).unwrap());
+        let payload = Payload::new("text/plain", "other");
+        let edited = edit(&task.queue, task.id, &bytes, payload.clone()).unwrap();
+        let record = decode(&task.queue, task.id, &edited).unwrap();
+        assert_eq!(record.task, Task { payload, ..task });
+        assert_eq!(record.history, [Entry::Rerun { at: 9 }]);
     }
 
     #[test]

@@ -27,14 +27,7 @@ pub(super) async fn check(broker: &RedisBroker) -> Result<Vec<String>, QueueErro
         warnings.extend(found.into_iter().map(|warning| format!("{place}{warning}")));
     }
     let sources = broker.scripts.sources();
-    if let Some(lacking) = rights::lacking(connection, &broker.namespace, &sources).await?
-        && !lacking.is_empty()
-    {
-        return Err(QueueError::Refused(format!(
-            "the Redis user lacks rights that Bulkhead needs (docs/redis-deployments.md): {}",
-            lacking.join(", ")
-        )));
-    }
+    rights::require(connection, &broker.namespace, &sources).await?;
     Ok(warnings.into_iter().collect())
 }
 

@@ -23,6 +23,8 @@ use crate::error::QueueError;
 
 /// Servers that one command is sent to at most.
 const MAX_HOPS: usize = 4;
+/// How much later than it should a server may answer a command that blocks.
+pub(super) const BLOCKED: Duration = Duration::from_secs(5);
 /// How long replicas may take to confirm a submission.
 const CONFIRM: Duration = Duration::from_secs(1);
 
@@ -90,6 +92,22 @@ impl Connection {
             }
             reply => reply,
         };
+        Ok(reply?)
+    }
+
+    /// Send a command that may block for `wait`. A blocked connection can do nothing else, so
+    /// it is this command's own.
+    pub(super) async fn block(&self, command: &Cmd, wait: Duration) -> Result<Value, QueueError> {
+        let slot = slot::of_command(command).unwrap_or(0);
+        let server = self.owner(slot).await?;
+        let reply = async { self.dial.waiting_link(&server).await?.send(command).await };
+        let reply = match tokio::time::timeout(wait + BLOCKED, reply).await {
+            Ok(reply) => reply,
+            Err(_) => Err(unreachable(format!("{server}: no answer to a wait"))),
+        };
+        if reply.is_err() {
+            self.doubt(slot, &server).await;
+        }
         Ok(reply?)
     }
 

@@ -3,20 +3,31 @@
 //! The scripts in `scripts/` are the only code that changes a task's state; each
 //! states its contract. This module knows how to call them and how to stay connected.
 
+mod batches;
 mod check;
 mod connection;
 mod dial;
+mod edges;
+mod events;
+mod examine;
 mod failure;
 mod hosts;
 mod inspect;
+mod list;
+mod outbox;
 mod place;
+mod policy;
+mod results;
 mod rights;
+mod schedules;
 mod script;
 mod signals;
 mod slot;
+mod stats;
 mod step;
 mod submit;
 mod url;
+mod usage;
 mod wake;
 
 use std::collections::HashSet;
@@ -81,15 +92,19 @@ pub struct RedisBroker {
 }
 
 impl RedisBroker {
-    /// Connect; fails if the server does not answer or the configuration is wrong.
+    /// Connect; fails if the server does not answer, the configuration is wrong or the user
+    /// lacks a right.
     pub async fn connect(config: RedisConfig) -> Result<Self, QueueError> {
         check_name("namespace", &config.namespace)
             .map_err(|e| QueueError::Refused(e.to_string()))?;
+        let connection = Arc::new(Connection::open(&config).await?);
+        let scripts = Scripts::new().confirming();
+        rights::require(&connection, &config.namespace, &scripts.sources()).await?;
         Ok(Self {
-            connection: Arc::new(Connection::open(&config).await?),
             namespace: config.namespace,
+            connection,
+            scripts,
             wake: wake::Wake::default(),
-            scripts: Scripts::new(),
             announced: Mutex::default(),
         })
     }
@@ -106,10 +121,6 @@ impl RedisBroker {
     async fn run(&self, command: &redis::Cmd) -> Result<redis::Value, QueueError> {
         self.connection.send(command).await
     }
-}
-
-fn unbuilt() -> QueueError {
-    QueueError::Refused("not built yet".into())
 }
 
 #[async_trait]
@@ -162,7 +173,7 @@ impl Broker for RedisBroker {
         queue: &QueueName,
         filter: &ListFilter,
     ) -> Result<Vec<TaskView>, QueueError> {
-        inspect::list(self, queue, filter).await
+        list::list(self, queue, filter).await
     }
 
     async fn cancel(
@@ -171,7 +182,7 @@ impl Broker for RedisBroker {
         ids: &[TaskId],
         retention_ms: u64,
     ) -> Result<Vec<CancelAnswer>, QueueError> {
-        submit::cancel(self, queue, ids, retention_ms).await
+        edges::cancel(self, queue, ids, retention_ms).await
     }
 
     async fn rerun(
@@ -179,176 +190,161 @@ impl Broker for RedisBroker {
         queue: &QueueName,
         ids: &[TaskId],
     ) -> Result<Vec<RerunAnswer>, QueueError> {
-        submit::rerun(self, queue, ids).await
+        edges::rerun(self, queue, ids).await
     }
 
     async fn drop_dead(&self, queue: &QueueName, ids: &[TaskId]) -> Result<u64, QueueError> {
-        submit::drop_dead(self, queue, ids).await
+        edges::drop_dead(self, queue, ids).await
     }
 
     async fn purge(&self, queue: &QueueName, state: State) -> Result<u64, QueueError> {
-        submit::purge(self, queue, state).await
+        edges::purge(self, queue, state).await
     }
 
     async fn pause(
         &self,
         queue: &QueueName,
-        _task_type: Option<&TaskType>,
+        task_type: Option<&TaskType>,
     ) -> Result<bool, QueueError> {
-        let mut command = redis::cmd("HSET");
-        command.arg(format!("{}:config", self.prefix(queue))).arg("paused").arg(1);
-        script::integer(self.run(&command).await?).map(|added| added == 1)
+        policy::pause(self, queue, task_type, true).await
     }
 
     async fn resume(
         &self,
         queue: &QueueName,
-        _task_type: Option<&TaskType>,
+        task_type: Option<&TaskType>,
     ) -> Result<bool, QueueError> {
-        let reply = self.scripts.resume.call(self, queue, &[]).await?;
-        script::integer(reply).map(|was| was == 1)
+        policy::pause(self, queue, task_type, false).await
     }
 
     async fn rerun_edited(
         &self,
-        _queue: &QueueName,
-        _id: TaskId,
-        _payload: Payload,
+        queue: &QueueName,
+        id: TaskId,
+        payload: Payload,
     ) -> Result<RerunAnswer, QueueError> {
-        Err(unbuilt())
+        edges::rerun_edited(self, queue, id, payload).await
     }
 
-    async fn held(&self, _queue: &QueueName, _host: &str) -> Result<Vec<Claim>, QueueError> {
-        Err(unbuilt())
+    async fn held(&self, queue: &QueueName, host: &str) -> Result<Vec<Claim>, QueueError> {
+        results::held(self, queue, host).await
     }
 
-    async fn deliver(&self, _queue: &QueueName) -> Result<u64, QueueError> {
-        Err(unbuilt())
+    async fn deliver(&self, queue: &QueueName) -> Result<u64, QueueError> {
+        outbox::deliver(self, queue).await
     }
 
-    async fn recall(&self, _queue: &QueueName, _key: &str) -> Result<Option<Payload>, QueueError> {
-        Err(unbuilt())
+    async fn recall(&self, queue: &QueueName, key: &str) -> Result<Option<Payload>, QueueError> {
+        results::recall(self, queue, key).await
     }
 
     async fn remember(
         &self,
-        _queue: &QueueName,
-        _key: &str,
-        _output: &Payload,
-        _ttl_ms: u64,
+        queue: &QueueName,
+        key: &str,
+        output: &Payload,
+        ttl_ms: u64,
     ) -> Result<(), QueueError> {
-        Err(unbuilt())
+        results::remember(self, queue, key, output, ttl_ms).await
     }
 
-    async fn open_batch(&self, _batch: &Batch) -> Result<bool, QueueError> {
-        Err(unbuilt())
+    async fn open_batch(&self, batch: &Batch) -> Result<bool, QueueError> {
+        batches::open(self, batch).await
     }
 
     async fn leave_batch(
         &self,
-        _queue: &QueueName,
-        _id: BatchId,
-        _members: &[TaskRef],
+        queue: &QueueName,
+        id: BatchId,
+        members: &[TaskRef],
     ) -> Result<(), QueueError> {
-        Err(unbuilt())
+        batches::leave(self, queue, id, members).await
     }
 
-    async fn batch(
-        &self,
-        _queue: &QueueName,
-        _id: BatchId,
-    ) -> Result<Option<BatchView>, QueueError> {
-        Err(unbuilt())
+    async fn batch(&self, queue: &QueueName, id: BatchId) -> Result<Option<BatchView>, QueueError> {
+        batches::look(self, queue, id).await
     }
 
-    async fn batches(
-        &self,
-        _queue: &QueueName,
-        _limit: usize,
-    ) -> Result<Vec<BatchView>, QueueError> {
-        Err(unbuilt())
+    async fn batches(&self, queue: &QueueName, limit: usize) -> Result<Vec<BatchView>, QueueError> {
+        batches::list(self, queue, limit).await
     }
 
     async fn put_schedule(
         &self,
-        _queue: &QueueName,
-        _schedule: &Schedule,
-        _next: Option<UnixMs>,
+        queue: &QueueName,
+        schedule: &Schedule,
+        next: Option<UnixMs>,
     ) -> Result<bool, QueueError> {
-        Err(unbuilt())
+        schedules::put(self, queue, schedule, next).await
     }
 
-    async fn remove_schedule(&self, _queue: &QueueName, _name: &str) -> Result<bool, QueueError> {
-        Err(unbuilt())
+    async fn remove_schedule(&self, queue: &QueueName, name: &str) -> Result<bool, QueueError> {
+        schedules::remove(self, queue, name).await
     }
 
     async fn pause_schedule(
         &self,
-        _queue: &QueueName,
-        _name: &str,
-        _paused: bool,
-        _next: Option<UnixMs>,
+        queue: &QueueName,
+        name: &str,
+        paused: bool,
+        next: Option<UnixMs>,
     ) -> Result<bool, QueueError> {
-        Err(unbuilt())
+        schedules::pause(self, queue, name, paused, next).await
     }
 
-    async fn schedules(&self, _queue: &QueueName) -> Result<Vec<ScheduleView>, QueueError> {
-        Err(unbuilt())
+    async fn schedules(&self, queue: &QueueName) -> Result<Vec<ScheduleView>, QueueError> {
+        schedules::list(self, queue).await
     }
 
     async fn due_schedules(
         &self,
-        _queue: &QueueName,
-        _limit: usize,
+        queue: &QueueName,
+        limit: usize,
     ) -> Result<DueSchedules, QueueError> {
-        Err(unbuilt())
+        schedules::due(self, queue, limit).await
     }
 
-    async fn fire(&self, _queue: &QueueName, _fire: &Fire) -> Result<FireAnswer, QueueError> {
-        Err(unbuilt())
+    async fn fire(&self, queue: &QueueName, fire: &Fire) -> Result<FireAnswer, QueueError> {
+        schedules::fire(self, queue, fire).await
     }
 
-    async fn set_policy(
-        &self,
-        _queue: &QueueName,
-        _policy: &QueuePolicy,
-    ) -> Result<(), QueueError> {
-        Err(unbuilt())
+    async fn set_policy(&self, queue: &QueueName, policy: &QueuePolicy) -> Result<(), QueueError> {
+        policy::set(self, queue, policy).await
     }
 
-    async fn policy(&self, _queue: &QueueName) -> Result<QueuePolicy, QueueError> {
-        Err(unbuilt())
+    async fn policy(&self, queue: &QueueName) -> Result<QueuePolicy, QueueError> {
+        policy::get(self, queue).await
     }
 
     async fn usage(
         &self,
-        _queue: &QueueName,
-        _from: Day,
-        _to: Day,
+        queue: &QueueName,
+        from: Day,
+        to: Day,
     ) -> Result<Vec<UsageRow>, QueueError> {
-        Err(unbuilt())
+        usage::read(self, queue, from, to).await
     }
 
     async fn events(
         &self,
-        _queue: &QueueName,
-        _after: Option<&EventId>,
-        _limit: usize,
-        _wait: Duration,
+        queue: &QueueName,
+        after: Option<&EventId>,
+        limit: usize,
+        wait: Duration,
     ) -> Result<Vec<Event>, QueueError> {
-        Err(unbuilt())
+        events::read(self, queue, after, limit, wait).await
     }
 
-    async fn examine(&self, _queue: &QueueName, _repair: bool) -> Result<Vec<Finding>, QueueError> {
-        Err(unbuilt())
+    async fn examine(&self, queue: &QueueName, repair: bool) -> Result<Vec<Finding>, QueueError> {
+        examine::examine(self, queue, repair).await
     }
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, QueueError> {
-        inspect::stats(self, queue).await
+        stats::stats(self, queue).await
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>, QueueError> {
-        inspect::queues(self).await
+        stats::queues(self).await
     }
 
     async fn announce_host(&self, host: &HostInfo, ttl: Duration) -> Result<(), QueueError> {

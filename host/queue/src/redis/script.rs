@@ -8,6 +8,36 @@ use super::RedisBroker;
 use crate::error::QueueError;
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
+const RECORDS: &str = include_str!("scripts/records.lua");
+const LIMITS: &str = include_str!("scripts/limits.lua");
+const ENDS: &str = include_str!("scripts/ends.lua");
+const STORE: &str = include_str!("scripts/store.lua");
+const SUBMIT: &str = include_str!("scripts/submit.lua");
+const SETTLE: &str = include_str!("scripts/settle.lua");
+const RENEW: &str = include_str!("scripts/renew.lua");
+const RECLAIM: &str = include_str!("scripts/reclaim.lua");
+const PROMOTE: &str = include_str!("scripts/promote.lua");
+const CLAIM: &str = include_str!("scripts/claim.lua");
+const CANCEL: &str = include_str!("scripts/cancel.lua");
+const RERUN: &str = include_str!("scripts/rerun.lua");
+const EDIT: &str = include_str!("scripts/edit.lua");
+const DROP: &str = include_str!("scripts/drop.lua");
+const PURGE: &str = include_str!("scripts/purge.lua");
+const INSPECT: &str = include_str!("scripts/inspect.lua");
+const STATS: &str = include_str!("scripts/stats.lua");
+const PAUSE: &str = include_str!("scripts/pause.lua");
+const POLICY: &str = include_str!("scripts/policy.lua");
+const RELAX: &str = include_str!("scripts/relax.lua");
+const LINK: &str = include_str!("scripts/link.lua");
+const RESOLVE: &str = include_str!("scripts/resolve.lua");
+const TOLD: &str = include_str!("scripts/told.lua");
+const OPEN_BATCH: &str = include_str!("scripts/open_batch.lua");
+const COUNT: &str = include_str!("scripts/count.lua");
+const SCHEDULE: &str = include_str!("scripts/schedule.lua");
+const DUE: &str = include_str!("scripts/due.lua");
+const CHECK: &str = include_str!("scripts/check.lua");
+const TALLY: &str = include_str!("scripts/tally.lua");
+const FIRE: &str = include_str!("scripts/fire.lua");
 
 /// The longest time that is put into a script, in milliseconds: about 9,000 years. Lua's
 /// numbers are exact up to 2^53, and Redis refuses an expiry beyond its own range in the
@@ -24,36 +54,114 @@ pub(super) struct Scripts {
     pub(super) step: Script,
     pub(super) cancel: Script,
     pub(super) rerun: Script,
+    pub(super) edit: Script,
     pub(super) drop: Script,
     pub(super) purge: Script,
     pub(super) inspect: Script,
     pub(super) stats: Script,
-    pub(super) resume: Script,
+    pub(super) pause: Script,
+    pub(super) policy: Script,
+    pub(super) relax: Script,
+    pub(super) link: Script,
+    pub(super) resolve: Script,
+    pub(super) told: Script,
+    pub(super) open_batch: Script,
+    pub(super) count: Script,
+    pub(super) schedule: Script,
+    pub(super) due: Script,
+    pub(super) fire: Script,
+    pub(super) check: Script,
+    pub(super) tally: Script,
 }
 
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
-            submit: Script::confirmed(include_str!("scripts/submit.lua")),
-            step: Script::new(include_str!("scripts/step.lua")),
-            cancel: Script::new(include_str!("scripts/cancel.lua")),
-            rerun: Script::confirmed(include_str!("scripts/rerun.lua")),
-            drop: Script::new(include_str!("scripts/drop.lua")),
-            purge: Script::new(include_str!("scripts/purge.lua")),
-            inspect: Script::new(include_str!("scripts/inspect.lua")),
-            stats: Script::new(include_str!("scripts/stats.lua")),
-            resume: Script::new(include_str!("scripts/resume.lua")),
+            submit: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, SUBMIT]),
+            step: Script::new(&[
+                PRELUDE, RECORDS, LIMITS, ENDS, STORE, SETTLE, RENEW, RECLAIM, PROMOTE, CLAIM,
+            ]),
+            cancel: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CANCEL]),
+            rerun: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RERUN]),
+            edit: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, EDIT]),
+            drop: Script::new(&[PRELUDE, DROP]),
+            purge: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, PURGE]),
+            inspect: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, INSPECT]),
+            stats: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, STATS]),
+            pause: Script::new(&[PRELUDE, PAUSE]),
+            policy: Script::new(&[PRELUDE, POLICY]),
+            relax: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RELAX]),
+            link: Script::new(&[PRELUDE, LINK]),
+            resolve: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RESOLVE]),
+            told: Script::new(&[PRELUDE, TOLD]),
+            open_batch: Script::new(&[PRELUDE, OPEN_BATCH]),
+            count: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, COUNT]),
+            schedule: Script::new(&[PRELUDE, SCHEDULE]),
+            due: Script::new(&[PRELUDE, DUE]),
+            fire: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, FIRE]),
+            check: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CHECK]),
+            tally: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, TALLY]),
         }
     }
 }
 
 impl Scripts {
+    /// Mark the scripts whose effect a failover must not lose once it was answered, for
+    /// nobody would do it again. What a step did is done again by itself when its leases
+    /// run out.
+    pub(super) fn confirming(mut self) -> Self {
+        for script in [
+            &mut self.submit,
+            &mut self.fire,
+            &mut self.cancel,
+            &mut self.rerun,
+            &mut self.edit,
+            &mut self.pause,
+            &mut self.policy,
+            &mut self.schedule,
+            &mut self.open_batch,
+            &mut self.link,
+            &mut self.resolve,
+            &mut self.told,
+            &mut self.count,
+        ] {
+            script.is_confirmed = true;
+        }
+        self
+    }
+
     /// All sources, for what must hold of each.
     pub(super) fn sources(&self) -> Vec<&str> {
-        let Self { submit, step, cancel, rerun, drop, purge, inspect, stats, resume } = self;
-        [submit, step, cancel, rerun, drop, purge, inspect, stats, resume]
-            .map(|script| &*script.source)
-            .to_vec()
+        let Self {
+            submit,
+            step,
+            cancel,
+            rerun,
+            edit,
+            drop,
+            purge,
+            inspect,
+            stats,
+            pause,
+            policy,
+            relax,
+            link,
+            resolve,
+            told,
+            open_batch,
+            count,
+            schedule,
+            due,
+            fire,
+            check,
+            tally,
+        } = self;
+        [
+            submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
+            link, resolve, told, open_batch, count, schedule, due, fire, check, tally,
+        ]
+        .map(|script| &*script.source)
+        .to_vec()
     }
 }
 
@@ -64,15 +172,10 @@ pub(super) struct Script {
 }
 
 impl Script {
-    fn new(body: &str) -> Self {
-        let source = format!("{PRELUDE}\n{body}");
+    fn new(parts: &[&str]) -> Self {
+        let source = parts.join("\n");
         let sha1 = redis::Script::new(&source).get_hash().to_owned();
         Self { source, sha1, is_confirmed: false }
-    }
-
-    /// A script whose effect a failover must not lose once it was answered.
-    fn confirmed(body: &str) -> Self {
-        Self { is_confirmed: true, ..Self::new(body) }
     }
 
     /// Start a call whose arguments are pushed one by one; `size` is a guess at their

@@ -28,6 +28,10 @@ pub(super) fn of_command(command: &Cmd) -> Option<u16> {
     } else if is(&["XREAD", "XREADGROUP"]) {
         arguments.find(|argument| argument.eq_ignore_ascii_case(b"STREAMS"))?;
         arguments.next()?
+    } else if is(&["SCAN"]) {
+        // A pattern with a queue's braces means that queue's keys.
+        arguments.find(|argument| argument.eq_ignore_ascii_case(b"MATCH"))?;
+        arguments.next()?
     } else if is(&["INFO", "CONFIG", "PING", "ACL", "CLIENT", "CLUSTER", "SCRIPT", "TIME", "WAIT"])
     {
         return None;
@@ -72,6 +76,7 @@ mod tests {
         assert_eq!(slot(&["evalsha", "sha", "1", "k", "x"]), key);
         assert_eq!(slot(&["XREAD", "BLOCK", "5", "STREAMS", "k", "0"]), key);
         assert_eq!(slot(&["PUBLISH", "k", "m"]), key);
+        assert_eq!(slot(&["SCAN", "0", "MATCH", "{k}:*", "COUNT", "5"]), key);
         assert_eq!(slot(&["INFO", "k"]), None);
         assert_eq!(slot(&["PING"]), None);
     }

@@ -6,7 +6,7 @@ use bulkhead_core::{QueueName, TaskId};
 use redis::{Cmd, Value};
 
 use super::script::reckonable;
-use super::{RedisBroker, script};
+use super::{RedisBroker, script, usage};
 use crate::codec;
 use crate::error::QueueError;
 use crate::step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
@@ -18,21 +18,69 @@ const RECLAIM_MAX: u32 = 100;
 const PROMOTE_MAX: u32 = 200;
 /// Bytes of a hyphenated UUID, with which every member begins.
 const ID_BYTES: usize = 36;
+/// The shortest time for which a dead letter is kept.
+const DEAD_MIN_MS: u64 = 1_000;
+/// Settlements, renewals and reports of progress in one call of the script.
+const CALL_MAX: usize = 500;
 
+/// A step that says more than one call may hold is made in several: what it settles, renews
+/// and reports goes first, and the last call claims.
 pub(super) async fn step(
     broker: &RedisBroker,
     queue: &QueueName,
     step: &Step<'_>,
 ) -> Result<Stepped, QueueError> {
-    let args = 8 + step.types.len() + step.renew.len() + step.settle.len() * 5;
-    let size = 256 + step.renew.len() * 80 + step.settle.len() * 360;
+    let calls = [step.settle.len(), step.renew.len(), step.progress.len()]
+        .map(|length| length.div_ceil(CALL_MAX))
+        .into_iter()
+        .fold(1, usize::max);
+    let mut whole = Stepped::default();
+    for call in 0..calls {
+        let last = call + 1 == calls;
+        let part = Step {
+            host: step.host,
+            settle: part(step.settle, call),
+            renew: part(step.renew, call),
+            progress: part(step.progress, call),
+            want: if last { step.want } else { 0 },
+            types: if last { step.types } else { &[] },
+            lease: step.lease,
+            reclaim: last && step.reclaim,
+            dead_retention_ms: step.dead_retention_ms,
+        };
+        let stepped = take(broker, queue, &part, last).await?;
+        let first = call * CALL_MAX;
+        whole.stale.extend(stepped.stale.into_iter().map(|at| at + first));
+        whole.lost.extend(stepped.lost.into_iter().map(|at| at + first));
+        whole.cancel.extend(stepped.cancel);
+        whole.claims = stepped.claims;
+        whole.next_due = stepped.next_due;
+        whole.reclaimed += stepped.reclaimed;
+        whole.outbox = stepped.outbox;
+    }
+    Ok(whole)
+}
+
+fn part<T>(all: &[T], call: usize) -> &[T] {
+    let from = (call * CALL_MAX).min(all.len());
+    &all[from..(from + CALL_MAX).min(all.len())]
+}
+
+async fn take(
+    broker: &RedisBroker,
+    queue: &QueueName,
+    step: &Step<'_>,
+    promote: bool,
+) -> Result<Stepped, QueueError> {
+    let args = 10 + step.types.len() + step.renew.len() + step.settle.len() * 5;
+    let size = 256 + step.renew.len() * 96 + step.settle.len() * 380;
     let mut command = broker.scripts.step.prepare(broker, queue, args, size);
     command
         .arg(step.want.min(1_000))
         .arg(reckonable(u64::try_from(step.lease.as_millis()).unwrap_or(u64::MAX)))
         .arg(step.host)
         .arg(if step.reclaim { RECLAIM_MAX } else { 0 })
-        .arg(PROMOTE_MAX)
+        .arg(if promote { PROMOTE_MAX } else { 0 })
         .arg(reckonable(step.dead_retention_ms.max(1)))
         .arg(step.types.len());
     for task_type in step.types {
@@ -46,6 +94,13 @@ pub(super) async fn step(
     for settlement in step.settle {
         write_settlement(&mut command, settlement)?;
     }
+    command.arg(step.progress.len());
+    for (token, progress) in step.progress {
+        let bytes = rmp_serde::to_vec(progress)
+            .map_err(|e| QueueError::Refused(format!("cannot encode progress: {e}")))?;
+        command.arg(&token.0).arg(bytes);
+    }
+    usage::write(&mut command, step.settle);
     let reply = broker.scripts.step.send(broker, &command).await?;
     read_reply(queue, reply)
 }
@@ -67,7 +122,7 @@ fn write_settlement(command: &mut Cmd, settlement: &Settlement) -> Result<(), Qu
             ended("x", Next::Cancelled, report, (*retention_ms).max(1))
         }
         End::DeadLetter { report, retention_ms } => {
-            ended("d", Next::DeadLetter, report, (*retention_ms).max(1))
+            ended("d", Next::DeadLetter, report, (*retention_ms).max(DEAD_MIN_MS))
         }
         End::Retry { report, delay_ms, retention_ms } => {
             ended("r", Next::Retry, report, (*retention_ms).max(1))?;
@@ -87,15 +142,19 @@ fn write_settlement(command: &mut Cmd, settlement: &Settlement) -> Result<(), Qu
         End::Unreadable { task, report, retention_ms } => {
             let mut record = codec::encode_task(task).map_err(refused)?;
             record.extend(codec::encode_entry(Next::DeadLetter, report).map_err(refused)?);
-            command.arg(token).arg("u").arg(reckonable((*retention_ms).max(1))).arg(record);
+            command
+                .arg(token)
+                .arg("u")
+                .arg(reckonable((*retention_ms).max(DEAD_MIN_MS)))
+                .arg(record);
             Ok(())
         }
     }
 }
 
 fn read_reply(queue: &QueueName, reply: Value) -> Result<Stepped, QueueError> {
-    let [stale, lost, cancel, members, records, flags, next_due, reclaimed] =
-        script::tuple::<8>(reply)?;
+    let [stale, lost, cancel, members, records, flags, next_due, reclaimed, outbox] =
+        script::tuple::<9>(reply)?;
     let from_one = |indexes: Vec<i64>| {
         indexes.into_iter().filter_map(|at| usize::try_from(at - 1).ok()).collect()
     };
@@ -119,13 +178,13 @@ fn read_reply(queue: &QueueName, reply: Value) -> Result<Stepped, QueueError> {
         claims,
         next_due: u64::try_from(script::integer(next_due)?).ok().map(Duration::from_millis),
         reclaimed: u64::try_from(script::integer(reclaimed)?).unwrap_or(0),
-        outbox: false,
+        outbox: script::integer(outbox)? == 1,
     })
 }
 
 /// The claim; nothing if somebody else's hand put an id into the line that is none. Its
 /// lease runs out, and the reclaim buries it.
-fn read_claim(
+pub(super) fn read_claim(
     queue: &QueueName,
     member: Value,
     record: Value,
@@ -156,10 +215,11 @@ pub(super) fn parse_id(text: &str) -> Result<TaskId, QueueError> {
         .map_err(|_| QueueError::Protocol(format!("`{}` is no task id", text.escape_debug())))
 }
 
-/// Take a lease-set member apart: id, token, host.
+/// A lease-set member's token and host; the member is `id:token:tenant:type:host`.
 pub(super) fn parse_member(member: &str) -> Option<(u64, &str)> {
-    let (token, host) = member.get(ID_BYTES + 1..)?.split_once(':')?;
-    Some((token.parse().ok()?, host))
+    let mut parts = member.get(ID_BYTES + 1..)?.splitn(4, ':');
+    let token = parts.next()?.parse().ok()?;
+    Some((token, parts.nth(2)?))
 }
 
 #[cfg(test)]
@@ -169,8 +229,8 @@ mod tests {
     #[test]
     fn members_come_apart() {
         let id = "0190163d-8694-739b-aea5-966c26f8ad91";
-        assert_eq!(parse_member(&format!("{id}:17:web-1:x")), Some((17, "web-1:x")));
+        assert_eq!(parse_member(&format!("{id}:17:acme:resize:web-1:x")), Some((17, "web-1:x")));
         assert_eq!(parse_member(id), None);
-        assert_eq!(parse_member(&format!("{id}:x:h")), None);
+        assert_eq!(parse_member(&format!("{id}:x:acme:resize:h")), None);
     }
 }

@@ -14,14 +14,12 @@ use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use redis::{Cmd, RedisResult, Value};
 
-use super::connection::Connection;
+use super::connection::{BLOCKED, Connection};
 use super::dial::Link;
 use super::failure::unreachable;
 use super::url::Address;
 use crate::error::QueueError;
 
-/// How much later than it should a server may answer a blocking pop.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the other queues' pops may take to end once one has news.
 const RECALL: Duration = Duration::from_millis(100);
 
@@ -97,7 +95,7 @@ impl Wake {
         let mut command = Cmd::with_capacity(keys.len() + 2, 64);
         command.arg("BLPOP").arg(keys).arg(format!("{seconds:.3}"));
         // The server answers by itself after `timeout`; a silent one is given up on.
-        let reply = match tokio::time::timeout(timeout + PATIENCE, waiter.link.send(&command)).await
+        let reply = match tokio::time::timeout(timeout + BLOCKED, waiter.link.send(&command)).await
         {
             Ok(reply) => reply,
             Err(_) => Err(unreachable(format!("{}: no answer to a blocking pop", waiter.server))),

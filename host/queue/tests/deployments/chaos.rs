@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bulkhead_core::{State, TaskId};
-use bulkhead_queue::{Broker, Client, Settlement, SubmitLimits};
+use bulkhead_queue::{Client, Settlement, SubmitLimits};
 use bulkhead_stage::{Persistence, SentinelGroup, eventually, eventually_within};
 use parking_lot::Mutex;
 

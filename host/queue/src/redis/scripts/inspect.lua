@@ -1,40 +1,59 @@
 -- inspect: where tasks are. State is read from the one index that holds it.
 -- KEYS[1]  queue prefix
--- ARGV     id...
+-- ARGV     id... (at most 100)
 -- Returns  per id: false when unknown, else
---          { record, state (s r p e d), due or expiry in Unix ms, lease member, cancel asked }
---          s scheduled, p pending, r running, d dead letter, e otherwise ended
--- Cost     O(log n) per id; a running id scans the lease set (O(in flight))
-local answer = {}
+--          { record, state (s p r b d e), due or expiry in Unix ms, lease member, cancel
+--            asked, progress, { parents that a blocked task waits for } }
+--          s scheduled, p pending, r running, b blocked, d dead letter, e otherwise ended
+-- Cost     O(log n) per id; running ids scan the lease set together (O(in flight))
+local L = lib()
+local head, bonds = L.head, L.bonds
+local answer, running, first, several = {}, {}, nil, false
 for i = 1, #ARGV do
   local id = ARGV[i]
-  local ok, record = pcall(redis.call, 'GET', TASK .. id)
-  if not ok or type(record) == 'table' then record = '' end
+  local record = try('GET', TASK .. id)
+  if type(record) == 'table' then record = '' end
   if not record then
     answer[i] = false
   else
-    local state, time, member = 'p', -1, ''
-    local ttl = redis.call('PTTL', TASK .. id)
-    local due = redis.call('ZSCORE', SCHEDULED, id)
+    local state, time, parents = 'p', -1, {}
+    local ttl = call('PTTL', TASK .. id)
+    local due = try('ZSCORE', SCHEDULED, id)
     if ttl >= 0 then
-      state, time = redis.call('ZSCORE', DEAD, id) and 'd' or 'e', now + ttl
+      state, time = try('ZSCORE', DEAD, id) and 'd' or 'e', now + ttl
     elseif due then
       state, time = 's', tonumber(due)
     else
       local h = head(id)
-      if not (h and redis.call('ZSCORE', READY .. h[2] .. ':' .. h[3], id)) then
-        local cursor = '0'
-        repeat
-          local page = redis.call('ZSCAN', LEASES, cursor, 'MATCH', id .. ':*', 'COUNT', '1000')
-          cursor = page[1]
-          if page[2][1] then
-            state, member, time = 'r', page[2][1], tonumber(page[2][2])
-            cursor = '0'
-          end
-        until cursor == '0'
+      local b = bonds(h)
+      if b and b.after and try('ZSCORE', P .. ':blocked', id) then
+        state, parents = 'b', try('SMEMBERS', P .. ':deps:' .. id)
+      elseif h and try('ZSCORE', READY .. h[2] .. ':' .. h[3], id) then
+        state = 'p'
+      elseif not (b and b.key and try('ZSCORE', P .. ':lane:' .. b.key, id)) then
+        running[id] = i
+        several = first ~= nil
+        first = first or id
       end
     end
-    answer[i] = { record, state, time, member, redis.call('SISMEMBER', CANCEL, id) }
+    answer[i] = { record, state, time, '', try('SISMEMBER', CANCEL, id), '', parents }
   end
+end
+local function hold(member)
+  local i = running[sub(member, 1, 36)]
+  if not i then return end
+  local a = answer[i]
+  a[2], a[3], a[4] = 'r', tonumber(call('ZSCORE', LEASES, member)), member
+  a[6] = try('HGET', PROGRESS, ARGV[i]) or ''
+end
+if first and not several then
+  local cursor = '0'
+  repeat
+    local page = call('ZSCAN', LEASES, cursor, 'MATCH', first .. ':*', 'COUNT', '1000')
+    cursor = page[1]
+    for k = 1, #page[2], 2 do hold(page[2][k]) end
+  until cursor == '0'
+elseif first then
+  for _, member in ipairs(call('ZRANGE', LEASES, '0', '-1')) do hold(member) end
 end
 return answer

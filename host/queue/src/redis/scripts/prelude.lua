@@ -1,11 +1,20 @@
 -- Shared by every script of a queue. KEYS[1] is the queue's prefix `{namespace:queue}`;
--- all keys below it live in one hash slot.
+-- all keys below it live in one hash slot. Names have no `:`, `/` or space in them.
+--
+-- After its first write a script must not fail, or what it was told is lost. So what may
+-- fail by somebody else's hand (a key of the wrong type) goes through `try` from then on.
+--
+-- Each function costs every call of every script a quarter of a microsecond; so only what
+-- each call needs is here, and the rest waits in `library`.
+local call, try = redis.call, redis.pcall
+local byte, sub, find = string.byte, string.sub, string.find
 local P = KEYS[1]
 local TASK = P .. ':task:'
 local READY, RING, WAKE = P .. ':ready:', P .. ':ring:', P .. ':wake:'
 local SCHEDULED, LEASES, DEAD, ENDED = P .. ':scheduled', P .. ':leases', P .. ':dead', P .. ':ended'
-local CONFIG, STATS, VTIME = P .. ':config', P .. ':stats', P .. ':vtime'
-local CANCEL, WAITERS = P .. ':cancel', P .. ':waiters'
+local CONFIG, STATS, VTIME, LIVE = P .. ':config', P .. ':stats', P .. ':vtime', P .. ':live'
+local CANCEL, WAITERS, LINKED, PROGRESS = P .. ':cancel', P .. ':waiters', P .. ':linked', P .. ':progress'
+local EXPIRY, OUTBOX = P .. ':expiry', P .. ':outbox'
 
 -- One priority level is worth this head start, so a line is one sorted set: a task
 -- waits at most (level difference x head start) for later tasks of higher priority.
@@ -13,72 +22,54 @@ local HEAD_START_US = 36 * 1000 * 1000
 -- Work that comes back (given back, lease lost) goes ahead of the last minute's.
 local RETURN_US = 60 * 1000 * 1000
 local ENDED_MAX = '9999'
+-- Later than any time: what waits for an event and not for a time.
+local FAR_US = 9000000000000000
+-- The first byte of a record whose head has a fifth element.
+local BOUND = 149
 
-local clock = redis.call('TIME')
+local clock = call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now = math.floor(now_us / 1000)
+
+local config = call('HMGET', CONFIG, 'paused', 'concurrency', 'limits', 'events', 'kept', 'held_types', 'bound')
+-- The kinds of limits that the policy has, see `limited`; how many events are kept.
+local LIMITED, EVENTS = config[3], config[4]
+-- Whether the queue ever had a task with bonds.
+local HAS_BOUND = config[7]
 
 -- Numbers go to Redis as text made here: the default conversion is a slow printf.
 local function int(n) return string.format('%d', n) end
 
--- The first MessagePack value of a record: {version, type, tenant, priority}.
--- Hostile bytes give nil.
-local function head(id)
-  local ok, bytes = pcall(redis.call, 'GETRANGE', TASK .. id, 0, 299)
-  if not ok or bytes == '' then return nil end
-  local read, _, h = pcall(cmsgpack.unpack_limit, bytes, 1)
-  if not read then read, _, h = pcall(cmsgpack.unpack_one, bytes) end
-  if not read or type(h) ~= 'table' then return nil end
-  if type(h[2]) ~= 'string' or type(h[3]) ~= 'string' or type(h[4]) ~= 'number' then return nil end
-  return h
-end
+-- Whether the policy has limits of one kind: q queue rate, t types, c their concurrency,
+-- T tenants, n their tasks in flight, p their quotas, k keys.
+local function limited(kind) return LIMITED and find(LIMITED, kind, 1, true) ~= nil end
 
 local function wake(task_type)
   local key = WAKE .. task_type
-  if redis.call('LLEN', key) == 0 then redis.call('LPUSH', key, '1') end
+  if try('LLEN', key) == 0 then try('LPUSH', key, '1') end
 end
 
 -- Make sure that the tenant stands in its type's ring. A tenant that was away
--- starts at the ring's present time, so idleness earns no credit.
+-- starts at the ring's present time, so idleness earns no credit. One that a limit holds
+-- back stays out.
 local function join_ring(task_type, tenant)
-  local v = redis.call('HMGET', VTIME, tenant, '')
-  local at = math.max(tonumber(v[1] or 0), tonumber(v[2] or 0))
-  redis.call('ZADD', RING .. task_type, 'NX', int(at), tenant)
-  redis.call('SADD', P .. ':types', task_type)
+  try('SADD', P .. ':types', task_type)
+  if limited('T') and try('ZSCORE', P .. ':parked', tenant) then
+    try('SADD', P .. ':parked:' .. tenant, task_type)
+    return
+  end
+  local v = try('HMGET', VTIME, tenant, '')
+  local at = math.max(tonumber(v[1] or 0) or 0, tonumber(v[2] or 0) or 0)
+  try('ZADD', RING .. task_type, 'NX', int(at), tenant)
 end
 
-local function make_ready(id, task_type, tenant, priority, bonus_us)
-  local score = now_us - bonus_us - priority * HEAD_START_US
-  redis.call('ZADD', READY .. task_type .. ':' .. tenant, int(score), id)
-  join_ring(task_type, tenant)
-  wake(task_type)
-end
-
--- Take an id out of its line and, if that was the last, its tenant out of the ring.
-local function leave_line(id, h)
-  local line = READY .. h[2] .. ':' .. h[3]
-  if redis.call('ZREM', line, id) == 0 then return false end
-  if redis.call('EXISTS', line) == 0 then redis.call('ZREM', RING .. h[2], h[3]) end
-  return true
-end
-
--- Record the end of a task that never enters the dead letters, and wake waiters.
-local function announce(ids)
-  if #ids == 0 then return end
-  if redis.call('EXISTS', WAITERS) == 1 then
-    local waited = redis.call('SMISMEMBER', WAITERS, unpack(ids))
-    for i = 1, #ids do
-      if waited[i] == 1 then
-        redis.call('SREM', WAITERS, ids[i])
-        redis.call('PUBLISH', P .. ':done', ids[i])
-      end
+-- Tasks of each tenant that have not ended: changes are summed up, and written once.
+local live_change = {}
+local function write_live()
+  for tenant, n in pairs(live_change) do
+    if n ~= 0 then
+      local left = try('HINCRBY', LIVE, tenant, int(n))
+      if type(left) == 'number' and left <= 0 then try('HDEL', LIVE, tenant) end
     end
   end
-  if redis.call('EXISTS', CANCEL) == 1 then redis.call('SREM', CANCEL, unpack(ids)) end
-end
-
--- Put an undecodable record among the dead letters, where `dead` commands see it.
-local function bury(id, ttl)
-  redis.call('PEXPIRE', TASK .. id, int(ttl))
-  redis.call('ZADD', DEAD, int(now + ttl), id)
 end

@@ -1,19 +1,49 @@
 -- stats: how many tasks are where, and the queue's counters.
 -- KEYS[1]  queue prefix
--- Returns  { pending, scheduled, running, failed, [type, pending]..., counters as a flat
---          list, config as a flat list }
--- Cost     O(lines), at most 1,000 tenants a type
-local pending, by_type = 0, {}
-for _, t in ipairs(redis.call('SMEMBERS', P .. ':types')) do
-  local n = 0
-  for _, tenant in ipairs(redis.call('ZRANGE', RING .. t, '0', '999')) do
-    n = n + redis.call('ZCARD', READY .. t .. ':' .. tenant)
-  end
-  by_type[#by_type + 1] = { t, n }
-  pending = pending + n
+-- Returns  { scheduled, blocked, running, failed, { { type, pending, paused }... },
+--            held back by their keys, when the oldest pending one was put in line (Unix ms,
+--            -1 = nothing pending), counters as a flat list, config as a flat list }
+-- Cost     O(lines), of which at most 2,000 are looked at
+local L = lib()
+local head = L.head
+local by_type, count, lines_left, oldest_us = {}, {}, 2000, FAR_US
+local types = call('SMEMBERS', P .. ':types')
+local function add(task_type, tenant)
+  if lines_left <= 0 then return end
+  lines_left = lines_left - 1
+  local line = READY .. task_type .. ':' .. tenant
+  count[task_type] = (count[task_type] or 0) + call('ZCARD', line)
+  local first = call('ZRANGE', line, '0', '0', 'WITHSCORES')
+  local h = first[1] and head(first[1])
+  if h then oldest_us = math.min(oldest_us, tonumber(first[2]) + h[4] * HEAD_START_US) end
+end
+for _, t in ipairs(types) do
+  for _, tenant in ipairs(call('ZRANGE', RING .. t, '0', '999')) do add(t, tenant) end
+end
+for _, tenant in ipairs(call('ZRANGE', P .. ':parked', '0', '999')) do
+  for _, t in ipairs(call('SMEMBERS', P .. ':parked:' .. tenant)) do add(t, tenant) end
+end
+local held_back, laned = 0, call('HGETALL', P .. ':laned')
+for i = 1, #laned, 2 do
+  held_back = held_back + tonumber(laned[i + 1])
+  count[laned[i]] = (count[laned[i]] or 0) + tonumber(laned[i + 1])
+end
+for _, key in ipairs(call('ZRANGE', P .. ':lanes', '0', '99')) do
+  local first = call('ZRANGE', P .. ':lane:' .. key, '0', '0', 'WITHSCORES')
+  local h = first[1] and head(first[1])
+  if h then oldest_us = math.min(oldest_us, tonumber(first[2]) + h[4] * HEAD_START_US) end
+end
+local seen = {}
+for _, t in ipairs(types) do
+  seen[t] = true
+  by_type[#by_type + 1] = { t, count[t] or 0, call('SISMEMBER', P .. ':paused', t) }
+end
+for _, t in ipairs(call('SMEMBERS', P .. ':paused')) do
+  if not seen[t] then by_type[#by_type + 1] = { t, 0, 1 } end
 end
 return {
-  pending, redis.call('ZCARD', SCHEDULED), redis.call('ZCARD', LEASES),
-  redis.call('ZCOUNT', DEAD, int(now), '+inf'), by_type,
-  redis.call('HGETALL', STATS), redis.call('HGETALL', CONFIG),
+  call('ZCARD', SCHEDULED), call('ZCARD', P .. ':blocked'), call('ZCARD', LEASES),
+  call('ZCOUNT', DEAD, int(now), '+inf'), by_type, held_back,
+  oldest_us < FAR_US and math.floor(oldest_us / 1000) or -1,
+  call('HGETALL', STATS), call('HGETALL', CONFIG),
 }

@@ -1,22 +1,28 @@
--- submit: store tasks and put them in line.
+-- submit: store tasks and put them where they belong.
 -- KEYS[1]  queue prefix
--- ARGV     per task: id, record, type, tenant, priority, not_before (Unix ms, 0 = now)
--- Returns  one integer per task: 1 accepted, 0 the id is already known
--- Cost     O(log n) per task
-local lines, scheduled, answer = {}, {}, {}
-local ready, delayed = 0, 0
+-- ARGV     per task: id, record, type, tenant, priority, not_before (Unix ms, 0 = now);
+--          at most 1,000 tasks
+-- Returns  one answer per task: 1 accepted, 0 the id is already known,
+--          { 2, holder } the unique key is taken, { 3, holder } this task exists under it,
+--          { 4, holder } accepted in place of the holder, 5 over the tenant's pending
+--          quota, 6 over its payload quota
+-- Cost     O(log n) per task, and per parent of a task that waits for others
+local lines, answer, accepted = {}, {}, 0
+local QUOTAS = limited('p')
 for i = 1, #ARGV, 6 do
-  local id, task_type, tenant = ARGV[i], ARGV[i + 2], ARGV[i + 3]
-  local due = tonumber(ARGV[i + 5])
-  if not redis.call('SET', TASK .. id, ARGV[i + 1], 'NX') then
+  local id, record, task_type, tenant = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local level, due = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
+  if QUOTAS or byte(record) == BOUND then
+    answer[#answer + 1] = lib().store(id, record, task_type, tenant, level, due, (i - 1) / 6)
+  elseif not call('SET', TASK .. id, record, 'NX') then
     answer[#answer + 1] = 0
   else
     answer[#answer + 1] = 1
+    accepted = accepted + 1
+    if EVENTS then lib().event('submitted', id, task_type, tenant) end
     if due > now then
-      delayed = delayed + 1
-      local first = redis.call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')
-      redis.call('ZADD', SCHEDULED, int(due), id)
-      if not first[1] or due < tonumber(first[2]) then wake(task_type) end
+      live_change[tenant] = (live_change[tenant] or 0) + 1
+      lib().schedule(id, task_type, due)
     else
       local name = task_type .. ':' .. tenant
       local line = lines[name]
@@ -25,17 +31,18 @@ for i = 1, #ARGV, 6 do
         lines[name] = line
       end
       -- One microsecond apart, so that a batch keeps its order.
-      line[line.n + 1] = int(now_us + ready - tonumber(ARGV[i + 4]) * HEAD_START_US)
+      line[line.n + 1] = int(now_us + (i - 1) / 6 - level * HEAD_START_US)
       line[line.n + 2] = id
       line.n = line.n + 2
-      ready = ready + 1
     end
   end
 end
 for name, line in pairs(lines) do
-  redis.call('ZADD', READY .. name, unpack(line, 1, line.n))
+  try('ZADD', READY .. name, unpack(line, 1, line.n))
+  live_change[line.tenant] = (live_change[line.tenant] or 0) + line.n / 2
   join_ring(line.type, line.tenant)
   wake(line.type)
 end
-if ready + delayed > 0 then redis.call('HINCRBY', STATS, 'submitted', int(ready + delayed)) end
+if accepted > 0 then try('HINCRBY', STATS, 'submitted', int(accepted)) end
+write_live()
 return answer

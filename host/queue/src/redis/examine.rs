@@ -1,0 +1,474 @@
+//! Examination: tasks, indexes and counters held against each other.
+//!
+//! All keys of a queue are walked with SCAN, and small scripts look at a few items each,
+//! atomically. Traffic goes on meanwhile, so what disagrees is looked at again, and only
+//! what disagrees twice is reported; the second look repairs, if asked. What has to be
+//! summed up over many calls counts as wrong if it is off by the same number twice.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bulkhead_core::{QueueName, TaskId};
+use redis::Cmd;
+
+use super::list::scan;
+use super::stats::pairs;
+use super::{RedisBroker, inspect, outbox, script};
+use crate::error::QueueError;
+use crate::finding::{Finding, FindingKind};
+
+/// Items in one call of a script.
+const CALL_ITEMS: usize = 100;
+/// Findings reported at most.
+const FINDINGS: usize = 10_000;
+/// How long an event may wait before that is a finding.
+const UNDELIVERED_MS: u64 = 60_000;
+
+/// The keys of a queue that there is one of, and their types.
+const KEYS: [(&str, &str); 27] = [
+    ("scheduled", "zset"),
+    ("leases", "zset"),
+    ("dead", "zset"),
+    ("blocked", "zset"),
+    ("expiry", "zset"),
+    ("outbox", "zset"),
+    ("parked", "zset"),
+    ("lanes", "zset"),
+    ("batches", "zset"),
+    ("fires", "zset"),
+    ("ended", "list"),
+    ("config", "hash"),
+    ("stats", "hash"),
+    ("vtime", "hash"),
+    ("live", "hash"),
+    ("laned", "hash"),
+    ("running", "hash"),
+    ("limits", "hash"),
+    ("progress", "hash"),
+    ("starts", "hash"),
+    ("schedules", "hash"),
+    ("types", "set"),
+    ("cancel", "set"),
+    ("waiters", "set"),
+    ("linked", "set"),
+    ("paused", "set"),
+    ("token", "string"),
+];
+
+/// The keys of which there are many, by what follows the prefix, and their types.
+const FAMILIES: [(&str, &str); 17] = [
+    ("ready:", "zset"),
+    ("ring:", "zset"),
+    ("lane:", "zset"),
+    ("wake:", "list"),
+    ("parked:", "set"),
+    ("let:", "set"),
+    ("use:", "set"),
+    ("deps:", "set"),
+    ("kids:", "set"),
+    ("told:", "set"),
+    ("batch:", "hash"),
+    ("schedule:", "hash"),
+    ("usage:", "hash"),
+    ("unique:", "string"),
+    ("result:", "string"),
+    ("rate:", "string"),
+    ("task:", "string"),
+];
+
+/// Something to look at: an item and what belongs to it, as the `check` script takes them.
+type Item = (String, String);
+
+struct Examination<'a> {
+    broker: &'a RedisBroker,
+    queue: &'a QueueName,
+    repair: bool,
+    prefix: String,
+    findings: Vec<Finding>,
+}
+
+pub(super) async fn examine(
+    broker: &RedisBroker,
+    queue: &QueueName,
+    repair: bool,
+) -> Result<Vec<Finding>, QueueError> {
+    let prefix = broker.prefix(queue);
+    let mut examination = Examination { broker, queue, repair, prefix, findings: Vec::new() };
+    examination.run().await?;
+    // What repairs ask of other queues, or of this one.
+    outbox::carry_on(broker, queue, repair && !examination.findings.is_empty()).await;
+    examination.findings.truncate(FINDINGS);
+    Ok(examination.findings)
+}
+
+fn kind_of(name: &str) -> Option<FindingKind> {
+    Some(match name {
+        "stranded" => FindingKind::Stranded,
+        "dangling" => FindingKind::Dangling,
+        "duplicated" => FindingKind::Duplicated,
+        "unringed" => FindingKind::Unringed,
+        "miscounted" => FindingKind::Miscounted,
+        "leaked" => FindingKind::Leaked,
+        "damaged" => FindingKind::Damaged,
+        _ => return None,
+    })
+}
+
+/// What sums say that were counted twice: those that were off by the same both times.
+fn off_twice(first: &BTreeMap<String, i64>, second: &BTreeMap<String, i64>) -> Vec<(String, i64)> {
+    let same = first.iter().filter(|(name, off)| **off != 0 && second.get(*name) == Some(off));
+    same.map(|(name, off)| (name.clone(), *off)).collect()
+}
+
+impl Examination<'_> {
+    async fn run(&mut self) -> Result<(), QueueError> {
+        let names = self.names().await?;
+        // Keys of the wrong type first: nothing else can be told while they stand.
+        let types = KEYS.iter().map(|(name, is)| ((*name).to_owned(), (*is).to_owned())).chain(
+            names.iter().filter_map(|name| {
+                let family = FAMILIES.iter().find(|(family, _)| name.starts_with(family))?;
+                let is = if name.ends_with(":open") { "set" } else { family.1 };
+                Some((name.clone(), is.to_owned()))
+            }),
+        );
+        let before = self.findings.len();
+        self.check("type", types.collect()).await?;
+        if !self.repair && self.findings.len() > before {
+            return Ok(());
+        }
+        self.outbox().await?;
+        for (what, command) in [
+            ("scheduled", "ZSCAN"),
+            ("blocked", "ZSCAN"),
+            ("dead", "ZSCAN"),
+            ("expiry", "ZSCAN"),
+            ("leases", "ZSCAN"),
+            ("linked", "SSCAN"),
+            ("cancel", "SSCAN"),
+            ("waiters", "SSCAN"),
+            ("progress", "HSCAN"),
+            ("starts", "HSCAN"),
+            ("fires", "ZSCAN"),
+        ] {
+            let members = scan(self.broker, command, &self.key(what)).await?;
+            self.check(what, with_nothing(members)).await?;
+        }
+        let schedules = scan(self.broker, "HSCAN", &self.key("schedules")).await?;
+        self.check("schedule", with_nothing(schedules)).await?;
+        self.families(&names).await?;
+        self.tasks(&names).await?;
+        self.links().await?;
+        self.check("running", vec![(String::new(), String::new())]).await?;
+        self.sums().await
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}:{name}", self.prefix)
+    }
+
+    /// The names of all keys of the queue, without its prefix.
+    async fn names(&self) -> Result<Vec<String>, QueueError> {
+        let mut names = std::collections::BTreeSet::new();
+        let mut cursor = "0".to_owned();
+        loop {
+            let mut scan = redis::cmd("SCAN");
+            scan.arg(&cursor)
+                .arg("MATCH")
+                .arg(format!("{}:*", self.prefix))
+                .arg("COUNT")
+                .arg(1_000);
+            let [next, page] = script::tuple::<2>(self.broker.run(&scan).await?)?;
+            for key in script::array(page)? {
+                // What is no text is no key of ours.
+                let Ok(key) = script::text(key) else { continue };
+                if let Some(name) = key.strip_prefix(&self.prefix) {
+                    names.insert(name.trim_start_matches(':').to_owned());
+                }
+            }
+            cursor = script::text(next)?;
+            if cursor == "0" {
+                return Ok(names.into_iter().collect());
+            }
+        }
+    }
+
+    /// Look at items, and again at those that disagree.
+    async fn check(&mut self, what: &str, items: Vec<Item>) -> Result<(), QueueError> {
+        for items in items.chunks(CALL_ITEMS) {
+            let mut suspects = Vec::new();
+            for (at, _) in self.look(what, items, false).await? {
+                if let Some((item, belongs)) = items.get(at) {
+                    // The lease that was known before may be another by now.
+                    let belongs = if what == "task" { "?" } else { belongs.as_str() };
+                    suspects.push((item.clone(), belongs.to_owned()));
+                }
+            }
+            suspects.dedup();
+            if !suspects.is_empty() {
+                let twice = self.look(what, &suspects, self.repair).await?;
+                self.findings.extend(twice.into_iter().map(|(_, finding)| finding));
+            }
+        }
+        Ok(())
+    }
+
+    async fn look(
+        &self,
+        what: &str,
+        items: &[Item],
+        repair: bool,
+    ) -> Result<Vec<(usize, Finding)>, QueueError> {
+        let mut args: Vec<&[u8]> = vec![what.as_bytes(), if repair { b"1" } else { b"0" }];
+        args.extend(items.iter().flat_map(|(item, more)| [item.as_bytes(), more.as_bytes()]));
+        let reply = self.broker.scripts.check.call(self.broker, self.queue, &args).await?;
+        script::array(reply)?
+            .into_iter()
+            .map(|found| {
+                let [item, kind, task, detail, repaired] = script::tuple::<5>(found)?;
+                let kind = script::text(kind)?;
+                let kind = kind_of(&kind)
+                    .ok_or_else(|| QueueError::Protocol(format!("a finding of kind `{kind}`")))?;
+                let detail = String::from_utf8_lossy(&script::bytes(detail)?).into_owned();
+                let finding = Finding {
+                    kind,
+                    task: script::text(task).ok().and_then(|id| id.parse().ok()),
+                    detail,
+                    repaired: script::integer(repaired)? == 1,
+                };
+                let at = usize::try_from(script::integer(item)? - 1).unwrap_or(usize::MAX);
+                Ok((at, finding))
+            })
+            .collect()
+    }
+
+    /// Events that have waited for too long: nobody looks at this queue.
+    async fn outbox(&mut self) -> Result<(), QueueError> {
+        let time = script::array(self.broker.run(&redis::cmd("TIME")).await?)?;
+        let seconds = time.into_iter().next().map_or(Ok(0), script::integer)?.unsigned_abs();
+        let late = (seconds * 1_000).saturating_sub(UNDELIVERED_MS);
+        let mut events = redis::cmd("ZRANGEBYSCORE");
+        events.arg(self.key("outbox")).arg("-inf").arg(late).arg("LIMIT").arg(0).arg(CALL_ITEMS);
+        let events = script::array(self.broker.run(&events).await?)?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        let repaired = self.repair && outbox::deliver(self.broker, self.queue).await? > 0;
+        for event in events {
+            let event = String::from_utf8_lossy(&script::bytes(event)?).into_owned();
+            let detail = format!("`{event}` has waited for over a minute");
+            let kind = FindingKind::Undelivered;
+            self.findings.push(Finding { kind, task: None, detail, repaired });
+        }
+        Ok(())
+    }
+
+    /// Lines, rings, lanes and what belongs to single tasks.
+    async fn families(&mut self, names: &[String]) -> Result<(), QueueError> {
+        for name in names {
+            let Some((family, rest)) = name.split_once(':') else { continue };
+            let rest = rest.to_owned();
+            let mut items = vec![(rest.clone(), String::new())];
+            let (what, command) = match family {
+                "ready" => ("line", Some("ZSCAN")),
+                "lane" => ("lane", Some("ZSCAN")),
+                "ring" => ("ring", Some("ZSCAN")),
+                "let" => ("let", Some("SSCAN")),
+                "use" => ("use", Some("SSCAN")),
+                "parked" => ("parked", None),
+                "unique" => ("unique", None),
+                "deps" => ("deps", None),
+                "kids" => ("kids", None),
+                "told" => ("told", None),
+                "batch" if rest.ends_with(":open") => {
+                    self.batch(name, rest.trim_end_matches(":open")).await?;
+                    continue;
+                }
+                _ => continue,
+            };
+            if let Some(command) = command {
+                if matches!(what, "ring" | "let" | "use") {
+                    items.clear();
+                }
+                let members = scan(self.broker, command, &self.key(name)).await?;
+                items.extend(members.into_iter().map(|member| (rest.clone(), member)));
+            }
+            self.check(what, items).await?;
+        }
+        Ok(())
+    }
+
+    /// A batch's open members in this queue that have ended.
+    async fn batch(&mut self, name: &str, id: &str) -> Result<(), QueueError> {
+        let batch = format!("{}/{id}", self.queue);
+        let own = format!("{}/", self.queue);
+        let members = scan(self.broker, "SSCAN", &self.key(name)).await?;
+        let own = members.iter().filter_map(|member| member.strip_prefix(&own));
+        let items = own.map(|id| (batch.clone(), id.to_owned())).collect();
+        let before = self.findings.len();
+        self.check("members", items).await?;
+        if !self.repair {
+            return Ok(());
+        }
+        let mut counted = false;
+        for finding in &mut self.findings[before..] {
+            let Some(task) = finding.task else { continue };
+            let view = inspect::inspect(self.broker, self.queue, &[task]).await?.pop().flatten();
+            let Some(kind) = view.and_then(|view| outbox::letter(view.state)) else { continue };
+            let event = format!("b {batch} {}/{task} {kind}", self.queue);
+            let key = format!("{}:outbox", self.prefix);
+            self.broker.run(&Cmd::zadd(key, event, 0)).await?;
+            (finding.repaired, counted) = (true, true);
+        }
+        outbox::carry_on(self.broker, self.queue, counted).await;
+        Ok(())
+    }
+
+    /// Every task, with the lease it is known to have.
+    async fn tasks(&mut self, names: &[String]) -> Result<(), QueueError> {
+        let leases: HashMap<String, String> = scan(self.broker, "ZSCAN", &self.key("leases"))
+            .await?
+            .into_iter()
+            .filter_map(|member| Some((member.get(..36)?.to_owned(), member)))
+            .collect();
+        let ids = names.iter().filter_map(|name| name.strip_prefix("task:"));
+        let items =
+            ids.map(|id| (id.to_owned(), leases.get(id).cloned().unwrap_or_default())).collect();
+        self.check("task", items).await
+    }
+
+    /// Blocked tasks whose parents know nothing of them: the link was lost.
+    async fn links(&mut self) -> Result<(), QueueError> {
+        for child in scan(self.broker, "ZSCAN", &self.key("blocked")).await? {
+            let reference = format!("{}/{child}", self.queue);
+            let there = Cmd::exists(self.key(&format!("task:{child}")));
+            if script::integer(self.broker.run(&there).await?)? == 0 {
+                continue;
+            }
+            for parent in scan(self.broker, "SSCAN", &self.key(&format!("deps:{child}"))).await? {
+                let mut lost = true;
+                for _ in 0..2 {
+                    lost = lost && !self.is_linked(&parent, &reference, &child).await?;
+                }
+                if !lost {
+                    continue;
+                }
+                if self.repair {
+                    let event = format!("l {parent} {reference}");
+                    let key = self.key("outbox");
+                    self.broker.run(&Cmd::zadd(key, event, 0)).await?;
+                    outbox::carry_on(self.broker, self.queue, true).await;
+                }
+                self.findings.push(Finding {
+                    kind: FindingKind::Stranded,
+                    task: child.parse::<TaskId>().ok(),
+                    detail: format!("it waits for `{parent}`, which knows nothing of it"),
+                    repaired: self.repair,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a parent will tell a child, or the child's queue will ask it; true also if
+    /// the child does not wait any more.
+    async fn is_linked(
+        &self,
+        parent: &str,
+        reference: &str,
+        child: &str,
+    ) -> Result<bool, QueueError> {
+        let asked = Cmd::zscore(self.key("outbox"), format!("l {parent} {reference}"));
+        if self.broker.run(&asked).await? != redis::Value::Nil {
+            return Ok(true);
+        }
+        let Some((queue, id)) = parent.split_once('/') else { return Ok(false) };
+        let Ok(queue) = QueueName::new(queue) else { return Ok(false) };
+        let there = self.broker.prefix(&queue);
+        let known = Cmd::sismember(format!("{there}:kids:{id}"), reference);
+        if script::integer(self.broker.run(&known).await?)? == 1 {
+            return Ok(true);
+        }
+        let mut told = redis::cmd("ZSCAN");
+        told.arg(format!("{there}:outbox")).arg(0).arg("MATCH").arg(format!("k {id}:*"));
+        told.arg("COUNT").arg(100_000);
+        let [_, told] = script::tuple::<2>(self.broker.run(&told).await?)?;
+        if !script::array(told)?.is_empty() {
+            return Ok(true);
+        }
+        let waits = Cmd::sismember(self.key(&format!("deps:{child}")), parent);
+        Ok(script::integer(self.broker.run(&waits).await?)? == 0)
+    }
+
+    /// The counts of tasks that have not ended, by tenant, and of those in lanes, by type.
+    async fn sums(&mut self) -> Result<(), QueueError> {
+        for (hash, what) in [("live", "tasks that have not ended"), ("laned", "tasks in lanes")] {
+            let first = self.off(hash).await?;
+            if first.values().all(|off| *off == 0) {
+                continue;
+            }
+            let second = self.off(hash).await?;
+            for (name, off) in off_twice(&first, &second) {
+                if self.repair {
+                    let mut mend = redis::cmd("HINCRBY");
+                    mend.arg(self.key(hash)).arg(&name).arg(-off);
+                    self.broker.run(&mend).await?;
+                }
+                self.findings.push(Finding {
+                    kind: FindingKind::Miscounted,
+                    task: None,
+                    detail: format!("the count of {what} of `{name}` is off by {off}"),
+                    repaired: self.repair,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// By how much each count is too high.
+    async fn off(&self, hash: &str) -> Result<BTreeMap<String, i64>, QueueError> {
+        let mut off = BTreeMap::new();
+        let stored = pairs(self.broker.run(&Cmd::hgetall(self.key(hash))).await?)?;
+        for (name, count) in stored {
+            off.insert(name, count.parse().unwrap_or(0));
+        }
+        let names = self.names().await?;
+        let mut ids = Vec::new();
+        if hash == "live" {
+            ids.extend(
+                names.iter().filter_map(|name| Some(name.strip_prefix("task:")?.to_owned())),
+            );
+        } else {
+            for lane in names.iter().filter(|name| name.starts_with("lane:")) {
+                ids.extend(scan(self.broker, "ZSCAN", &self.key(lane)).await?);
+            }
+        }
+        for ids in ids.chunks(CALL_ITEMS) {
+            let mut args: Vec<&[u8]> = vec![hash.as_bytes()];
+            args.extend(ids.iter().map(String::as_bytes));
+            let reply = self.broker.scripts.tally.call(self.broker, self.queue, &args).await?;
+            for name in script::array(reply)? {
+                let name = script::text(name)?;
+                if !name.is_empty() {
+                    *off.entry(name).or_insert(0) -= 1;
+                }
+            }
+        }
+        Ok(off)
+    }
+}
+
+fn with_nothing(members: Vec<String>) -> Vec<Item> {
+    members.into_iter().map(|member| (member, String::new())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_off_by_the_same_twice_is_wrong() {
+        let sums = |sums: [(&str, i64); 3]| sums.map(|(name, off)| (name.to_owned(), off)).into();
+        let first = sums([("a", 2), ("b", 1), ("c", 0)]);
+        let second = sums([("a", 2), ("b", 2), ("c", 0)]);
+        assert_eq!(off_twice(&first, &second), [("a".to_owned(), 2)]);
+    }
+}

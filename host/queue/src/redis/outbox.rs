@@ -1,0 +1,310 @@
+//! Carrying ends between queues.
+//!
+//! What must happen in another queue's slot is written into this queue's outbox by the very
+//! script that made it necessary. Here the events are read, applied by scripts in the slots
+//! they concern, and only then removed. Each application changes nothing when it is
+//! repeated, so a carrier may die anywhere. An event is a line of text:
+//!
+//! - `l <parent> <child>`: the child waits for the parent (as `queue/id`)
+//! - `k <id>:<time> <kind> <forget at | ->`: this queue's task ended; `told:<id>:<time>` is
+//!   the set of its dependants
+//! - `b <batch> <member> <kind>`: a member of the batch ended
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bulkhead_core::{Outcome, Payload, QueueName, State, TaskId, TaskRef};
+use redis::{Cmd, Value};
+
+use super::{RedisBroker, inspect, script};
+use crate::codec;
+use crate::error::QueueError;
+use crate::view::{Entry, Next, TaskView};
+
+/// Events carried by one call.
+const EVENTS: usize = 1_000;
+/// Ends told in one call of a script, and bytes of their entries.
+const CALL_ENDS: usize = 100;
+const CALL_BYTES: usize = 4 << 20;
+/// Links or members in one call of a script.
+const CALL_LINKS: usize = 250;
+
+/// Carry on what an edge started, as far as it goes: what fails stays in the outbox.
+pub(super) async fn carry_on(broker: &RedisBroker, queue: &QueueName, events: bool) {
+    if events && let Err(error) = deliver(broker, queue).await {
+        tracing::debug!(%error, %queue, "events stay in the outbox");
+    }
+}
+
+/// Carry this queue's events, and those that they cause in others.
+pub(super) async fn deliver(broker: &RedisBroker, queue: &QueueName) -> Result<u64, QueueError> {
+    let mut carried = 0;
+    let mut waiting = BTreeSet::from([queue.clone()]);
+    while let Some(queue) = waiting.pop_first() {
+        if carried >= EVENTS {
+            break;
+        }
+        let round =
+            Round { broker, queue: &queue, caused: BTreeSet::new(), left: EVENTS - carried };
+        let (done, caused) = round.run().await?;
+        carried += done;
+        if done > 0 {
+            waiting.extend(caused);
+        }
+    }
+    Ok(u64::try_from(carried).unwrap_or(u64::MAX))
+}
+
+/// How a parent ended, as a child's record shall tell it.
+struct Told {
+    child: TaskRef,
+    parent: TaskRef,
+    kind: &'static str,
+    entry: Vec<u8>,
+}
+
+/// One look into one queue's outbox.
+struct Round<'a> {
+    broker: &'a RedisBroker,
+    queue: &'a QueueName,
+    /// Queues whose outbox has events because of this round.
+    caused: BTreeSet<QueueName>,
+    /// Events that may still be carried.
+    left: usize,
+}
+
+/// An event taken apart.
+enum Event {
+    Link { parent: TaskRef, child: TaskRef },
+    Ended { name: String, kind: String, forget: String },
+    Member { batch: (QueueName, String), member: String, kind: String },
+}
+
+fn parse(text: &str) -> Option<Event> {
+    let mut words = text.split(' ');
+    let mut word = || words.next();
+    match word()? {
+        "l" => Some(Event::Link { parent: word()?.parse().ok()?, child: word()?.parse().ok()? }),
+        "k" => Some(Event::Ended {
+            name: word()?.to_owned(),
+            kind: word()?.to_owned(),
+            forget: word()?.to_owned(),
+        }),
+        "b" => {
+            let (queue, id) = word()?.split_once('/')?;
+            let batch = (QueueName::new(queue).ok()?, id.to_owned());
+            Some(Event::Member { batch, member: word()?.to_owned(), kind: word()?.to_owned() })
+        }
+        _ => None,
+    }
+}
+
+impl Round<'_> {
+    async fn run(mut self) -> Result<(usize, BTreeSet<QueueName>), QueueError> {
+        let outbox = format!("{}:outbox", self.broker.prefix(self.queue));
+        let upto = isize::try_from(self.left).unwrap_or(isize::MAX) - 1;
+        let events = script::array(self.broker.run(&Cmd::zrange(&outbox, 0, upto)).await?)?;
+        let mut carried = 0;
+        let (mut done, mut links, mut members) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for event in events {
+            let text = script::text(event)?;
+            match parse(&text) {
+                // Written by no script: nobody can carry it.
+                None => done.push(text),
+                Some(Event::Link { parent, child }) => links.push((text, parent, child)),
+                Some(Event::Member { batch: (queue, batch), member, kind }) => {
+                    let of_queue: &mut Vec<_> = members.entry(queue).or_default();
+                    of_queue.push((text, [batch, member, kind]));
+                }
+                Some(Event::Ended { name, kind, forget }) => {
+                    let (told, all) = self.tell(&name, &kind, &forget).await?;
+                    carried += told;
+                    if all {
+                        done.push(text);
+                    }
+                }
+            }
+        }
+        done.extend(self.link(links).await?);
+        for (queue, members) in members {
+            for members in members.chunks(CALL_LINKS) {
+                let args = members.iter().flat_map(|(_, args)| args.iter().map(String::as_bytes));
+                let args: Vec<&[u8]> = args.collect();
+                let reply = self.broker.scripts.count.call(self.broker, &queue, &args).await?;
+                self.note(&queue, reply)?;
+                done.extend(members.iter().map(|(text, _)| text.clone()));
+            }
+        }
+        if !done.is_empty() {
+            self.broker.run(&Cmd::zrem(&outbox, &done)).await?;
+        }
+        Ok((carried + done.len(), self.caused))
+    }
+
+    /// Note that a script left events in a queue's outbox.
+    fn note(&mut self, queue: &QueueName, reply: Value) -> Result<(), QueueError> {
+        if script::integer(reply)? == 1 {
+            self.caused.insert(queue.clone());
+        }
+        Ok(())
+    }
+
+    /// Note links in the parents' slots; the children of parents that have ended are told.
+    /// Returns the events that are done with.
+    async fn link(
+        &mut self,
+        links: Vec<(String, TaskRef, TaskRef)>,
+    ) -> Result<Vec<String>, QueueError> {
+        let mut by_queue: BTreeMap<QueueName, Vec<(String, TaskRef, TaskRef)>> = BTreeMap::new();
+        for link in links {
+            by_queue.entry(link.1.queue.clone()).or_default().push(link);
+        }
+        let (mut done, mut told) = (Vec::new(), Vec::new());
+        for (queue, links) in by_queue {
+            let mut ended = Vec::new();
+            for links in links.chunks(CALL_LINKS) {
+                let args: Vec<String> = links
+                    .iter()
+                    .flat_map(|(_, parent, child)| [parent.id.to_string(), child.to_string()])
+                    .collect();
+                let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
+                let reply = self.broker.scripts.link.call(self.broker, &queue, &args).await?;
+                for (link, noted) in links.iter().zip(script::integers(reply)?) {
+                    if noted == 1 {
+                        done.push(link.0.clone());
+                    } else {
+                        ended.push(link.clone());
+                    }
+                }
+            }
+            let ids: BTreeSet<TaskId> = ended.iter().map(|(_, parent, _)| parent.id).collect();
+            let ends = self.look_up(&queue, ids.into_iter().collect()).await?;
+            for (text, parent, child) in ended {
+                let view = ends.get(&parent.id);
+                let state = view.map(|view| view.state);
+                // Given fresh attempts since: the link is made at the next look.
+                if state.is_some_and(|state| !state.is_terminal()) {
+                    continue;
+                }
+                told.push(tell(child, parent, state, view.and_then(output))?);
+                done.push(text);
+            }
+        }
+        self.resolve(told).await?;
+        Ok(done)
+    }
+
+    /// Tell the dependants of one end. Returns how many were told and whether these were all.
+    async fn tell(
+        &mut self,
+        name: &str,
+        kind: &str,
+        forget: &str,
+    ) -> Result<(usize, bool), QueueError> {
+        let id = name.split(':').next().and_then(|id| id.parse::<TaskId>().ok());
+        let Some(id) = id else { return Ok((0, true)) };
+        let parent = TaskRef { queue: self.queue.clone(), id };
+        let state = match kind {
+            "c" => State::Completed,
+            "d" => State::Failed,
+            "e" => State::Expired,
+            _ => State::Cancelled,
+        };
+        let key = format!("{}:told:{name}", self.broker.prefix(self.queue));
+        let mut scan = redis::cmd("SRANDMEMBER");
+        scan.arg(&key).arg(self.left.min(EVENTS));
+        let names = script::array(self.broker.run(&scan).await?)?
+            .into_iter()
+            .map(script::text)
+            .collect::<Result<Vec<_>, _>>()?;
+        let children: Vec<TaskRef> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        let mut carried = None;
+        if state == State::Completed && !children.is_empty() {
+            carried = self.look_up(self.queue, vec![id]).await?.get(&id).and_then(output);
+        }
+        let told = children
+            .into_iter()
+            .map(|child| tell(child, parent.clone(), Some(state), carried.clone()))
+            .collect::<Result<_, _>>()?;
+        self.resolve(told).await?;
+        let mut args: Vec<&[u8]> = vec![name.as_bytes(), forget.as_bytes()];
+        args.extend(names.iter().map(String::as_bytes));
+        let reply = self.broker.scripts.told.call(self.broker, self.queue, &args).await?;
+        self.left = self.left.saturating_sub(names.len()).max(1);
+        Ok((names.len(), script::integer(reply)? == 0))
+    }
+
+    async fn look_up(
+        &self,
+        queue: &QueueName,
+        ids: Vec<TaskId>,
+    ) -> Result<HashMap<TaskId, TaskView>, QueueError> {
+        let views = inspect::inspect(self.broker, queue, &ids).await?;
+        Ok(views.into_iter().flatten().map(|view| (view.id, view)).collect())
+    }
+
+    /// Tell children, in calls bounded by number and bytes.
+    async fn resolve(&mut self, told: Vec<Told>) -> Result<(), QueueError> {
+        let mut by_queue: BTreeMap<QueueName, Vec<Told>> = BTreeMap::new();
+        for told in told {
+            by_queue.entry(told.child.queue.clone()).or_default().push(told);
+        }
+        for (queue, told) in by_queue {
+            let mut told = told.as_slice();
+            while !told.is_empty() {
+                let (mut bytes, mut n) = (0, 0);
+                while n < told.len().min(CALL_ENDS) && (n == 0 || bytes < CALL_BYTES) {
+                    bytes += told[n].entry.len();
+                    n += 1;
+                }
+                let (now, later) = told.split_at(n);
+                let script = &self.broker.scripts.resolve;
+                let mut command = script.prepare(self.broker, &queue, n * 4, bytes + n * 160);
+                for told in now {
+                    command
+                        .arg(told.child.id.to_string())
+                        .arg(told.parent.to_string())
+                        .arg(told.kind)
+                        .arg(&told.entry);
+                }
+                let reply = script.send(self.broker, &command).await?;
+                self.note(&queue, reply)?;
+                told = later;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tell(
+    child: TaskRef,
+    parent: TaskRef,
+    state: Option<State>,
+    output: Option<Payload>,
+) -> Result<Told, QueueError> {
+    let kind = state.and_then(letter).unwrap_or("u");
+    let entry = codec::encode_made(&Entry::Parent { parent: parent.clone(), state, output })
+        .map_err(|e| QueueError::Protocol(format!("cannot encode a parent's end: {e}")))?;
+    Ok(Told { child, parent, kind, entry })
+}
+
+/// The letter of an end.
+pub(super) fn letter(state: State) -> Option<&'static str> {
+    match state {
+        State::Completed => Some("c"),
+        State::Failed => Some("d"),
+        State::Cancelled => Some("x"),
+        State::Expired => Some("e"),
+        State::Scheduled | State::Blocked | State::Pending | State::Running => None,
+    }
+}
+
+/// What a task's latest completion gave.
+fn output(view: &TaskView) -> Option<Payload> {
+    view.history.iter().rev().find_map(|entry| match entry {
+        Entry::Ended(Next::Completed, report) => match &report.outcome {
+            Outcome::Done(output) => Some(output.clone()),
+            Outcome::Failed(_) => None,
+        },
+        _ => None,
+    })
+}

@@ -1,0 +1,232 @@
+-- Claim.
+local members, records, flags = {}, {}, {}
+-- The earliest time at which a rate gives back what it held from this step, in µs.
+local soon_us = FAR_US
+local TURN, SLACK_US, MAX_TURNS, MAX_PARKED, STRIDE = 16, 10000, 64, 100, 10000
+local queue_bound, queue_soon_us, type_bounds, tenants, touched = nil, FAR_US, {}, {}, {}
+local popped_in_all = 0
+
+if config[1] then want = 0 end
+if want > 0 and config[2] then
+  want = math.max(0, math.min(want, tonumber(config[2]) - call('ZCARD', LEASES)))
+end
+if want > 0 and limited('q') then
+  local L = lib()
+  local b = L.bounds('q')
+  if b then
+    queue_bound = L.allowance('q', nil, b[2], b[3])
+    if L.room(queue_bound) < want then
+      want = math.max(0, L.room(queue_bound))
+      L.use(queue_bound, want)
+      queue_soon_us = L.frees_at(queue_bound)
+    end
+  end
+end
+-- Leave out the types that are paused or at their bound.
+local held_types = config[6]
+if want > 0 and (held_types or limited('t')) then
+  local L = lib()
+  for k = #types, 1, -1 do
+    local t = types[k]
+    local b = limited('t') and L.bounds('t:' .. t)
+    if b then type_bounds[t] = L.allowance('t:' .. t, b[1], b[2], b[3]) end
+    if held_types and try('SISMEMBER', P .. ':paused', t) == 1 then
+      table.remove(types, k)
+    elseif b and L.room(type_bounds[t]) <= 0 then
+      if call('EXISTS', RING .. t) == 1 then
+        soon_us = math.min(soon_us, L.frees_at(type_bounds[t]))
+      end
+      table.remove(types, k)
+    end
+  end
+end
+
+if want > 0 and #types > 0 then
+  local ids, heads, runs = {}, {}, {}
+  local turns, parked = 0, 0
+  while #ids < want and #types > 0 do
+    if turns == MAX_TURNS or parked == MAX_PARKED then
+      again = true
+      break
+    end
+    turns = turns + 1
+    -- Whose turn is it? The tenant with the least virtual time over all types served;
+    -- between types of one tenant, the older or more urgent head.
+    local best, rival
+    for k = #types, 1, -1 do
+      local t = types[k]
+      local c = heads[t]
+      if not c then
+        local ring = call('ZRANGE', RING .. t, '0', '1', 'WITHSCORES')
+        if ring[1] then
+          c = { tenant = ring[1], v = tonumber(ring[2]), shared = ring[3] ~= nil, type = t }
+          local true_v = tonumber(call('HGET', VTIME, c.tenant) or 0)
+          if true_v > c.v then
+            -- Served through another type since: correct its place and look again.
+            call('ZADD', RING .. t, int(true_v), c.tenant)
+            ring = call('ZRANGE', RING .. t, '0', '1', 'WITHSCORES')
+            c = { tenant = ring[1], v = tonumber(ring[2]), shared = ring[3] ~= nil, type = t }
+          end
+          heads[t] = c
+        else
+          table.remove(types, k)
+        end
+      end
+      if c then
+        if #types > 1 and not c.score then
+          local first = call('ZRANGE', READY .. t .. ':' .. c.tenant, '0', '0', 'WITHSCORES')
+          c.score = tonumber(first[2] or 0)
+        end
+        if not best or c.v < best.v or (c.v == best.v and (c.score or 0) < (best.score or 0)) then
+          best, rival = c, best
+        elseif not rival or c.v < rival.v or (c.v == rival.v and (c.score or 0) < (rival.score or 0)) then
+          rival = c
+        end
+      end
+    end
+    if not best then break end
+    local quota, stride, tenant = want - #ids, STRIDE, nil
+    if best.shared or (rival and rival.tenant ~= best.tenant) then quota = math.min(quota, TURN) end
+    if limited('T') then
+      tenant = tenants[best.tenant] or lib().tenant_allowance(best.tenant)
+      tenants[best.tenant] = tenant
+      quota, stride = math.min(quota, lib().room(tenant)), tenant.stride
+    end
+    local bounded = type_bounds[best.type]
+    if bounded then quota = math.min(quota, lib().room(bounded)) end
+    if quota <= 0 then
+      -- Only the tenant's own bound leaves nothing here.
+      local until_us = lib().frees_at(tenant)
+      lib().park(best.tenant, best.type, until_us)
+      soon_us = math.min(soon_us, until_us)
+      turns, parked = turns - 1, parked + 1
+      heads[best.type] = nil
+    else
+      local line = READY .. best.type .. ':' .. best.tenant
+      local popped
+      if rival and rival.tenant == best.tenant then
+        popped = call('ZRANGEBYSCORE', line, '-inf', int(rival.score + SLACK_US),
+          'LIMIT', '0', int(quota))
+      else
+        popped = call('ZRANGE', line, '0', int(quota - 1))
+      end
+      if #popped > 0 then
+        call('ZREMRANGEBYRANK', line, '0', int(#popped - 1))
+        local from = #ids
+        for i = 1, #popped do ids[from + i] = popped[i] end
+        runs[#runs + 1] = { from + 1, #ids, best.tenant, best.type, 0 }
+        local v = best.v + #popped * stride
+        call('HSET', VTIME, best.tenant, int(v), '', int(best.v))
+        call('ZADD', RING .. best.type, int(v), best.tenant)
+        if tenant then lib().use(tenant, #popped) end
+        if bounded then lib().use(bounded, #popped) end
+      end
+      if call('EXISTS', line) == 0 then
+        call('ZREM', RING .. best.type, best.tenant)
+      end
+      heads[best.type] = nil
+      for t, c in pairs(heads) do
+        if c.tenant == best.tenant then heads[t] = nil end
+      end
+      if bounded and lib().room(bounded) <= 0 then
+        soon_us = math.min(soon_us, lib().frees_at(bounded))
+        for k = #types, 1, -1 do
+          if types[k] == best.type then table.remove(types, k) end
+        end
+      end
+    end
+  end
+  popped_in_all = #ids
+  if #ids > 0 then
+    local keys = {}
+    for i = 1, #ids do keys[i] = TASK .. ids[i] end
+    local found = call('MGET', unpack(keys))
+    -- Twenty digits keep members over 64 bytes, so the lease set never is a listpack,
+    -- which is searched from its start.
+    local token = string.format(':%020d:', call('INCR', P .. ':token'))
+    local expiry = int(now + lease_ms)
+    local leases, claimed, n, ghosts = {}, {}, 0, 0
+    if made then made.forget_rings() end
+    for _, run in ipairs(runs) do
+      local before = n
+      local suffix = token .. run[3] .. ':' .. run[4] .. ':' .. host
+      for i = run[1], run[2] do
+        local id, record = ids[i], found[i]
+        if not record or #id ~= 36 then
+          ghosts = ghosts + 1
+        elseif not HAS_BOUND or byte(record) ~= BOUND or lib().admit(id, record, touched) then
+          n = n + 1
+          if not quiet then claimed[n] = id end
+          members[n] = id .. suffix
+          records[n] = record
+          leases[2 * n - 1] = expiry
+          leases[2 * n] = members[n]
+          if EVENTS then lib().event('started', id, run[4], run[3]) end
+        end
+      end
+      run[5] = n - before
+    end
+    if n > 0 then
+      call('ZADD', LEASES, unpack(leases))
+      if not quiet then flags = try('SMISMEMBER', CANCEL, unpack(claimed)) end
+    end
+    if ghosts > 0 then try('HINCRBY', STATS, 'ghosts', int(ghosts)) end
+    if n + ghosts < #ids then again = true end
+    if LIMITED then
+      local started = {}
+      for _, run in ipairs(runs) do
+        local running = P .. ':running'
+        if limited('c') and run[5] > 0 then try('HINCRBY', running, 't:' .. run[4], int(run[5])) end
+        if limited('n') and run[5] > 0 then try('HINCRBY', running, 'T:' .. run[3], int(run[5])) end
+        started['t:' .. run[4]] = (started['t:' .. run[4]] or 0) + run[5]
+        started['T:' .. run[3]] = (started['T:' .. run[3]] or 0) + run[5]
+      end
+      started.q = n
+      local function pay(a)
+        local count = a and a.interval and started[a.name] or 0
+        if count > 0 then lib().spend(a.name, a.tat, a.interval, count) end
+      end
+      pay(queue_bound)
+      for _, a in pairs(type_bounds) do pay(a) end
+      for _, a in pairs(tenants) do pay(a) end
+    end
+    for key in pairs(touched) do lib().release(key) end
+    -- A full claim may have left work behind: pass the wake-up on.
+    if #ids >= want then
+      for _, t in ipairs(types) do
+        if call('EXISTS', RING .. t) == 1 then wake(t) end
+      end
+    end
+  end
+end
+
+-- How long an idle host may sleep.
+local next_ms = -1
+local function no_later(time_ms)
+  local left_ms = math.max(0, time_ms - now)
+  if next_ms < 0 or left_ms < next_ms then next_ms = left_ms end
+end
+if #members < asked or asked == 0 then
+  local first = call('ZRANGE', SCHEDULED, '0', '0', 'WITHSCORES')
+  if first[2] then no_later(tonumber(first[2])) end
+  first = call('ZRANGE', LEASES, '0', '0', 'WITHSCORES')
+  if first[2] then no_later(tonumber(first[2])) end
+  if first_expiry[2] then no_later(tonumber(first_expiry[2])) end
+  if LIMITED then
+    for _, waits in ipairs({ 'parked', 'lanes' }) do
+      first = try('ZRANGE', P .. ':' .. waits, '0', '0', 'WITHSCORES')
+      if first[2] then soon_us = math.min(soon_us, tonumber(first[2])) end
+    end
+    -- A queue's tokens only matter if there was work for all of them.
+    if popped_in_all >= want then soon_us = math.min(soon_us, queue_soon_us) end
+    if soon_us < FAR_US then no_later(math.ceil(soon_us / 1000)) end
+  end
+end
+if again then next_ms = 0 end
+-- Hosts tell the queue how long it keeps tasks that end without one of them.
+if config[5] ~= ARGV[6] then try('HSET', CONFIG, 'kept', ARGV[6]) end
+write_live()
+return {
+  stale, lost, cancels, members, records, flags, next_ms, reclaimed,
+  quiet and not made and 0 or call('EXISTS', OUTBOX),
+}

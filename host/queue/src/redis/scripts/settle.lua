@@ -1,0 +1,184 @@
+-- step: everything one host has to say to one queue, and everything it wants. Its parts
+-- follow each other: settle, renew, reclaim, promote, claim.
+-- KEYS[1]  queue prefix
+-- ARGV     want, lease_ms, host, reclaim_max, promote_max, dead_ttl,
+--          n types, type...,
+--          n renewals, member...,
+--          n settlements, then per settlement: member, kind, and for kind
+--            c x d  ttl, entry           complete, cancel, dead-letter
+--            u      ttl, record          dead-letter with a new record (the old one is unreadable)
+--            r      ttl, entry, delay    retry after delay ms
+--            b      ttl, type, tenant, priority   give back, no attempt spent
+--          n progress, then per attempt: member, progress,
+--          n tenants, then per tenant: name, attempts, fuel, CPU µs, KiB x ms to add up
+--          A member is `id:token:tenant:type:host`, as a claim returned it.
+--          At most 1,000 of each.
+-- Returns  { stale settlement indexes (from 1), lost renewal indexes (from 1),
+--            ids to cancel among the renewed, members, records, cancelled flags,
+--            ms until something is due (-1 = nothing), reclaimed, outbox (1 = has events) }
+-- Cost     O(log n) per settlement, renewal and claim; all else is bounded per step
+local want, lease_ms, host = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local asked, dead_ttl = want, tonumber(ARGV[6])
+local at = 7
+local function take()
+  at = at + 1
+  return ARGV[at - 1]
+end
+local function take_list()
+  local list, n = {}, tonumber(take())
+  for i = 1, n do list[i] = ARGV[at + i - 1] end
+  at = at + n
+  return list
+end
+local types = take_list()
+local renewals = take_list()
+-- Whether this step left work behind that its host should come back for at once.
+local again = false
+
+-- How many leases of a `tenant:type:host` left the lease set, and how many of those tasks
+-- have not ended.
+local left, alive = {}, {}
+
+-- Nobody waits for an end, depends on one, asked for a cancellation, shows progress or
+-- expires, and nothing is to be delivered: one look spares all others.
+local quiet = call('EXISTS', WAITERS, LINKED, CANCEL, PROGRESS, EXPIRY, OUTBOX) == 0
+
+local SETTLE_EVENTS = EVENTS and
+  { c = 'completed', d = 'failed', u = 'failed', x = 'cancelled', r = 'retried', b = 'returned' }
+
+-- Settle. A member still in the lease set is the newest claim; any other is stale.
+local stale, finished, kinds, buried, counts = {}, {}, {}, {}, {}
+local live_ids, live_ttls, live_entries, live_kinds = {}, {}, {}, {}
+local returns, ids_left = {}, {}
+for i = 1, tonumber(take()) do
+  local member, kind, ttl = take(), take(), take()
+  local id = sub(member, 1, 36)
+  local entry, delay, task_type, tenant, priority
+  if kind == 'b' then
+    task_type, tenant, priority = take(), take(), tonumber(take())
+  else
+    entry = take()
+    if kind == 'r' then delay = tonumber(take()) end
+  end
+  if call('ZREM', LEASES, member) == 0 then
+    stale[#stale + 1] = i
+  else
+    local tail = sub(member, 59)
+    left[tail] = (left[tail] or 0) + 1
+    if not quiet then ids_left[#ids_left + 1] = id end
+    if (kind == 'r' or kind == 'b') and not quiet and try('SISMEMBER', CANCEL, id) == 1 then
+      entry = (entry or '') .. cmsgpack.pack({ C = { now } })
+      kind = 'x'
+    end
+    counts[kind] = (counts[kind] or 0) + 1
+    if EVENTS then
+      local tenant_name, type_name = string.match(tail, '^([^:]*):([^:]*):')
+      lib().event(SETTLE_EVENTS[kind], id, type_name or '', tenant_name or '')
+    end
+    if kind == 'b' then
+      alive[tail] = (alive[tail] or 0) + 1
+      returns[#returns + 1] = { id, task_type, tenant, priority }
+    elseif kind == 'u' then
+      local h = lib().head(id)
+      try('SET', TASK .. id, entry, 'PX', ttl)
+      try('ZADD', DEAD, int(now + tonumber(ttl)), id)
+      buried[#buried + 1] = id
+      local b = lib().bonds(h)
+      if b then lib().unbind(id, b, 'd') end
+    else
+      local n = #live_ids + 1
+      live_ids[n], live_entries[n] = id, entry
+      if kind ~= 'c' then live_kinds[n] = kind end
+      if kind == 'r' then
+        live_ttls[n] = false
+        alive[tail] = (alive[tail] or 0) + 1
+        try('ZADD', SCHEDULED, int(now + delay), id)
+      else
+        live_ttls[n] = ttl
+        if kind == 'd' then
+          try('ZADD', DEAD, int(now + tonumber(ttl)), id)
+          buried[#buried + 1] = id
+        else
+          finished[#finished + 1] = id
+          if kind ~= 'c' then kinds[#finished] = kind end
+        end
+      end
+    end
+  end
+end
+if #live_ids > 0 then
+  if not quiet and call('EXISTS', LINKED) == 1 then
+    local linked = try('SMISMEMBER', LINKED, unpack(live_ids))
+    for i = 1, #live_ids do
+      if linked[i] == 1 and not live_kinds[i] and live_ttls[i] and tonumber(live_ttls[i]) < lib().TELL_MS then
+        lib().kept_longer[live_ids[i]] = int(now + tonumber(live_ttls[i]))
+        live_ttls[i] = int(lib().TELL_MS)
+      end
+    end
+  end
+  local keys, bound = {}, {}
+  for i = 1, #live_ids do keys[i] = TASK .. live_ids[i] end
+  local records = call('MGET', unpack(keys))
+  for i = 1, #keys do
+    local record = records[i] or ''
+    if not live_ttls[i] then
+      try('SET', keys[i], record .. live_entries[i])
+    elseif live_ttls[i] == '0' then
+      try('UNLINK', keys[i])
+    else
+      try('SET', keys[i], record .. live_entries[i], 'PX', live_ttls[i])
+    end
+    if HAS_BOUND and byte(record) == BOUND then bound[#bound + 1] = i end
+  end
+  for _, i in ipairs(bound) do
+    local b = lib().bonds(lib().read_head(records[i]))
+    if b and live_ttls[i] then
+      lib().unbind(live_ids[i], b, live_kinds[i] or 'c')
+    elseif b and b.key then
+      lib().leave_lane(live_ids[i], b.key)
+    end
+  end
+end
+for i = 1, #returns do
+  local L, r = lib(), returns[i]
+  local h, b = { 1, r[2], r[3], r[4] }, nil
+  if HAS_BOUND and byte(try('GETRANGE', TASK .. r[1], '0', '0') or '') == BOUND then b = L.bonds(L.head(r[1])) end
+  L.come_back(r[1], h, b)
+end
+if #finished > 0 then
+  try('LPUSH', ENDED, unpack(finished))
+  try('LTRIM', ENDED, '0', ENDED_MAX)
+  if not quiet then lib().announce(finished, kinds) end
+end
+if #buried > 0 then
+  if not quiet then
+    local dead = {}
+    for i = 1, #buried do dead[i] = 'd' end
+    lib().announce(buried, dead)
+  end
+  local old = try('ZRANGEBYSCORE', DEAD, '-inf', int(now), 'LIMIT', '0', '64')
+  if #old > 0 then try('ZREM', DEAD, unpack(old)) end
+end
+if #ids_left > 0 then try('HDEL', PROGRESS, unpack(ids_left)) end
+for kind, n in pairs(counts) do try('HINCRBY', STATS, kind, int(n)) end
+
+-- What running attempts say of themselves.
+for _ = 1, tonumber(take()) do
+  local member, progress = take(), take()
+  if call('ZSCORE', LEASES, member) then try('HSET', PROGRESS, sub(member, 1, 36), progress) end
+end
+
+-- Metering, by tenant and day.
+local metered = tonumber(take())
+if metered > 0 then
+  local day = P .. ':usage:' .. int(math.floor(now / 86400000))
+  for _ = 1, metered do
+    local tenant, attempts = take(), take()
+    local sum = try('HINCRBY', day, tenant .. ':a', attempts)
+    if sum == tonumber(attempts) then try('EXPIRE', day, '34646400') end
+    for _, field in ipairs({ ':f', ':c', ':m' }) do
+      local n = take()
+      if n ~= '0' then try('HINCRBY', day, tenant .. field, n) end
+    end
+  end
+end

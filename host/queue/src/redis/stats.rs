@@ -1,0 +1,115 @@
+//! Depths and counters.
+
+use std::collections::BTreeMap;
+
+use bulkhead_core::QueueName;
+use redis::Value;
+
+use super::{RedisBroker, script};
+use crate::error::QueueError;
+use crate::view::{QueueStats, TenantDepth, TypeDepth};
+
+/// Tenants that are told.
+const TENANTS: usize = 100;
+
+pub(super) async fn stats(
+    broker: &RedisBroker,
+    queue: &QueueName,
+) -> Result<QueueStats, QueueError> {
+    let reply = broker.scripts.stats.call(broker, queue, &[]).await?;
+    let [scheduled, blocked, running, failed, by_type, held_back, oldest, totals, config] =
+        script::tuple::<9>(reply)?;
+    let count = |value| script::integer(value).map(|n| u64::try_from(n).unwrap_or(0));
+    let mut depths = script::array(by_type)?
+        .into_iter()
+        .map(|depth| {
+            let [task_type, pending, paused] = script::tuple::<3>(depth)?;
+            Ok(TypeDepth {
+                task_type: script::text(task_type)?,
+                pending: count(pending)?,
+                paused: script::integer(paused)? == 1,
+            })
+        })
+        .collect::<Result<Vec<_>, QueueError>>()?;
+    depths.sort_by(|a, b| a.task_type.cmp(&b.task_type));
+    let config = pairs(config)?;
+    let mut named = BTreeMap::new();
+    for (field, total) in pairs(totals)? {
+        named.insert(total_name(&field).to_owned(), total.parse().unwrap_or(0));
+    }
+    Ok(QueueStats {
+        pending: depths.iter().map(|depth| depth.pending).sum(),
+        held_back: count(held_back)?,
+        scheduled: count(scheduled)?,
+        blocked: count(blocked)?,
+        running: count(running)?,
+        failed: count(failed)?,
+        oldest_pending_at: u64::try_from(script::integer(oldest)?).ok(),
+        by_type: depths,
+        by_tenant: tenants(broker, queue).await?,
+        totals: named,
+        paused: config.contains_key("paused"),
+        concurrency: config.get("concurrency").and_then(|limit| limit.parse().ok()),
+    })
+}
+
+/// The tenants with the most tasks that have not ended.
+async fn tenants(broker: &RedisBroker, queue: &QueueName) -> Result<Vec<TenantDepth>, QueueError> {
+    let key = format!("{}:live", broker.prefix(queue));
+    let mut open = BTreeMap::new();
+    let mut cursor = "0".to_owned();
+    loop {
+        let mut scan = redis::cmd("HSCAN");
+        scan.arg(&key).arg(&cursor).arg("COUNT").arg(500);
+        let [next, page] = script::tuple::<2>(broker.run(&scan).await?)?;
+        for (tenant, n) in pairs(page)? {
+            open.insert(tenant, n.parse::<u64>().unwrap_or(0));
+        }
+        cursor = script::text(next)?;
+        if cursor == "0" {
+            break;
+        }
+    }
+    let mut depths: Vec<TenantDepth> = open
+        .into_iter()
+        .filter(|(_, open)| *open > 0)
+        .map(|(tenant, open)| TenantDepth { tenant, open })
+        .collect();
+    depths.sort_by(|a, b| b.open.cmp(&a.open).then_with(|| a.tenant.cmp(&b.tenant)));
+    depths.truncate(TENANTS);
+    Ok(depths)
+}
+
+/// The scripts count settlements under their kind's letter.
+fn total_name(field: &str) -> &str {
+    match field {
+        "c" => "completed",
+        "r" => "retried",
+        "d" => "dead_lettered",
+        "x" => "cancelled",
+        "e" => "expired",
+        "b" => "returned",
+        "u" => "unreadable",
+        other => other,
+    }
+}
+
+/// A hash's fields.
+pub(super) fn pairs(value: Value) -> Result<BTreeMap<String, String>, QueueError> {
+    if let Value::Map(pairs) = value {
+        return pairs.into_iter().map(|(k, v)| Ok((script::text(k)?, script::text(v)?))).collect();
+    }
+    let flat =
+        script::array(value)?.into_iter().map(script::text).collect::<Result<Vec<_>, _>>()?;
+    Ok(flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+}
+
+pub(super) async fn queues(broker: &RedisBroker) -> Result<Vec<QueueName>, QueueError> {
+    let reply = broker.run(&redis::Cmd::smembers(broker.queues_key())).await?;
+    let mut queues: Vec<QueueName> = script::array(reply)?
+        .into_iter()
+        .filter_map(|name| script::text(name).ok().and_then(|name| QueueName::new(&name).ok()))
+        .collect();
+    queues.sort();
+    Ok(queues)
+}
