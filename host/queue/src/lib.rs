@@ -24,7 +24,7 @@ pub use batch::{Batch, BatchView, Over};
 pub use broker::{Broker, Lines, Signal, Topic};
 pub use client::{Client, NewBatch, NewTask, SubmitLimits, Submitted, SubmittedBatch};
 pub use codec::Unreadable;
-pub use embedded::{EmbeddedBroker, machine};
+pub use embedded::{Clock, EmbeddedBroker, machine};
 pub use error::QueueError;
 pub use event::{Event, EventId, EventKind};
 pub use finding::{Finding, FindingKind};

@@ -3,9 +3,12 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::clock::{LIBRARY, StageClock};
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,17 +40,28 @@ pub(crate) struct Process {
     pub(crate) port: u16,
     pub(crate) folder: TempDir,
     arguments: Vec<String>,
+    clock: Option<Arc<StageClock>>,
 }
 
 impl Process {
     /// Start a server with the arguments that `configure` makes of a free port and a folder.
     pub(crate) fn start(program: Program, configure: impl Fn(u16, &Path) -> Vec<String>) -> Self {
+        Self::start_at(program, None, configure)
+    }
+
+    /// The same, of a server that lives by a clock of the test's.
+    pub(crate) fn start_at(
+        program: Program,
+        clock: Option<Arc<StageClock>>,
+        configure: impl Fn(u16, &Path) -> Vec<String>,
+    ) -> Self {
         // Another process may take the port between looking and binding: try again.
         for _ in 0..20 {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let port = free_port();
             let arguments = configure(port, folder.path());
-            let mut process = Self { program, child: None, port, folder, arguments };
+            let clock = clock.clone();
+            let mut process = Self { program, child: None, port, folder, arguments, clock };
             process.spawn();
             if process.answers() {
                 return process;
@@ -58,7 +72,11 @@ impl Process {
 
     fn spawn(&mut self) {
         let name = self.program.name();
-        let child = Command::new(name)
+        let mut command = Command::new(name);
+        if let Some(clock) = &self.clock {
+            command.env("LD_PRELOAD", LIBRARY).env("STAGE_CLOCK_FILE", clock.path());
+        }
+        let child = command
             .args(&self.arguments)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
@@ -68,6 +86,10 @@ impl Process {
         self.child = Some(child.unwrap_or_else(|error| {
             panic!("cannot start {name}, which `cargo xtask setup` installs: {error}")
         }));
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// Kill it as a crash would.

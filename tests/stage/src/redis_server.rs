@@ -1,7 +1,10 @@
 //! A Redis or Valkey server that belongs to one test and is killed when it is dropped.
 
+use std::sync::Arc;
+
 use bulkhead_queue::{RedisBroker, RedisConfig};
 
+use crate::clock::StageClock;
 use crate::process::{Process, Program, basics};
 
 /// Whether the server's data survives its restart.
@@ -11,6 +14,8 @@ pub enum Persistence {
     None,
     /// Every write is on disk before it is answered.
     Always,
+    /// Writes are on disk within a second: a crash of the machine loses the last one.
+    EverySecond,
 }
 
 impl Persistence {
@@ -18,6 +23,7 @@ impl Persistence {
         let arguments: &[&str] = match self {
             Self::None => &["--appendonly", "no"],
             Self::Always => &["--appendonly", "yes", "--appendfsync", "always"],
+            Self::EverySecond => &["--appendonly", "yes", "--appendfsync", "everysec"],
         };
         arguments.iter().map(|argument| (*argument).to_owned())
     }
@@ -43,6 +49,19 @@ impl RedisServer {
     #[must_use]
     pub fn start_with(persistence: Persistence) -> Self {
         Self::start_as(Program::Redis, persistence, &[])
+    }
+
+    /// Start a server without persistence that lives by this clock.
+    ///
+    /// # Panics
+    /// If `redis-server` is not installed or does not start.
+    #[must_use]
+    pub fn start_at(clock: Arc<StageClock>) -> Self {
+        Self(Process::start_at(Program::Redis, Some(clock), |port, folder| {
+            let mut all = basics(port, folder);
+            all.extend(Persistence::None.arguments());
+            all
+        }))
     }
 
     /// Start a Valkey server without persistence.
@@ -95,6 +114,36 @@ impl RedisServer {
     #[must_use]
     pub fn connection(&self) -> redis::Connection {
         self.0.connection()
+    }
+
+    /// Run one command, given as its words.
+    ///
+    /// # Panics
+    /// If the server refuses it.
+    pub fn run(&self, words: &[&[u8]]) -> redis::Value {
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(word);
+        }
+        command.query(&mut self.connection()).expect("a command that the server takes")
+    }
+
+    /// The keys it holds, sorted.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let keys = redis::cmd("KEYS").arg("*").query(&mut self.connection());
+        let mut keys: Vec<String> = keys.expect("an answer");
+        keys.sort();
+        keys
+    }
+
+    /// The server's process id.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.0.pid()
     }
 
     /// Kill the server as a crash would.

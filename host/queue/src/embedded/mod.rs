@@ -20,7 +20,7 @@ use bulkhead_core::QueueName;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use self::clock::Clock;
+pub use self::clock::Clock;
 use self::file::RowFile;
 use self::hosts::Hosts;
 use self::machine::{Machine, Note};
@@ -46,7 +46,13 @@ impl EmbeddedBroker {
     /// Tasks in memory: they are lost when the process ends.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self::new(Machine::new(), None)
+        Self::in_memory_at(Clock::system())
+    }
+
+    /// Tasks in memory, by this clock.
+    #[must_use]
+    pub fn in_memory_at(clock: Clock) -> Self {
+        Self::new(Machine::new(), None, clock)
     }
 
     /// Tasks in the file `queue.redb` of a folder, which is made if there is none. All tasks
@@ -57,9 +63,14 @@ impl EmbeddedBroker {
     /// No lease of an earlier process is alive, so all are taken back at once, and their
     /// attempts count.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, QueueError> {
+        Self::open_at(folder, Clock::system())
+    }
+
+    /// As [`EmbeddedBroker::open`], by this clock.
+    pub fn open_at(folder: impl AsRef<Path>, clock: Clock) -> Result<Self, QueueError> {
         let (file, mut machine) = RowFile::open(folder.as_ref())?;
         machine.keep_journal();
-        let broker = Self::new(machine, Some(Store::start(file)?));
+        let broker = Self::new(machine, Some(Store::start(file)?), clock);
         let reclaimed = broker.change(Machine::reclaim_all).0;
         if reclaimed > 0 {
             tracing::info!(leases = reclaimed, "took back what an earlier process held");
@@ -67,10 +78,10 @@ impl EmbeddedBroker {
         Ok(broker)
     }
 
-    fn new(machine: Machine, store: Option<Store>) -> Self {
+    fn new(machine: Machine, store: Option<Store>, clock: Clock) -> Self {
         Self {
             machine: Mutex::new(machine),
-            clock: Clock::default(),
+            clock,
             store,
             wake: Wake::default(),
             signals: Signals::new(),

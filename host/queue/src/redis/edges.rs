@@ -26,7 +26,7 @@ pub(super) async fn cancel(
     let mut answers = Vec::with_capacity(ids.len());
     let mut events = false;
     for ids in ids.chunks(CALL_IDS) {
-        let mut args = vec![reckonable(retention_ms.max(1)).to_string()];
+        let mut args = vec![reckonable(retention_ms).to_string()];
         args.extend(ids.iter().map(TaskId::to_string));
         let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
         let reply = broker.scripts.cancel.call(broker, queue, &args).await?;

@@ -53,6 +53,16 @@ pub(super) async fn inspect(
     Ok(views)
 }
 
+/// How a task ended that is kept, by what was written last.
+pub(super) fn ended_as(history: &[Entry]) -> State {
+    match history.last() {
+        Some(Entry::Ended(Next::Completed, _)) => State::Completed,
+        Some(Entry::Ended(Next::DeadLetter, _) | Entry::ParentFailed { .. }) => State::Failed,
+        Some(Entry::Expired { .. }) => State::Expired,
+        _ => State::Cancelled,
+    }
+}
+
 fn view(queue: &QueueName, id: TaskId, found: Value) -> Result<TaskView, QueueError> {
     let [record, place, time, member, cancel, progress, parents] = script::tuple::<7>(found)?;
     let (task, history) = match codec::decode(queue, id, &script::bytes(record)?) {
@@ -66,12 +76,7 @@ fn view(queue: &QueueName, id: TaskId, found: Value) -> Result<TaskView, QueueEr
         "r" => State::Running,
         "b" => State::Blocked,
         "d" => State::Failed,
-        "e" => match history.last() {
-            Some(Entry::Ended(Next::Completed, _)) => State::Completed,
-            Some(Entry::Ended(Next::DeadLetter, _) | Entry::ParentFailed { .. }) => State::Failed,
-            Some(Entry::Expired { .. }) => State::Expired,
-            _ => State::Cancelled,
-        },
+        "e" => ended_as(&history),
         _ => State::Pending,
     };
     let member = script::text(member)?;

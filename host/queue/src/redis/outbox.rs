@@ -160,7 +160,6 @@ impl Round<'_> {
         }
         let (mut done, mut told) = (Vec::new(), Vec::new());
         for (queue, links) in by_queue {
-            let mut ended = Vec::new();
             for links in links.chunks(CALL_LINKS) {
                 let args: Vec<String> = links
                     .iter()
@@ -168,25 +167,17 @@ impl Round<'_> {
                     .collect();
                 let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
                 let reply = self.broker.scripts.link.call(self.broker, &queue, &args).await?;
-                for (link, noted) in links.iter().zip(script::integers(reply)?) {
-                    if noted == 1 {
-                        done.push(link.0.clone());
-                    } else {
-                        ended.push(link.clone());
+                for ((text, parent, child), found) in links.iter().zip(script::array(reply)?) {
+                    done.push(text.clone());
+                    if found == Value::Int(1) {
+                        continue;
                     }
+                    let (state, output) = match found {
+                        Value::BulkString(record) => ended(parent, &record),
+                        _ => (None, None),
+                    };
+                    told.push(tell(child.clone(), parent.clone(), state, output)?);
                 }
-            }
-            let ids: BTreeSet<TaskId> = ended.iter().map(|(_, parent, _)| parent.id).collect();
-            let ends = self.look_up(&queue, ids.into_iter().collect()).await?;
-            for (text, parent, child) in ended {
-                let view = ends.get(&parent.id);
-                let state = view.map(|view| view.state);
-                // Given fresh attempts since: the link is made at the next look.
-                if state.is_some_and(|state| !state.is_terminal()) {
-                    continue;
-                }
-                told.push(tell(child, parent, state, view.and_then(output))?);
-                done.push(text);
             }
         }
         self.resolve(told).await?;
@@ -219,7 +210,11 @@ impl Round<'_> {
         let children: Vec<TaskRef> = names.iter().filter_map(|name| name.parse().ok()).collect();
         let mut carried = None;
         if state == State::Completed && !children.is_empty() {
-            carried = self.look_up(self.queue, vec![id]).await?.get(&id).and_then(output);
+            carried = self
+                .look_up(self.queue, vec![id])
+                .await?
+                .get(&id)
+                .and_then(|view| output(&view.history));
         }
         let told = children
             .into_iter()
@@ -287,6 +282,15 @@ fn tell(
     Ok(Told { child, parent, kind, entry })
 }
 
+/// How the task of this record ended, and its output.
+fn ended(task: &TaskRef, record: &[u8]) -> (Option<State>, Option<Payload>) {
+    match codec::decode(&task.queue, task.id, record) {
+        Ok(record) => (Some(inspect::ended_as(&record.history)), output(&record.history)),
+        // One that nobody can read is a dead letter.
+        Err(_) => (Some(State::Failed), None),
+    }
+}
+
 /// The letter of an end.
 pub(super) fn letter(state: State) -> Option<&'static str> {
     match state {
@@ -299,8 +303,8 @@ pub(super) fn letter(state: State) -> Option<&'static str> {
 }
 
 /// What a task's latest completion gave.
-fn output(view: &TaskView) -> Option<Payload> {
-    view.history.iter().rev().find_map(|entry| match entry {
+fn output(history: &[Entry]) -> Option<Payload> {
+    history.iter().rev().find_map(|entry| match entry {
         Entry::Ended(Next::Completed, report) => match &report.outcome {
             Outcome::Done(output) => Some(output.clone()),
             Outcome::Failed(_) => None,

@@ -118,14 +118,12 @@ fn write_settlement(command: &mut Cmd, settlement: &Settlement) -> Result<(), Qu
         End::Complete { report, retention_ms } => {
             ended("c", Next::Completed, report, *retention_ms)
         }
-        End::Cancel { report, retention_ms } => {
-            ended("x", Next::Cancelled, report, (*retention_ms).max(1))
-        }
+        End::Cancel { report, retention_ms } => ended("x", Next::Cancelled, report, *retention_ms),
         End::DeadLetter { report, retention_ms } => {
             ended("d", Next::DeadLetter, report, (*retention_ms).max(DEAD_MIN_MS))
         }
         End::Retry { report, delay_ms, retention_ms } => {
-            ended("r", Next::Retry, report, (*retention_ms).max(1))?;
+            ended("r", Next::Retry, report, *retention_ms)?;
             command.arg(reckonable(*delay_ms));
             Ok(())
         }
@@ -133,7 +131,7 @@ fn write_settlement(command: &mut Cmd, settlement: &Settlement) -> Result<(), Qu
             command
                 .arg(token)
                 .arg("b")
-                .arg(reckonable((*retention_ms).max(1)))
+                .arg(reckonable(*retention_ms))
                 .arg(task_type.as_str())
                 .arg(tenant.as_str())
                 .arg(priority.level());

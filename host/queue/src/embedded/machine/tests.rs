@@ -72,11 +72,7 @@ fn report() -> AttemptReport {
 }
 
 fn rows(machine: &Machine) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    machine
-        .rows()
-        .into_iter()
-        .filter_map(|row| Some((row.key, row.value?.to_vec())))
-        .collect()
+    machine.rows().into_iter().filter_map(|row| Some((row.key, row.value?.to_vec()))).collect()
 }
 
 impl World {
@@ -152,9 +148,10 @@ impl World {
         let dice = &mut self.dice;
         let mut bounds = || Bounds {
             concurrency: dice.one_in(2).then(|| dice.roll(4) as u32),
-            rate: dice
-                .one_in(2)
-                .then(|| Rate { interval_us: 1 + dice.roll(50_000), burst: 1 + dice.roll(4) as u32 }),
+            rate: dice.one_in(2).then(|| Rate {
+                interval_us: 1 + dice.roll(50_000),
+                burst: 1 + dice.roll(4) as u32,
+            }),
         };
         let (whole, of_type, of_key, of_tenant) = (bounds(), bounds(), bounds(), bounds());
         let other = TenantPolicy { pending: Some(200), weight: 30, ..TenantPolicy::default() };
@@ -210,8 +207,10 @@ impl World {
                 }
             }
         }
-        let types: Vec<TaskType> =
-            TYPES[..1 + self.dice.roll(3) as usize].iter().map(|t| TaskType::new(t).unwrap()).collect();
+        let types: Vec<TaskType> = TYPES[..1 + self.dice.roll(3) as usize]
+            .iter()
+            .map(|t| TaskType::new(t).unwrap())
+            .collect();
         let step = Step {
             host: "h",
             settle: &settle,

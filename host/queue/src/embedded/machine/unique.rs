@@ -79,10 +79,8 @@ impl Queue {
         if self.holder(&hold, now).is_some() {
             return;
         }
-        if let Some(taken) = self
-            .tasks
-            .get_mut(&id)
-            .and_then(|kept| kept.ties.as_mut()?.unique.as_mut())
+        if let Some(taken) =
+            self.tasks.get_mut(&id).and_then(|kept| kept.ties.as_mut()?.unique.as_mut())
         {
             taken.until_ms = taken.window_ms.map(|window_ms| now.ms() + window_ms);
         }

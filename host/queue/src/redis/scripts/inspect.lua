@@ -32,7 +32,7 @@ for i = 1, #ARGV do
         state = 'p'
       elseif not (b and b.key and try('ZSCORE', P .. ':lane:' .. b.key, id)) then
         running[id] = i
-        several = first ~= nil
+        several = several or (first ~= nil and first ~= id)
         first = first or id
       end
     end

@@ -1,7 +1,7 @@
 -- link: note in the parents' slot which tasks wait for them.
 -- KEYS[1]  queue prefix
 -- ARGV     per link: parent's id, child as queue/id (at most 500)
--- Returns  per link: 1 noted, 0 the parent has ended or is unknown
+-- Returns  per link: 1 noted, the record of a parent that has ended, false if it is unknown
 -- Cost     O(1) per link
 local answer = {}
 for i = 1, #ARGV, 2 do
@@ -12,11 +12,8 @@ for i = 1, #ARGV, 2 do
     call('SADD', LINKED, ARGV[i])
     answer[#answer + 1] = 1
   else
-    -- Its end is about to be read: it must not be forgotten just now.
-    if ttl >= 0 and ttl < 60000 and not call('ZSCORE', DEAD, ARGV[i]) then
-      call('PEXPIRE', key, '60000')
-    end
-    answer[#answer + 1] = 0
+    -- Its end comes with the answer, since it may be forgotten at any moment.
+    answer[#answer + 1] = ttl >= 0 and call('GET', key) or false
   end
 end
 return answer

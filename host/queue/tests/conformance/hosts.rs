@@ -1,0 +1,63 @@
+//! What hosts say of themselves.
+
+use std::time::Duration;
+
+use bulkhead_core::Digest;
+use bulkhead_queue::{HostInfo, PluginInfo, ServingVersion, Signal, Topic};
+
+use crate::talk::Talk;
+
+crate::every_broker![a_host_is_known_while_it_says_so, a_rescan_is_heard_by_all,];
+
+fn host(name: &str, in_flight: u32) -> HostInfo {
+    HostInfo {
+        name: name.into(),
+        pid: 7,
+        started_at: 1,
+        seen_at: 2,
+        concurrency: 8,
+        in_flight,
+        queues: vec!["default".into()],
+        plugins: vec![PluginInfo {
+            name: "resize".into(),
+            serving: Some(ServingVersion {
+                version: "1.0.0".into(),
+                digest: Digest([7; 32]),
+                kind: "component".into(),
+                task_types: vec!["resize".into()],
+                loaded_at: 3,
+            }),
+            rejected: None,
+        }],
+        rescans: 4,
+    }
+}
+
+async fn a_host_is_known_while_it_says_so(talk: Talk) {
+    let minute = Duration::from_secs(60);
+    talk.broker.announce_host(&host("one", 1), minute).await.unwrap();
+    talk.broker.announce_host(&host("two", 1), minute).await.unwrap();
+    talk.broker.announce_host(&host("one", 5), 2 * minute).await.unwrap();
+    let hosts = async || -> Vec<HostInfo> {
+        let mut hosts = talk.broker.hosts().await.unwrap();
+        hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        hosts
+    };
+    assert_eq!(hosts().await, [host("one", 5), host("two", 1)]);
+    talk.pass(90_000);
+    assert_eq!(hosts().await, [host("one", 5)], "the other has not said so again");
+    talk.broker.withdraw_host("one").await.unwrap();
+    assert!(hosts().await.is_empty());
+}
+
+async fn a_rescan_is_heard_by_all(talk: Talk) {
+    let mut one = talk.broker.subscribe(Topic::Rescan, Vec::new());
+    let mut two = talk.broker.subscribe(Topic::Rescan, Vec::new());
+    assert_eq!(one.recv().await, Some(Signal::Connected));
+    assert_eq!(two.recv().await, Some(Signal::Connected));
+    assert_eq!(talk.broker.request_rescan().await.unwrap(), 2);
+    for signals in [&mut one, &mut two] {
+        let heard = tokio::time::timeout(Duration::from_secs(20), signals.recv()).await;
+        assert_eq!(heard.unwrap(), Some(Signal::Rescan));
+    }
+}

@@ -1,0 +1,201 @@
+//! After each step: everything that can be seen of both brokers is the same.
+//!
+//! Every known task is looked at after every step. Lists, counts, batches, schedules, events
+//! and the examination of Redis take turns, so that each is looked at within a few steps.
+
+use std::time::Duration;
+
+use bulkhead_core::{State, TaskId};
+use bulkhead_queue::{CancelReason, Day, Entry, ListFilter, QueueStats, TaskView};
+
+use crate::world::{Disagreement, QUEUES, World, agree, both, same};
+
+/// Looks that take turns, each at all queues.
+const LOOKS: usize = 12;
+
+impl World {
+    /// Compare after the step of this number.
+    pub(crate) async fn compare(&self, step: usize) -> Result<(), Disagreement> {
+        let queues: Vec<usize> = match self.undelivered {
+            Some(only) => vec![only],
+            None => (0..QUEUES).collect(),
+        };
+        for queue in &queues {
+            self.compare_tasks(*queue).await?;
+        }
+        let queue = queues[step % queues.len()];
+        self.look(queue, step / queues.len() % LOOKS).await
+    }
+
+    /// Compare everything.
+    pub(crate) async fn compare_all(&self) -> Result<(), Disagreement> {
+        for queue in 0..QUEUES {
+            self.compare_tasks(queue).await?;
+            for look in 0..LOOKS {
+                self.look(queue, look).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn compare_tasks(&self, queue: usize) -> Result<(), Disagreement> {
+        let (name, ids) = (&self.queues[queue], self.ids_in(queue));
+        let real = self.real.inspect(name, &ids).await;
+        let model = self.model.inspect(name, &ids).await;
+        let Some((real, model)) = both("the tasks of a queue", real, model)? else {
+            return Ok(());
+        };
+        let (real, model) = (comparable(real), comparable(model));
+        for ((id, real), model) in ids.iter().zip(&real).zip(&model) {
+            agree(&format!("task {id} of q{queue}"), real, model)?;
+        }
+        Ok(())
+    }
+
+    async fn look(&self, queue: usize, look: usize) -> Result<(), Disagreement> {
+        match look {
+            0..=7 => self.compare_list(queue, State::ALL[look]).await,
+            8 => self.compare_stats(queue).await,
+            9 => self.compare_groups(queue).await,
+            10 => self.compare_events(queue).await,
+            _ => self.examine(queue).await,
+        }
+    }
+
+    async fn compare_list(&self, queue: usize, state: State) -> Result<(), Disagreement> {
+        let name = &self.queues[queue];
+        let filter = ListFilter { limit: 1_000, ..ListFilter::of(state) };
+        let real = self.real.list(name, &filter).await;
+        let model = self.model.list(name, &filter).await;
+        let ids = |views: Vec<TaskView>| -> Vec<TaskId> {
+            let mut ids: Vec<TaskId> = views.iter().map(|view| view.id).collect();
+            ids.sort();
+            ids
+        };
+        let what = format!("the {state} tasks of q{queue}");
+        same(&what, real.map(ids), model.map(ids)).map(drop)
+    }
+
+    async fn compare_stats(&self, queue: usize) -> Result<(), Disagreement> {
+        let name = &self.queues[queue];
+        let (real, model) = (self.real.stats(name).await, self.model.stats(name).await);
+        let what = format!("the stats of q{queue}");
+        same(&what, real.map(clean), model.map(clean))?;
+        let days = (Day(0), Day(u32::MAX));
+        let sorted = |mut rows: Vec<bulkhead_queue::UsageRow>| {
+            rows.sort_by(|a, b| (a.day, &a.tenant).cmp(&(b.day, &b.tenant)));
+            rows
+        };
+        let today = Day::of(self.now());
+        let from = Day(today.0.saturating_sub(300)).max(days.0);
+        let real = self.real.usage(name, from, today).await.map(sorted);
+        let model = self.model.usage(name, from, today).await.map(sorted);
+        same(&format!("the usage of q{queue}"), real, model)?;
+        if self.undelivered.is_none() {
+            let (real, model) = (self.real.queues().await, self.model.queues().await);
+            same("the queues", real, model)?;
+        }
+        Ok(())
+    }
+
+    async fn compare_groups(&self, queue: usize) -> Result<(), Disagreement> {
+        let name = &self.queues[queue];
+        for id in self.batch_ids_in(queue) {
+            let (real, model) = (self.real.batch(name, id).await, self.model.batch(name, id).await);
+            same(&format!("batch {id}"), real, model)?;
+        }
+        let (real, model) =
+            (self.real.batches(name, 100).await, self.model.batches(name, 100).await);
+        same(&format!("the batches of q{queue}"), real, model)?;
+        let (real, model) = (self.real.schedules(name).await, self.model.schedules(name).await);
+        same(&format!("the schedules of q{queue}"), real, model).map(drop)
+    }
+
+    async fn compare_events(&self, queue: usize) -> Result<(), Disagreement> {
+        let name = &self.queues[queue];
+        let limit = 1_000_000;
+        let real = self.real.events(name, None, limit, Duration::ZERO).await;
+        let model = self.model.events(name, None, limit, Duration::ZERO).await;
+        let newest = |events: Vec<bulkhead_queue::Event>| {
+            let mut told: Vec<_> = events
+                .into_iter()
+                .rev()
+                .take(60)
+                .map(|event| (event.at, event.task, event.kind, event.task_type, event.tenant))
+                .collect();
+            // Edges of one call may be told in another order.
+            told.sort_by(|a, b| (a.0, a.1, a.2.as_str()).cmp(&(b.0, b.1, b.2.as_str())));
+            told
+        };
+        let what = format!("the events of q{queue}");
+        same(&what, real.map(newest), model.map(newest)).map(drop)
+    }
+
+    /// Nothing in Redis disagrees with itself, nor in the model.
+    async fn examine(&self, queue: usize) -> Result<(), Disagreement> {
+        let name = &self.queues[queue];
+        for (whose, broker) in [("Redis", &self.real), ("the model", &self.model)] {
+            let findings = broker.examine(name, false).await;
+            let findings = findings.map_err(|e| Disagreement(format!("examine {whose}: {e}")))?;
+            if !findings.is_empty() {
+                return Err(Disagreement(format!(
+                    "{whose} is not sound in q{queue}: {findings:#?}"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Totals that are 0 may be left out; ghosts are Redis's own.
+fn clean(mut stats: QueueStats) -> QueueStats {
+    stats.totals.retain(|name, total| *total > 0 && name != "ghosts");
+    stats.by_tenant.retain(|tenant| tenant.open > 0);
+    stats.by_type.retain(|depth| depth.pending > 0 || depth.paused);
+    stats.by_tenant.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+    stats.by_type.sort_by(|a, b| a.task_type.cmp(&b.task_type));
+    stats
+}
+
+/// Fencing tokens are each broker's own. Parents that are waited for, or ended together, come
+/// in any order; so if one of them ends its child, it may be any of those.
+fn comparable(mut views: Vec<Option<TaskView>>) -> Vec<Option<TaskView>> {
+    for view in views.iter_mut().flatten() {
+        if let Some(holder) = &mut view.holder {
+            holder.token = 0;
+        }
+        view.waits_for.sort();
+        let mut history: Vec<Entry> = Vec::with_capacity(view.history.len());
+        for entry in view.history.drain(..) {
+            match entry {
+                Entry::ParentFailed { at, .. } => {
+                    forget_parents(&mut history);
+                    history.push(Entry::Expired { at });
+                }
+                Entry::Cancelled { at, reason: Some(CancelReason::Parent(_)) } => {
+                    forget_parents(&mut history);
+                    history.push(Entry::Cancelled { at, reason: None });
+                }
+                other => history.push(other),
+            }
+        }
+        for run in history.chunk_by_mut(|a, b| is_parent(a) && is_parent(b)) {
+            run.sort_by_cached_key(|entry| match entry {
+                Entry::Parent { parent, .. } => Some(parent.clone()),
+                _ => None,
+            });
+        }
+        view.history = history;
+    }
+    views
+}
+
+fn is_parent(entry: &Entry) -> bool {
+    matches!(entry, Entry::Parent { .. })
+}
+
+fn forget_parents(history: &mut Vec<Entry>) {
+    while history.last().is_some_and(is_parent) {
+        history.pop();
+    }
+}

@@ -1,0 +1,162 @@
+//! Tasks, terms and policies chosen at random from a small world, so that they meet often.
+
+use std::collections::BTreeMap;
+
+use bulkhead_core::{
+    BatchRef, Bounds, Conflict, LimitsRequest, OnFailedParent, Payload, Priority, QueuePolicy,
+    Rate, Task, TaskId, TaskRef, TenantPolicy, TermKey, Terms, Unique, UnixMs,
+};
+
+use crate::chance::Chance;
+use crate::world::{TENANTS, TYPES, World, task_type, tenant};
+
+const KEYS: [&str; 4] = ["k", "kk", "kx", "free"];
+const UNIQUE_KEYS: [&str; 3] = ["u", "uu", "v"];
+
+impl World {
+    /// A task for this queue that waits only for tasks of its own and of earlier queues.
+    pub(crate) fn new_task(&self, chance: &mut Chance, queue: usize) -> Task {
+        let id = TaskId(chance.uuid());
+        Task {
+            id,
+            task_type: task_type(chance.of(&TYPES)),
+            queue: self.queues[queue].clone(),
+            tenant: tenant(TENANTS[chance.weighed(&[5, 3, 1])]),
+            priority: chance.of(&[
+                Priority::NORMAL,
+                Priority::NORMAL,
+                Priority::HIGH,
+                Priority::LOW,
+                Priority::CRITICAL,
+            ]),
+            payload: payload(chance),
+            metadata: Vec::new(),
+            trace: None,
+            limits: LimitsRequest::default(),
+            submitted_at: self.now(),
+            terms: self.terms(chance, queue),
+        }
+    }
+
+    fn terms(&self, chance: &mut Chance, queue: usize) -> Terms {
+        let mut terms = Terms::default();
+        if chance.once_in(4) {
+            return terms;
+        }
+        let now = self.now();
+        let soon = |chance: &mut Chance| -> UnixMs {
+            let at = now + 1 + chance.next() % chance.of(&[20, 3_000, 40_000]);
+            // Now and then it is over already.
+            if chance.once_in(8) { now - chance.next() % 3 } else { at }
+        };
+        if chance.once_in(3) {
+            terms.key = Some(TermKey::new(chance.of(&KEYS)).unwrap());
+        }
+        if chance.once_in(4) {
+            terms.unique = Some(Unique {
+                key: TermKey::new(chance.of(&UNIQUE_KEYS)).unwrap(),
+                window_ms: chance.once_in(3).then(|| chance.of(&[50, 4_000, 60_000])),
+                conflict: chance.of(&[Conflict::Reject, Conflict::Existing, Conflict::Replace]),
+            });
+        }
+        if chance.once_in(5) {
+            terms.not_before = Some(soon(chance));
+        }
+        if chance.once_in(6) {
+            terms.expires_at = Some(soon(chance));
+        }
+        if chance.once_in(8) {
+            terms.retention_ms = Some(chance.of(&[0, 1, 300, 30_000, 600_000]));
+        }
+        if chance.once_in(3) {
+            terms.after = self.parents(chance, queue);
+            terms.on_failed_parent =
+                chance.of(&[OnFailedParent::Fail, OnFailedParent::Cancel, OnFailedParent::Run]);
+        }
+        if chance.once_in(20) {
+            // A batch that this task is no member of, or that nobody opened.
+            let id = bulkhead_core::BatchId(chance.uuid());
+            terms.batch =
+                Some(BatchRef { queue: self.queues[crate::world::QUEUES - 1].clone(), id });
+        }
+        terms
+    }
+
+    fn parents(&self, chance: &mut Chance, queue: usize) -> Vec<TaskRef> {
+        let earlier = &self.queues[..=queue];
+        let near: Vec<&TaskRef> =
+            self.known.iter().filter(|task| earlier.contains(&task.queue)).collect();
+        let mut parents: Vec<TaskRef> = Vec::new();
+        for _ in 0..=chance.below(3) {
+            let parent = match chance.any(&near) {
+                Some(parent) if !chance.once_in(12) => (*parent).clone(),
+                _ => TaskRef { queue: chance.of(earlier), id: TaskId(chance.uuid()) },
+            };
+            // Now and then one parent is named twice.
+            if !parents.contains(&parent) || chance.once_in(4) {
+                parents.push(parent);
+            }
+        }
+        parents
+    }
+}
+
+pub(crate) fn payload(chance: &mut Chance) -> Payload {
+    let bytes = chance.of(&[0, 3, 40, 400]);
+    Payload::new(Payload::BINARY, vec![(chance.next() % 251) as u8; bytes])
+}
+
+pub(crate) fn policy(chance: &mut Chance) -> QueuePolicy {
+    let mut policy = QueuePolicy { events: Some(1_000_000), ..QueuePolicy::default() };
+    if chance.once_in(4) {
+        return policy;
+    }
+    if chance.once_in(4) {
+        policy.concurrency = Some(chance.of(&[1, 2, 5, 9]));
+    }
+    if chance.once_in(5) {
+        policy.rate = Some(rate(chance));
+    }
+    for name in TYPES {
+        if chance.once_in(5) {
+            policy.types.insert(task_type(name), bounds(chance));
+        }
+    }
+    for pattern in ["k", "k*", "kk*", "free", "*"] {
+        if chance.once_in(4) {
+            policy.keys.insert(pattern.to_owned(), bounds(chance));
+        }
+    }
+    let mut tenants = BTreeMap::new();
+    for name in TENANTS {
+        if chance.once_in(3) {
+            tenants.insert(tenant(name), tenant_policy(chance));
+        }
+    }
+    policy.tenants = tenants;
+    policy.other_tenants = chance.once_in(4).then(|| tenant_policy(chance));
+    policy
+}
+
+fn bounds(chance: &mut Chance) -> Bounds {
+    let concurrency = chance.once_in(2).then(|| chance.of(&[1, 1, 2, 4]));
+    let rate = chance.once_in(2).then(|| rate(chance));
+    Bounds { concurrency, rate }
+}
+
+fn rate(chance: &mut Chance) -> Rate {
+    Rate {
+        interval_us: chance.of(&[1_000, 250_000, 3_000_000, 60_000_000]),
+        burst: chance.of(&[1, 2, 5]),
+    }
+}
+
+fn tenant_policy(chance: &mut Chance) -> TenantPolicy {
+    TenantPolicy {
+        weight: chance.of(&[1, 10, 10, 35, 1_000]),
+        in_flight: chance.once_in(4).then(|| chance.of(&[1, 2, 4])),
+        rate: chance.once_in(4).then(|| rate(chance)),
+        pending: chance.once_in(4).then(|| chance.of(&[0, 3, 8])),
+        payload_bytes: chance.once_in(6).then(|| chance.of(&[300, 600])),
+    }
+}

@@ -1,0 +1,68 @@
+//! Producers: tasks, and calls that are repeated because their answer was lost.
+
+use bulkhead_core::Task;
+use bulkhead_queue::SubmitAnswer;
+
+use crate::chance::Chance;
+use crate::world::{Disagreement, World, same};
+
+impl World {
+    pub(crate) async fn submit(
+        &mut self,
+        chance: &mut Chance,
+        queue: usize,
+    ) -> Result<(), Disagreement> {
+        // A world that is full of open tasks shows less.
+        let count = if chance.once_in(25) { 20 } else { 1 + chance.below(3) };
+        let mut tasks: Vec<Task> = Vec::new();
+        for _ in 0..count {
+            // One call may reach several queues, but only while no outbox waits.
+            let queue = match self.undelivered {
+                None if chance.once_in(10) => chance.below(crate::world::QUEUES),
+                _ => queue,
+            };
+            let mut task = self.new_task(chance, queue);
+            if let Some(earlier) = tasks.last()
+                && earlier.queue == task.queue
+                && chance.once_in(8)
+            {
+                task.terms.after = vec![earlier.task_ref()];
+            }
+            tasks.push(task);
+        }
+        if chance.once_in(20)
+            && let Some(first) = tasks.first().cloned()
+        {
+            tasks.push(first);
+        }
+        self.last_submitted.clone_from(&tasks);
+        self.send(tasks).await
+    }
+
+    /// The answer to the last submission was lost: its producer repeats it.
+    pub(crate) async fn submit_again(&mut self) -> Result<(), Disagreement> {
+        if self.undelivered.is_some() {
+            return Ok(());
+        }
+        self.send(self.last_submitted.clone()).await
+    }
+
+    pub(crate) async fn send(&mut self, tasks: Vec<Task>) -> Result<(), Disagreement> {
+        let brief: Vec<_> = tasks
+            .iter()
+            .map(|task| {
+                (task.task_ref(), &task.task_type, &task.tenant, task.priority, &task.terms)
+            })
+            .collect();
+        self.note("submit", brief);
+        let (real, model) = (self.real.submit(&tasks).await, self.model.submit(&tasks).await);
+        let answers: Vec<SubmitAnswer> =
+            same("the answers to submit", real, model)?.unwrap_or_default();
+        for (task, answer) in tasks.iter().zip(answers) {
+            if answer.is_new() {
+                self.remember(task.task_ref());
+            }
+        }
+        Ok(())
+    }
+}
