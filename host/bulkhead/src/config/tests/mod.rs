@@ -175,7 +175,7 @@ fn values_that_make_no_sense_are_all_reported() {
         problems(
             "bulkhead.toml",
             r#"
-            broker = "embedded:data"
+            broker = "embedded"
             namespace = "a b"
             [host]
             concurrency = 0
@@ -194,7 +194,7 @@ fn values_that_make_no_sense_are_all_reported() {
         ),
         @"
     the configuration cannot be used:
-      - `broker` (file bulkhead.toml): embedded brokers are not available in this version; use a Redis or Valkey server, such as redis://127.0.0.1:6379
+      - `broker` (file bulkhead.toml): `embedded` names no broker; write `embedded:PATH` for one that keeps tasks in a folder, or `embedded:` for one in memory
       - `namespace` (file bulkhead.toml): the namespace `a b` has the character ' '; use only A-Z a-z 0-9 . _ -, with a letter or digit first
       - `queues.q.retry.jitter` (file bulkhead.toml): 2 is not from 0 to 1
       - `queues.q.retry.retry_on` (file bulkhead.toml): `sometimes` is no failure kind; use some of retry, reject, trapped, out_of_fuel, out_of_memory, stack_overflow, result_too_large, hostcall_too_large, too_many_handles, too_many_instances, timed_out, cancelled, lease_lost, no_handler, unreadable
