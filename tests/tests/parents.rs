@@ -1,10 +1,14 @@
-//! A task that waited for others reads what they produced, through a host and the broker
-//! in memory.
+//! A task that waited for others reads what they produced, through a host.
 
 use bulkhead::HostOptions;
 use bulkhead_core::{OnFailedParent, Payload, QueueName, State, TaskRef, TaskType, Terms};
 use bulkhead_queue::NewTask;
-use bulkhead_tests::{Inside, output, task};
+use bulkhead_tests::{Inside, on_both_brokers, output, task};
+
+on_both_brokers!(
+    a_child_reads_its_parents_outputs_in_the_order_that_it_named,
+    a_task_of_a_batch_reads_its_own,
+);
 
 async fn submit(site: &Inside, new: NewTask) -> TaskRef {
     TaskRef { queue: QueueName::default(), id: site.submit(new).await }
@@ -16,9 +20,7 @@ fn child(task_type: &str, payload: &str, after: Vec<TaskRef>) -> NewTask {
     NewTask { terms, ..task(task_type, payload) }
 }
 
-#[tokio::test]
-async fn a_child_reads_its_parents_outputs_in_the_order_that_it_named() {
-    let site = Inside::embedded();
+async fn a_child_reads_its_parents_outputs_in_the_order_that_it_named(site: Inside) {
     let _host = site.host("host", HostOptions::default()).await;
     let slow = submit(&site, task("sleep", "50")).await;
     let bad = submit(&site, task("reject", "x")).await;
@@ -39,9 +41,7 @@ async fn a_child_reads_its_parents_outputs_in_the_order_that_it_named() {
     assert_eq!((&seen[2]["state"], seen.as_array().map(Vec::len)), (&"Completed".into(), Some(3)));
 }
 
-#[tokio::test]
-async fn a_task_of_a_batch_reads_its_own() {
-    let site = Inside::embedded();
+async fn a_task_of_a_batch_reads_its_own(site: Inside) {
     let _host = site.host("host", HostOptions::default()).await;
     let parent = submit(&site, task("sleep", "50")).await;
     // Both leave `blocked` with the same end, so they are claimed together.
