@@ -2,10 +2,21 @@
 //! others when one of them misbehaves.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use bulkhead::HostOptions;
 use bulkhead_core::{Backoff, FailureKind, RetryRequest, State, TaskId, TenantName, Terms};
 use bulkhead_queue::{NewTask, TaskView};
-use bulkhead_tests::{Site, failure, output, task};
+use bulkhead_tests::{Inside, eventually, failure, on_both_brokers, output, task};
+
+on_both_brokers!(
+    what_is_claimed_together_runs_together_and_no_tenants_are_mixed,
+    no_call_takes_more_than_its_bound,
+    a_task_that_fails_fails_alone,
+    a_poison_task_takes_nobody_down_with_it,
+    later_attempts_run_alone,
+    one_of_a_running_batch_is_cancelled_and_the_others_go_on,
+);
 
 /// Two attempts, the second at once.
 fn twice() -> Terms {
@@ -18,7 +29,7 @@ fn twice() -> Terms {
 }
 
 /// Submit one task for each command, so that they are in line when the host comes.
-async fn submit(site: &Site, commands: &[&str]) -> Vec<TaskId> {
+async fn submit(site: &Inside, commands: &[&str]) -> Vec<TaskId> {
     let tasks = commands.iter().map(|command| {
         let tenant = TenantName::new("acme").expect("a tenant");
         NewTask { tenant, terms: twice(), ..task("together", *command) }
@@ -27,7 +38,7 @@ async fn submit(site: &Site, commands: &[&str]) -> Vec<TaskId> {
     submitted.into_iter().map(|submitted| submitted.id).collect()
 }
 
-async fn ends(site: &Site, ids: &[TaskId]) -> Vec<TaskView> {
+async fn ends(site: &Inside, ids: &[TaskId]) -> Vec<TaskView> {
     let mut views = Vec::new();
     for id in ids {
         views.push(site.wait(*id).await);
@@ -35,25 +46,22 @@ async fn ends(site: &Site, ids: &[TaskId]) -> Vec<TaskView> {
     views
 }
 
-#[tokio::test]
-async fn what_is_claimed_together_runs_together_and_no_tenants_are_mixed() {
-    let site = Site::new().await;
+async fn what_is_claimed_together_runs_together_and_no_tenants_are_mixed(site: Inside) {
     let tenant = |name: &str| TenantName::new(name).expect("a tenant");
     let of = |name: &str| NewTask { tenant: tenant(name), ..task("together", name.to_owned()) };
     let tasks = vec![of("a"), of("b"), of("a"), of("b"), of("a")];
     let submitted = site.client.submit_many(tasks).await.expect("submitted");
     let ids: Vec<TaskId> = submitted.into_iter().map(|submitted| submitted.id).collect();
-    let _host = site.host("host", &[]).await;
+    let _host = site.host("host", HostOptions::default()).await;
     let outputs: BTreeSet<String> = ends(&site, &ids).await.iter().map(output).collect();
     let expected = ["a: 1 of 3", "a: 2 of 3", "a: 3 of 3", "b: 1 of 2", "b: 2 of 2"];
     assert_eq!(outputs, expected.map(str::to_owned).into());
 }
 
-#[tokio::test]
-async fn no_call_takes_more_than_its_bound() {
-    let site = Site::new().await;
+async fn no_call_takes_more_than_its_bound(site: Inside) {
     let ids = submit(&site, &["x"; 40]).await;
-    let _host = site.host("host", &["--concurrency", "64"]).await;
+    let options = HostOptions { concurrency: 64, ..HostOptions::default() };
+    let _host = site.host("host", options).await;
     let views = ends(&site, &ids).await;
     let sizes: Vec<usize> = views
         .iter()
@@ -63,11 +71,9 @@ async fn no_call_takes_more_than_its_bound() {
     assert!(sizes.contains(&16), "{sizes:?}");
 }
 
-#[tokio::test]
-async fn a_task_that_fails_fails_alone() {
-    let site = Site::new().await;
+async fn a_task_that_fails_fails_alone(site: Inside) {
     let ids = submit(&site, &["a", "fail", "c"]).await;
-    let _host = site.host("host", &[]).await;
+    let _host = site.host("host", HostOptions::default()).await;
     let views = ends(&site, &ids).await;
     assert_eq!((output(&views[0]), output(&views[2])), ("a: 1 of 3".into(), "c: 3 of 3".into()));
     assert_eq!(views[1].state, State::Failed);
@@ -76,11 +82,9 @@ async fn a_task_that_fails_fails_alone() {
     assert!(fuel(&views[0]).abs_diff(fuel(&views[2])) <= 1, "divided evenly");
 }
 
-#[tokio::test]
-async fn a_poison_task_takes_nobody_down_with_it() {
-    let site = Site::new().await;
+async fn a_poison_task_takes_nobody_down_with_it(site: Inside) {
     let ids = submit(&site, &["a", "panic", "c"]).await;
-    let _host = site.host("host", &[]).await;
+    let _host = site.host("host", HostOptions::default()).await;
     let views = ends(&site, &ids).await;
     for (view, name) in [(&views[0], "a"), (&views[2], "c")] {
         assert_eq!((view.state, view.attempts()), (State::Completed, 1));
@@ -92,23 +96,23 @@ async fn a_poison_task_takes_nobody_down_with_it() {
     assert!(failure(&views[1]).message.contains("as it was told"));
 }
 
-#[tokio::test]
-async fn later_attempts_run_alone() {
-    let site = Site::new().await;
+async fn later_attempts_run_alone(site: Inside) {
     let ids = submit(&site, &["flaky", "flaky", "flaky"]).await;
-    let _host = site.host("host", &[]).await;
+    let _host = site.host("host", HostOptions::default()).await;
     for view in ends(&site, &ids).await {
         assert_eq!((view.state, view.attempts()), (State::Completed, 2));
         assert_eq!(output(&view), "flaky: 1 of 1");
     }
 }
 
-#[tokio::test]
-async fn one_of_a_running_batch_is_cancelled_and_the_others_go_on() {
-    let site = Site::new().await;
+async fn one_of_a_running_batch_is_cancelled_and_the_others_go_on(site: Inside) {
     let ids = submit(&site, &["a", "wait", "c"]).await;
-    let _host = site.host("host", &["--lease", "1s"]).await;
-    site.running(ids[1]).await;
+    let options = HostOptions { lease: Duration::from_secs(1), ..HostOptions::default() };
+    let _host = site.host("host", options).await;
+    eventually("the batch runs", || async {
+        (site.view(ids[1]).await.state == State::Running).then_some(())
+    })
+    .await;
     let queue = bulkhead_core::QueueName::default();
     site.client.broker().cancel(&queue, &[ids[1]], 60_000).await.expect("a broker");
     let views = ends(&site, &ids).await;
