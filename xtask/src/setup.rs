@@ -31,9 +31,15 @@ pub(crate) fn install(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure of what building and running take, and of nothing that only checks need.
-pub(crate) fn install_to_run(layout: &Layout) -> Result<()> {
-    ensure_target(layout.root(), HANDLER_TARGETS[0])?;
+/// Makes sure of what building takes, and of nothing that only checks need: a host needs no
+/// server.
+pub(crate) fn install_to_build(layout: &Layout) -> Result<()> {
+    ensure_target(layout.root(), HANDLER_TARGETS[0])
+}
+
+/// Makes sure of what measuring takes.
+pub(crate) fn install_to_measure(layout: &Layout) -> Result<()> {
+    install_to_build(layout)?;
     REDIS.ensure()
 }
 

@@ -25,14 +25,20 @@ const NOT_FOUND: i32 = 4;
 #[derive(Debug, Clone)]
 pub(super) struct Console {
     binary: PathBuf,
-    url: String,
+    broker: String,
     folder: PathBuf,
 }
 
 impl Console {
-    /// Calls `binary` in `folder` for the broker on `port`.
-    pub(super) fn new(binary: PathBuf, port: u16, folder: PathBuf) -> Self {
-        Self { binary, url: format!("redis://127.0.0.1:{port}"), folder }
+    /// Calls `binary` in `folder`, for the embedded broker in there.
+    pub(super) fn new(binary: PathBuf, folder: PathBuf) -> Self {
+        let broker = format!("embedded:{}", folder.join("queue").display());
+        Self { binary, broker, folder }
+    }
+
+    /// Where tasks are kept.
+    pub(super) fn broker(&self) -> &str {
+        &self.broker
     }
 
     /// A call without its subcommand.
@@ -43,10 +49,12 @@ impl Console {
                 command.env_remove(name);
             }
         }
-        command
-            .current_dir(&self.folder)
-            .env("RUST_LIB_BACKTRACE", "0")
-            .args(["--color", "never", "--broker", &self.url]);
+        command.current_dir(&self.folder).env("RUST_LIB_BACKTRACE", "0").args([
+            "--color",
+            "never",
+            "--broker",
+            &self.broker,
+        ]);
         command
     }
 
@@ -183,7 +191,7 @@ mod tests {
         let binary = folder.join("bulkhead");
         std::fs::write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Console::new(binary, 1, folder.to_owned())
+        Console::new(binary, folder.to_owned())
     }
 
     fn submit(script: &str) -> Result<Vec<Task>> {

@@ -43,7 +43,7 @@ fn play(layout: &Layout, out: Option<PathBuf>, steps: &mut Steps) -> Result<()> 
     let interrupt = Interrupt::listen()?;
 
     steps.next("set up");
-    setup::install_to_run(layout)?;
+    setup::install_to_build(layout)?;
     interrupt.check()?;
 
     steps.next("build plugins and host");
@@ -53,14 +53,14 @@ fn play(layout: &Layout, out: Option<PathBuf>, steps: &mut Steps) -> Result<()> 
     run(&mut cargo(layout.root(), host))?;
     let built = steps.start.elapsed();
 
-    steps.next("start a broker and a host");
+    steps.next("start a host");
     let mut stage = Stage::start(layout, &interrupt)?;
     let result = act(layout, out, steps, &mut stage);
     let out = result.with_context(|| format!("it did not hold{}", stage.host_log()))?;
 
     steps.next("stop");
     stage.stop()?;
-    println!("  host and redis-server ended with success, no task is left");
+    println!("  the host ended with success, no task is left");
     conclude(layout, &out, built, steps.start.elapsed());
     Ok(())
 }
@@ -216,9 +216,10 @@ fn conclude(layout: &Layout, out: &Path, built: Duration, total: Duration) {
     );
     println!("Results: {}", layout.shown(out));
     println!(
-        "Next, with a Redis on 127.0.0.1:6379, in two terminals:\n  \
-         {host} run --plugins {plugins}\n  \
-         {host} submit markdown --file plugins/markdown/samples/field-notes.md --wait",
+        "Next, in two terminals:\n  \
+         {host} run --broker embedded:data --plugins {plugins}\n  \
+         {host} submit --broker embedded:data markdown \
+         --file plugins/markdown/samples/field-notes.md --wait",
         host = layout.shown(&layout.release_binary("bulkhead")),
         plugins = layout.shown(&layout.plugins()),
     );
