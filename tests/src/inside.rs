@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bulkhead::config::{Config, Sources};
 use bulkhead::{Host, HostOptions, ScheduleBell, Shutdown, Trigger};
 use bulkhead_core::{Digest, QueueName, TaskId, UnixMs};
 use bulkhead_queue::{Broker, Client, EmbeddedBroker, NewTask, PluginInfo, SubmitLimits, TaskView};
@@ -87,6 +88,18 @@ impl Inside {
         .await;
         assert!(!running.is_finished(), "{name} has stopped");
         Running { bell, _trigger: trigger }
+    }
+
+    /// The options that a configuration file of this text gives.
+    ///
+    /// # Panics
+    /// If it makes no sense.
+    #[must_use]
+    pub fn configured(&self, text: &str) -> HostOptions {
+        let path = self.folder().join("bulkhead.config.toml");
+        std::fs::write(&path, text).expect("a file");
+        let sources = Sources { file: Some(path), ..Sources::default() };
+        Config::load(&sources).expect("a configuration").host
     }
 
     /// What the hosts say of the plugin.

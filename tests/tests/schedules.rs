@@ -9,13 +9,14 @@ use bulkhead_core::{
     Template, TenantName, Terms, Timing, UnixMs,
 };
 use bulkhead_queue::{Broker, ListFilter, ScheduleView, TaskView};
-use bulkhead_tests::{HostProcess, Inside, Site, eventually, on_both_brokers};
+use bulkhead_tests::{Inside, eventually, on_both_brokers};
 
 on_both_brokers!(
     three_hosts_fire_each_time_once,
     fires_that_nobody_was_there_for_follow_their_policy,
     an_exclusive_schedule_never_runs_twice_at_a_time,
     a_schedule_that_a_host_is_told_of_fires_there,
+    configuration_defines_changes_and_removes_schedules,
 );
 
 const HOUR_MS: u64 = 3_600_000;
@@ -184,50 +185,32 @@ async fn a_schedule_that_a_host_is_told_of_fires_there(site: Inside) {
     assert_eq!(found(broker, "once").await.unwrap().next, None);
 }
 
-/// Start a host with this configuration, and stop it once it serves.
-async fn run_with(site: &Site, name: &str, text: &str) {
-    let path = site.folder().join(format!("{name}.config.toml"));
-    std::fs::write(&path, text).unwrap();
-    let extra = ["--config", path.to_str().unwrap()];
-    let host = HostProcess::start(&site.server.url(), site.folder(), name, &extra);
-    serving(site, name, &host).await;
-}
-
-async fn serving(site: &Site, name: &str, host: &HostProcess) {
-    eventually(&format!("{name} serves\n{}", host.log()), || async {
-        let hosts = site.client.broker().hosts().await.ok()?;
-        hosts.iter().any(|host| host.name == name && !host.plugins.is_empty()).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn configuration_defines_changes_and_removes_schedules() {
-    let site = Site::new().await;
-    let broker = site.client.broker().as_ref();
+async fn configuration_defines_changes_and_removes_schedules(site: Inside) {
+    let broker = site.broker.as_ref();
+    let run_with = async |name: &str, text: &str| site.host(name, site.configured(text)).await;
     let named = schedule("by-hand", "noop", "", HOUR_MS);
     broker.put_schedule(&queue(), &named, Some(u64::MAX / 4)).await.unwrap();
     let nightly = "[schedules.nightly]\ntype = \"noop\"\ncron = \"30 2 * * *\"\n\
                    zone = \"Europe/Berlin\"\npayload = \"a\"\n";
 
-    run_with(&site, "one", nightly).await;
+    drop(run_with("one", nightly).await);
     let first = found(broker, "nightly").await.unwrap();
     assert_eq!(first.schedule.origin, Schedule::FROM_CONFIG);
     assert!(first.next.is_some());
     // What people did stays when the same definition comes again.
     broker.pause_schedule(&queue(), "nightly", true, first.next).await.unwrap();
-    run_with(&site, "two", nightly).await;
+    drop(run_with("two", nightly).await);
     let same = found(broker, "nightly").await.unwrap();
     assert_eq!((same.paused, same.next), (true, first.next));
 
-    run_with(&site, "three", &nightly.replace("\"a\"", "\"b\"")).await;
+    drop(run_with("three", &nightly.replace("\"a\"", "\"b\"")).await);
     let changed = found(broker, "nightly").await.unwrap();
     assert_eq!((changed.paused, changed.schedule.task.payload.data), (true, b"b".to_vec()));
     // A host that says nothing of schedules leaves them alone; one that says there are none
     // removes those of configuration.
-    run_with(&site, "four", "").await;
+    drop(run_with("four", "").await);
     assert!(found(broker, "nightly").await.is_some());
-    run_with(&site, "five", "[schedules]\n").await;
+    drop(run_with("five", "[schedules]\n").await);
     assert!(found(broker, "nightly").await.is_none());
     assert!(found(broker, "by-hand").await.is_some());
 }

@@ -11,7 +11,7 @@ use bulkhead_core::{
 };
 use bulkhead_queue::{NewTask, TaskView};
 use bulkhead_tests::{
-    Inside, LosingBroker, Running, Site, eventually, failure, lost_leases, on_both_brokers, task,
+    Inside, LosingBroker, Running, eventually, failure, lost_leases, on_both_brokers, task,
 };
 
 on_both_brokers!(
@@ -23,6 +23,7 @@ on_both_brokers!(
     a_manifest_that_remembers_what_is_not_served_is_refused,
     a_lost_answer_costs_no_attempt,
     an_end_reaches_the_tasks_of_other_queues,
+    a_queues_configured_policy_replaces_the_stored_one,
 );
 
 fn queue() -> QueueName {
@@ -186,18 +187,9 @@ async fn an_end_reaches_the_tasks_of_other_queues(site: Inside) {
     assert!(child_report.started_at >= parent_report.started_at + 300);
 }
 
-#[tokio::test]
-async fn a_queues_configured_policy_replaces_the_stored_one() {
-    let site = Site::new().await;
-    let broker = site.client.broker();
-    let start = |name: &'static str, text: &'static str| {
-        let site = &site;
-        async move {
-            let path = site.folder().join(format!("{name}.config.toml"));
-            std::fs::write(&path, text).unwrap();
-            site.host(name, &["--config", path.to_str().unwrap()]).await
-        }
-    };
+async fn a_queues_configured_policy_replaces_the_stored_one(site: Inside) {
+    let broker = &site.broker;
+    let start = async |name: &str, text: &str| site.host(name, site.configured(text)).await;
     let _one = start(
         "one",
         "[queues.default]\nconcurrency = 7\ntypes.noop = { concurrency = 1 }\nevents = 10\n",
