@@ -11,24 +11,20 @@ use crate::view::{Entry, Holder, Next, TaskView};
 
 /// Tasks looked at in one call.
 const CALL_IDS: usize = 100;
+/// Tasks watched in one call.
+const WATCH_IDS: usize = 500;
 
 pub(super) async fn watch(
     broker: &RedisBroker,
     queue: &QueueName,
     ids: &[TaskId],
 ) -> Result<Vec<bool>, QueueError> {
-    let prefix = broker.prefix(queue);
-    let names: Vec<String> = ids.iter().map(TaskId::to_string).collect();
     let mut known = Vec::with_capacity(ids.len());
-    broker.run(&redis::Cmd::sadd(format!("{prefix}:waiters"), &names)).await?;
-    for name in &names {
-        let reply = broker.run(&redis::Cmd::exists(format!("{prefix}:task:{name}"))).await?;
-        known.push(script::integer(reply)? == 1);
-    }
-    let unknown: Vec<&String> =
-        names.iter().zip(&known).filter(|(_, known)| !**known).map(|(name, _)| name).collect();
-    if !unknown.is_empty() {
-        broker.run(&redis::Cmd::srem(format!("{prefix}:waiters"), unknown)).await?;
+    for ids in ids.chunks(WATCH_IDS) {
+        let names: Vec<String> = ids.iter().map(TaskId::to_string).collect();
+        let args: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+        let reply = broker.scripts.watch.call(broker, queue, &args).await?;
+        known.extend(script::integers(reply)?.into_iter().map(|known| known == 1));
     }
     Ok(known)
 }

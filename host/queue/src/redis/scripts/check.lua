@@ -221,9 +221,10 @@ end
 function check.unique(key)
   local name = P .. ':unique:' .. key
   local id = try('GET', name)
-  if type(id) ~= 'string' then return end
+  -- One with a window goes by itself.
+  if type(id) ~= 'string' or call('PTTL', name) >= 0 then return end
   local ttl = ttl_of(id)
-  if ttl == -2 or (ttl >= 0 and call('PTTL', name) < 0) then
+  if ttl ~= -1 then
     report('leaked', '', 'the unique key ' .. key .. ' belongs to a task that ' ..
       (ttl == -2 and 'does not exist' or 'has ended'), function() try('DEL', name) end)
   end
