@@ -91,8 +91,8 @@ impl Queue {
             self.facts.counters.token = lease.token;
             self.journal.counters();
         }
+        claimed.full = claimed.claims.len() >= step.want.min(MAX_WANT) as usize;
         if claimed.claims.len() >= want as usize {
-            claimed.full = true;
             // There may be work left: pass the wake-up on.
             for served in &served {
                 let kind = self.index.kinds.get(served.task_type);

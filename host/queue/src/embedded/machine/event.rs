@@ -60,7 +60,7 @@ impl Queue {
         while self.events.log.len() > most as usize {
             self.events.log.pop_front();
         }
-        if !self.notes.iter().any(|note| matches!(note, Note::Events(_))) {
+        if !self.notes.iter().rev().take(8).any(|note| matches!(note, Note::Events(_))) {
             self.notes.push(Note::Events(self.name.clone()));
         }
     }

@@ -1,0 +1,223 @@
+//! One host's conversation with an embedded broker, in memory or with a file.
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_core::{
+    AttemptReport, Digest, Failure, FailureKind, Metering, Outcome, Payload, Priority, QueueName,
+    State, Task, TaskId, TaskType, TenantName, Terms,
+};
+use bulkhead_queue::{
+    Broker, Claim, ClaimToken, Client, EmbeddedBroker, End, ListFilter, NewTask, Settlement, Step,
+    Stepped, SubmitAnswer, SubmitLimits, TaskView,
+};
+
+pub(crate) const DAY_MS: u64 = 86_400_000;
+
+pub(crate) fn queue() -> QueueName {
+    QueueName::default()
+}
+
+pub(crate) fn of_type(name: &str) -> TaskType {
+    TaskType::new(name).unwrap()
+}
+
+pub(crate) fn tenant(name: &str) -> TenantName {
+    TenantName::new(name).unwrap()
+}
+
+pub(crate) fn new_id() -> TaskId {
+    TaskId(uuid::Uuid::now_v7())
+}
+
+pub(crate) fn new_task(task_type: &str) -> NewTask {
+    NewTask::new(of_type(task_type), Payload::new(Payload::TEXT, "hello"))
+}
+
+pub(crate) fn with_terms(terms: Terms) -> NewTask {
+    NewTask { terms, ..new_task("a") }
+}
+
+pub(crate) fn task(task_type: &str, id: TaskId) -> Task {
+    Task {
+        id,
+        task_type: of_type(task_type),
+        queue: queue(),
+        tenant: TenantName::default(),
+        priority: Priority::default(),
+        payload: Payload::new(Payload::TEXT, "hello"),
+        metadata: Vec::new(),
+        trace: None,
+        limits: Default::default(),
+        submitted_at: 1,
+        terms: Terms::default(),
+    }
+}
+
+pub(crate) fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_millis()).unwrap()
+}
+
+pub(crate) fn report(attempt: u32, outcome: Outcome) -> AttemptReport {
+    AttemptReport {
+        attempt,
+        started_at: 1,
+        host: "h1".into(),
+        plugin: Digest::default(),
+        metering: Metering { fuel: 10, cpu_us: 20, ..Metering::default() },
+        logs: Vec::new(),
+        outcome,
+        cached: false,
+    }
+}
+
+pub(crate) fn done_with(claim: &Claim, output: &str, retention_ms: u64) -> Settlement {
+    let output = Outcome::Done(Payload::new(Payload::TEXT, output));
+    let end = End::Complete { report: report(claim.attempt, output), retention_ms };
+    Settlement { token: claim.token.clone(), end }
+}
+
+pub(crate) fn done(claim: &Claim) -> Settlement {
+    done_with(claim, "out", DAY_MS)
+}
+
+pub(crate) fn failed(claim: &Claim, end: impl FnOnce(AttemptReport) -> End) -> Settlement {
+    let outcome = Outcome::Failed(Failure::new(FailureKind::Retry, "not now"));
+    Settlement { token: claim.token.clone(), end: end(report(claim.attempt, outcome)) }
+}
+
+pub(crate) fn dead(claim: &Claim) -> Settlement {
+    failed(claim, |report| End::DeadLetter { report, retention_ms: DAY_MS })
+}
+
+pub(crate) fn given_back(claim: &Claim) -> Settlement {
+    let task = claim.task.as_ref().unwrap();
+    let end = End::Return {
+        task_type: task.task_type.clone(),
+        tenant: task.tenant.clone(),
+        priority: task.priority,
+        retention_ms: DAY_MS,
+    };
+    Settlement { token: claim.token.clone(), end }
+}
+
+pub(crate) struct Talk {
+    pub(crate) broker: Arc<EmbeddedBroker>,
+    pub(crate) client: Client,
+    pub(crate) lease: Duration,
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Talk {
+    pub(crate) fn in_memory() -> Self {
+        Self::over(EmbeddedBroker::in_memory(), None)
+    }
+
+    pub(crate) fn with_file() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::over(EmbeddedBroker::open(folder.path()).unwrap(), Some(folder))
+    }
+
+    fn over(broker: EmbeddedBroker, folder: Option<tempfile::TempDir>) -> Self {
+        let broker = Arc::new(broker);
+        let limits = SubmitLimits { payload_bytes: 1_000, ..SubmitLimits::default() };
+        let client = Client::new(broker.clone(), limits);
+        Self { broker, client, lease: Duration::from_secs(10), folder }
+    }
+
+    /// Close the file and open it again, as the next process would.
+    pub(crate) fn reopened(self) -> Self {
+        let Self { broker, client, folder, lease } = self;
+        drop((broker, client));
+        let broker = EmbeddedBroker::open(folder.as_ref().unwrap().path()).unwrap();
+        Self { lease, ..Self::over(broker, folder) }
+    }
+
+    pub(crate) async fn submit(&self, task: NewTask) -> TaskId {
+        let submitted = self.client.submit(task).await.unwrap();
+        assert!(submitted.answer.is_new(), "{:?}", submitted.answer);
+        submitted.id
+    }
+
+    pub(crate) async fn answer(&self, task: NewTask) -> SubmitAnswer {
+        self.client.submit(task).await.unwrap().answer
+    }
+
+    pub(crate) async fn step(
+        &self,
+        settle: Vec<Settlement>,
+        renew: &[ClaimToken],
+        want: u32,
+        types: &[&str],
+    ) -> Stepped {
+        let types: Vec<TaskType> = types.iter().map(|name| of_type(name)).collect();
+        let step = Step {
+            host: "h1",
+            settle: &settle,
+            renew,
+            progress: &[],
+            want,
+            types: &types,
+            lease: self.lease,
+            reclaim: true,
+            dead_retention_ms: DAY_MS,
+        };
+        self.broker.step(&queue(), step).await.unwrap()
+    }
+
+    pub(crate) async fn claim(&self, want: u32) -> Vec<Claim> {
+        self.step(vec![], &[], want, &["a", "b"]).await.claims
+    }
+
+    pub(crate) async fn claim_one(&self) -> Claim {
+        let mut claims = self.claim(1).await;
+        assert_eq!(claims.len(), 1);
+        claims.remove(0)
+    }
+
+    pub(crate) async fn settle(&self, settlement: Settlement) -> Stepped {
+        self.step(vec![settlement], &[], 0, &[]).await
+    }
+
+    pub(crate) async fn view(&self, id: TaskId) -> TaskView {
+        self.view_in(&queue(), id).await
+    }
+
+    pub(crate) async fn view_in(&self, queue: &QueueName, id: TaskId) -> TaskView {
+        self.broker.inspect(queue, &[id]).await.unwrap().remove(0).expect("a known task")
+    }
+
+    pub(crate) async fn state(&self, id: TaskId) -> State {
+        self.view(id).await.state
+    }
+
+    pub(crate) async fn list(&self, state: State) -> Vec<TaskId> {
+        let listed = self.broker.list(&queue(), &ListFilter::of(state)).await.unwrap();
+        listed.into_iter().map(|view| view.id).collect()
+    }
+
+    pub(crate) async fn examined(&self) {
+        assert_eq!(self.broker.examine(&queue(), false).await.unwrap(), []);
+    }
+}
+
+/// Make a test in memory and one with a file of each of these.
+macro_rules! in_both_modes {
+    ($($name:ident)*) => {
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::embedded_stage::Talk::in_memory()).await;
+            })*
+        }
+        mod with_file {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::embedded_stage::Talk::with_file()).await;
+            })*
+        }
+    };
+}
+pub(crate) use in_both_modes;
