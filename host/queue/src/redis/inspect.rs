@@ -12,6 +12,10 @@ use crate::view::{Entry, Holder, Next, TaskView};
 /// Tasks looked at in one call.
 const CALL_IDS: usize = 100;
 
+/// What PTTL says of a key that is not there, and of one that stays.
+const NO_KEY: i64 = -2;
+const NO_TTL: i64 = -1;
+
 pub(super) async fn watch(
     broker: &RedisBroker,
     queue: &QueueName,
@@ -21,14 +25,18 @@ pub(super) async fn watch(
     let names: Vec<String> = ids.iter().map(TaskId::to_string).collect();
     let mut known = Vec::with_capacity(ids.len());
     broker.run(&redis::Cmd::sadd(format!("{prefix}:waiters"), &names)).await?;
+    // Nobody else takes out what is unknown or has ended before it was put in.
+    let mut unheard = Vec::new();
     for name in &names {
-        let reply = broker.run(&redis::Cmd::exists(format!("{prefix}:task:{name}"))).await?;
-        known.push(script::integer(reply)? == 1);
+        let ttl = broker.run(&redis::Cmd::pttl(format!("{prefix}:task:{name}"))).await?;
+        let ttl_ms = script::integer(ttl)?;
+        known.push(ttl_ms != NO_KEY);
+        if ttl_ms != NO_TTL {
+            unheard.push(name);
+        }
     }
-    let unknown: Vec<&String> =
-        names.iter().zip(&known).filter(|(_, known)| !**known).map(|(name, _)| name).collect();
-    if !unknown.is_empty() {
-        broker.run(&redis::Cmd::srem(format!("{prefix}:waiters"), unknown)).await?;
+    if !unheard.is_empty() {
+        broker.run(&redis::Cmd::srem(format!("{prefix}:waiters"), unheard)).await?;
     }
     Ok(known)
 }

@@ -27,7 +27,7 @@ const SENT: &[&str] = &[
     "sadd P:waiters x",
     "smembers N:queues",
     "srem P:waiters x",
-    "exists P:task:x",
+    "pttl P:task:x",
     "get N:host:x",
     "psetex N:host:x 1 x",
     "del N:host:x",
@@ -45,7 +45,7 @@ const SENT: &[&str] = &[
     "zmscore P:leases x",
     "hmget P:batch:x total",
     "hgetall P:usage:1",
-    "hset P:policy:x f v",
+    "hmset P:policy:x f v",
     "expire P:policy:x 1",
     "mget P:task:x",
     "xrange P:events - +",
@@ -164,7 +164,7 @@ mod tests {
     }
 
     /// Words that follow a command.
-    const OPTIONS: [&str; 6] = ["SLOTS", "UNBLOCK", "STREAMS", "COUNT", "BLOCK", "MATCH"];
+    const OPTIONS: [&str; 7] = ["SLOTS", "UNBLOCK", "STREAMS", "COUNT", "BLOCK", "MATCH", "LIMIT"];
 
     /// Commands that Rust code sends: `Cmd::zadd(` and `"ZADD"`.
     fn sent() -> BTreeSet<String> {
@@ -176,7 +176,7 @@ mod tests {
                     "new" | "with_capacity" => {}
                     "pset_ex" => drop(names.insert("psetex".into())),
                     "zrembyscore" => drop(names.insert("zremrangebyscore".into())),
-                    "hset_multiple" => drop(names.insert("hset".into())),
+                    "hset_multiple" => drop(names.insert("hmset".into())),
                     name => drop(names.insert(name.to_owned())),
                 }
             }
