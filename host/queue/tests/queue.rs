@@ -1,5 +1,7 @@
 //! What every broker must do, run against a real Redis.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 use std::time::Duration;
 
 use bulkhead_core::{

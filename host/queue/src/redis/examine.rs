@@ -5,13 +5,15 @@
 //! what disagrees twice is reported; the second look repairs, if asked. What has to be
 //! summed up over many calls counts as wrong if it is off by the same number twice.
 
-use std::collections::{BTreeMap, HashMap};
+mod links;
+mod sums;
 
-use bulkhead_core::{QueueName, TaskId};
+use std::collections::HashMap;
+
+use bulkhead_core::QueueName;
 use redis::Cmd;
 
 use super::list::scan;
-use super::stats::pairs;
 use super::{RedisBroker, inspect, outbox, script};
 use crate::error::QueueError;
 use crate::finding::{Finding, FindingKind};
@@ -111,12 +113,6 @@ fn kind_of(name: &str) -> Option<FindingKind> {
         "damaged" => FindingKind::Damaged,
         _ => return None,
     })
-}
-
-/// What sums say that were counted twice: those that were off by the same both times.
-fn off_twice(first: &BTreeMap<String, i64>, second: &BTreeMap<String, i64>) -> Vec<(String, i64)> {
-    let same = first.iter().filter(|(name, off)| **off != 0 && second.get(*name) == Some(off));
-    same.map(|(name, off)| (name.clone(), *off)).collect()
 }
 
 impl Examination<'_> {
@@ -334,141 +330,8 @@ impl Examination<'_> {
             ids.map(|id| (id.to_owned(), leases.get(id).cloned().unwrap_or_default())).collect();
         self.check("task", items).await
     }
-
-    /// Blocked tasks whose parents know nothing of them: the link was lost.
-    async fn links(&mut self) -> Result<(), QueueError> {
-        for child in scan(self.broker, "ZSCAN", &self.key("blocked")).await? {
-            let reference = format!("{}/{child}", self.queue);
-            let there = Cmd::exists(self.key(&format!("task:{child}")));
-            if script::integer(self.broker.run(&there).await?)? == 0 {
-                continue;
-            }
-            for parent in scan(self.broker, "SSCAN", &self.key(&format!("deps:{child}"))).await? {
-                let mut lost = true;
-                for _ in 0..2 {
-                    lost = lost && !self.is_linked(&parent, &reference, &child).await?;
-                }
-                if !lost {
-                    continue;
-                }
-                if self.repair {
-                    let event = format!("l {parent} {reference}");
-                    let key = self.key("outbox");
-                    self.broker.run(&Cmd::zadd(key, event, 0)).await?;
-                    outbox::carry_on(self.broker, self.queue, true).await;
-                }
-                self.findings.push(Finding {
-                    kind: FindingKind::Stranded,
-                    task: child.parse::<TaskId>().ok(),
-                    detail: format!("it waits for `{parent}`, which knows nothing of it"),
-                    repaired: self.repair,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a parent will tell a child, or the child's queue will ask it; true also if
-    /// the child does not wait any more.
-    async fn is_linked(
-        &self,
-        parent: &str,
-        reference: &str,
-        child: &str,
-    ) -> Result<bool, QueueError> {
-        let asked = Cmd::zscore(self.key("outbox"), format!("l {parent} {reference}"));
-        if self.broker.run(&asked).await? != redis::Value::Nil {
-            return Ok(true);
-        }
-        let Some((queue, id)) = parent.split_once('/') else { return Ok(false) };
-        let Ok(queue) = QueueName::new(queue) else { return Ok(false) };
-        let there = self.broker.prefix(&queue);
-        let known = Cmd::sismember(format!("{there}:kids:{id}"), reference);
-        if script::integer(self.broker.run(&known).await?)? == 1 {
-            return Ok(true);
-        }
-        let mut told = redis::cmd("ZSCAN");
-        told.arg(format!("{there}:outbox")).arg(0).arg("MATCH").arg(format!("k {id}:*"));
-        told.arg("COUNT").arg(100_000);
-        let [_, told] = script::tuple::<2>(self.broker.run(&told).await?)?;
-        if !script::array(told)?.is_empty() {
-            return Ok(true);
-        }
-        let waits = Cmd::sismember(self.key(&format!("deps:{child}")), parent);
-        Ok(script::integer(self.broker.run(&waits).await?)? == 0)
-    }
-
-    /// The counts of tasks that have not ended, by tenant, and of those in lanes, by type.
-    async fn sums(&mut self) -> Result<(), QueueError> {
-        for (hash, what) in [("live", "tasks that have not ended"), ("laned", "tasks in lanes")] {
-            let first = self.off(hash).await?;
-            if first.values().all(|off| *off == 0) {
-                continue;
-            }
-            let second = self.off(hash).await?;
-            for (name, off) in off_twice(&first, &second) {
-                if self.repair {
-                    let mut mend = redis::cmd("HINCRBY");
-                    mend.arg(self.key(hash)).arg(&name).arg(-off);
-                    self.broker.run(&mend).await?;
-                }
-                self.findings.push(Finding {
-                    kind: FindingKind::Miscounted,
-                    task: None,
-                    detail: format!("the count of {what} of `{name}` is off by {off}"),
-                    repaired: self.repair,
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// By how much each count is too high.
-    async fn off(&self, hash: &str) -> Result<BTreeMap<String, i64>, QueueError> {
-        let mut off = BTreeMap::new();
-        let stored = pairs(self.broker.run(&Cmd::hgetall(self.key(hash))).await?)?;
-        for (name, count) in stored {
-            off.insert(name, count.parse().unwrap_or(0));
-        }
-        let names = self.names().await?;
-        let mut ids = Vec::new();
-        if hash == "live" {
-            ids.extend(
-                names.iter().filter_map(|name| Some(name.strip_prefix("task:")?.to_owned())),
-            );
-        } else {
-            for lane in names.iter().filter(|name| name.starts_with("lane:")) {
-                ids.extend(scan(self.broker, "ZSCAN", &self.key(lane)).await?);
-            }
-        }
-        for ids in ids.chunks(CALL_ITEMS) {
-            let mut args: Vec<&[u8]> = vec![hash.as_bytes()];
-            args.extend(ids.iter().map(String::as_bytes));
-            let reply = self.broker.scripts.tally.call(self.broker, self.queue, &args).await?;
-            for name in script::array(reply)? {
-                let name = script::text(name)?;
-                if !name.is_empty() {
-                    *off.entry(name).or_insert(0) -= 1;
-                }
-            }
-        }
-        Ok(off)
-    }
 }
 
 fn with_nothing(members: Vec<String>) -> Vec<Item> {
     members.into_iter().map(|member| (member, String::new())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_off_by_the_same_twice_is_wrong() {
-        let sums = |sums: [(&str, i64); 3]| sums.map(|(name, off)| (name.to_owned(), off)).into();
-        let first = sums([("a", 2), ("b", 1), ("c", 0)]);
-        let second = sums([("a", 2), ("b", 2), ("c", 0)]);
-        assert_eq!(off_twice(&first, &second), [("a".to_owned(), 2)]);
-    }
 }

@@ -8,16 +8,17 @@ use super::RedisBroker;
 use crate::error::QueueError;
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
-const RECORDS: &str = include_str!("scripts/records.lua");
-const LIMITS: &str = include_str!("scripts/limits.lua");
-const ENDS: &str = include_str!("scripts/ends.lua");
-const STORE: &str = include_str!("scripts/store.lua");
+const RECORDS: &str = include_str!("scripts/library/records.lua");
+const LIMITS: &str = include_str!("scripts/library/limits.lua");
+const ENDS: &str = include_str!("scripts/library/ends.lua");
+const STORE: &str = include_str!("scripts/library/store.lua");
 const SUBMIT: &str = include_str!("scripts/submit.lua");
-const SETTLE: &str = include_str!("scripts/settle.lua");
-const RENEW: &str = include_str!("scripts/renew.lua");
-const RECLAIM: &str = include_str!("scripts/reclaim.lua");
-const PROMOTE: &str = include_str!("scripts/promote.lua");
-const CLAIM: &str = include_str!("scripts/claim.lua");
+const STEP: &str = include_str!("scripts/step.lua");
+const SETTLE: &str = include_str!("scripts/step/settle.lua");
+const RENEW: &str = include_str!("scripts/step/renew.lua");
+const RECLAIM: &str = include_str!("scripts/step/reclaim.lua");
+const PROMOTE: &str = include_str!("scripts/step/promote.lua");
+const CLAIM: &str = include_str!("scripts/step/claim.lua");
 const CANCEL: &str = include_str!("scripts/cancel.lua");
 const RERUN: &str = include_str!("scripts/rerun.lua");
 const EDIT: &str = include_str!("scripts/edit.lua");
@@ -79,7 +80,7 @@ impl Scripts {
         Self {
             submit: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, SUBMIT]),
             step: Script::new(&[
-                PRELUDE, RECORDS, LIMITS, ENDS, STORE, SETTLE, RENEW, RECLAIM, PROMOTE, CLAIM,
+                PRELUDE, RECORDS, LIMITS, ENDS, STORE, STEP, SETTLE, RENEW, RECLAIM, PROMOTE, CLAIM,
             ]),
             cancel: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CANCEL]),
             rerun: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RERUN]),

@@ -1,52 +1,8 @@
--- step: everything one host has to say to one queue, and everything it wants. Its parts
--- follow each other: settle, renew, reclaim, promote, claim.
--- KEYS[1]  queue prefix
--- ARGV     want, lease_ms, host, reclaim_max, promote_max, dead_ttl,
---          n types, type...,
---          n renewals, member...,
---          n settlements, then per settlement: member, kind, and for kind
---            c x d  ttl, entry           complete, cancel, dead-letter
---            u      ttl, record          dead-letter with a new record (the old one is unreadable)
---            r      ttl, entry, delay    retry after delay ms
---            b      ttl, type, tenant, priority   give back, no attempt spent
---          n progress, then per attempt: member, progress,
---          n tenants, then per tenant: name, attempts, fuel, CPU µs, KiB x ms to add up
---          A member is `id:token:tenant:type:host`, as a claim returned it.
---          At most 1,000 of each.
--- Returns  { stale settlement indexes (from 1), lost renewal indexes (from 1),
---            ids to cancel among the renewed, members, records, cancelled flags,
---            ms until something is due (-1 = nothing), reclaimed, outbox (1 = has events) }
--- Cost     O(log n) per settlement, renewal and claim; all else is bounded per step
-local want, lease_ms, host = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
-local asked, dead_ttl = want, tonumber(ARGV[6])
-local at = 7
-local function take()
-  at = at + 1
-  return ARGV[at - 1]
-end
-local function take_list()
-  local list, n = {}, tonumber(take())
-  for i = 1, n do list[i] = ARGV[at + i - 1] end
-  at = at + n
-  return list
-end
-local types = take_list()
-local renewals = take_list()
--- Whether this step left work behind that its host should come back for at once.
-local again = false
-
--- How many leases of a `tenant:type:host` left the lease set, and how many of those tasks
--- have not ended.
-local left, alive = {}, {}
-
--- Nobody waits for an end, depends on one, asked for a cancellation, shows progress or
--- expires, and nothing is to be delivered: one look spares all others.
-local quiet = call('EXISTS', WAITERS, LINKED, CANCEL, PROGRESS, EXPIRY, OUTBOX) == 0
-
+-- Settle: end, retry or give back what claims came to. A member still in the lease set is
+-- the newest claim; any other is stale. Between taking it out and writing the record nothing
+-- may fail.
 local SETTLE_EVENTS = EVENTS and
   { c = 'completed', d = 'failed', u = 'failed', x = 'cancelled', r = 'retried', b = 'returned' }
-
--- Settle. A member still in the lease set is the newest claim; any other is stale.
 local stale, finished, kinds, buried, counts = {}, {}, {}, {}, {}
 local live_ids, live_ttls, live_entries, live_kinds = {}, {}, {}, {}
 local returns, ids_left = {}, {}
