@@ -148,14 +148,14 @@ mod tests {
     use super::*;
     use crate::redis::script::Scripts;
 
-    fn sources(folder: &str, extension: &str) -> Vec<String> {
-        let folder = format!("{}/src/redis/{folder}", env!("CARGO_MANIFEST_DIR"));
+    fn sources() -> Vec<String> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/redis");
         let mut found = Vec::new();
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             // These two know commands and error codes by name without sending any.
             let is_router = path.ends_with("slot.rs") || path.ends_with("failure.rs");
-            if path.extension().is_some_and(|e| e == extension) && !is_router {
+            if path.extension().is_some_and(|e| e == "rs") && !is_router {
                 let text = std::fs::read_to_string(path).unwrap();
                 found.push(text.split("#[cfg(test)]").next().unwrap().to_owned());
             }
@@ -169,7 +169,7 @@ mod tests {
     /// Commands that Rust code sends: `Cmd::zadd(` and `"ZADD"`.
     fn sent() -> BTreeSet<String> {
         let mut names = BTreeSet::new();
-        for source in sources("", "rs") {
+        for source in sources() {
             for after in source.split("Cmd::").skip(1) {
                 let name = after.split('(').next().unwrap();
                 match name {
@@ -213,8 +213,8 @@ mod tests {
 
     #[test]
     fn every_command_of_a_script_is_found() {
-        for source in sources("scripts", "lua") {
-            let found: BTreeSet<String> = called(&source).collect();
+        for source in Scripts::new().sources() {
+            let found: BTreeSet<String> = called(source).collect();
             for literal in source.split('\'').filter(|text| text.len() > 1) {
                 let is_word = literal.bytes().all(|b| b.is_ascii_uppercase());
                 let is_found = found.contains(&literal.to_ascii_lowercase());
