@@ -8,7 +8,8 @@ import { decodeMulti, encode } from "@msgpack/msgpack";
 import { RESP_TYPES, createClient } from "@redis/client";
 
 // The files that make the submit script, in order.
-const PARTS = ["prelude", "records", "limits", "ends", "store", "submit"];
+const LIBRARY = ["records", "limits", "ends", "store"].map((part) => `library/${part}`);
+const PARTS = ["prelude", ...LIBRARY, "submit"];
 
 /** Submits to one queue of one namespace. */
 class Producer {

@@ -12,7 +12,8 @@ import redis
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPTS = HERE.parents[1] / "host/queue/src/redis/scripts"
 # The files that make the submit script, in order.
-PARTS = ["prelude", "records", "limits", "ends", "store", "submit"]
+LIBRARY = [f"library/{part}" for part in ("records", "limits", "ends", "store")]
+PARTS = ["prelude", *LIBRARY, "submit"]
 
 
 class Producer:

@@ -141,7 +141,7 @@ fn known_in(source: &Source, code: &[&str], manifests: &[&str], library: &str) -
 }
 
 fn redis_has_its_place(source: &Source) -> Vec<Breach> {
-    let code = ["host/queue/src/redis/", "tests/", "benches/"];
+    let code = ["host/queue/src/redis/", "host/queue/tests/", "tests/", "benches/"];
     known_in(source, &code, &["host/queue/", "tests/", "benches/"], "redis")
 }
 

@@ -10,6 +10,7 @@ use bulkhead_queue::{
 };
 use bulkhead_stage::eventually;
 
+use crate::terms;
 use crate::worker::{DAY_MS, Worker, report};
 
 pub(crate) fn of_type(name: &str) -> TaskType {
@@ -45,6 +46,8 @@ pub(crate) async fn main_flow(broker: RedisBroker) {
         work(&client, name).await;
         edges(&client, name).await;
     }
+    terms::across(&client, "first", "second").await;
+    terms::kept(&client, "first").await;
     waking(&client).await;
     hosts(&*broker).await;
     assert_eq!(broker.queues().await.unwrap(), [queue("first"), queue("second")]);

@@ -12,5 +12,6 @@ mod examples;
 mod failover;
 mod flow;
 mod one;
+mod terms;
 mod tls;
 mod worker;

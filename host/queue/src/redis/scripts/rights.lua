@@ -1,5 +1,5 @@
 -- rights: which of these commands the calling user may not run.
--- KEYS     none: any server can answer
+-- KEYS[1]  none: any server can answer
 -- ARGV     command lines, words separated by spaces
 -- Returns  the lines that are not allowed; false where the server cannot tell (before
 --          Redis 7.0)
