@@ -17,21 +17,24 @@ use crate::view::Progress;
 pub struct ClaimToken(pub(crate) String);
 
 impl ClaimToken {
-    /// The token of one claim: `id:token:host`, the token in 20 digits.
-    pub(crate) fn of(id: TaskId, token: u64, host: &str) -> Self {
-        let mut text = String::with_capacity(58 + host.len());
+    /// The token of one claim: `id:token:tenant:host`, the token in 20 digits. The tenant is
+    /// told what a stale attempt used, when its task may be forgotten.
+    pub(crate) fn of(id: TaskId, token: u64, tenant: &TenantName, host: &str) -> Self {
+        let tenant = tenant.as_str();
+        let mut text = String::with_capacity(59 + tenant.len() + host.len());
         let mut buffer = uuid::Uuid::encode_buffer();
         text.push_str(id.0.as_hyphenated().encode_lower(&mut buffer));
         // Writing to a string does not fail.
-        let _ = write!(text, ":{token:020}:{host}");
+        let _ = write!(text, ":{token:020}:{tenant}:{host}");
         Self(text)
     }
 
-    /// Id, fencing token and host; nothing if this is no token.
-    pub(crate) fn parts(&self) -> Option<(TaskId, u64, &str)> {
+    /// Id, fencing token, tenant and host; nothing if this is no token.
+    pub(crate) fn parts(&self) -> Option<(TaskId, u64, &str, &str)> {
         let id = self.0.get(..36)?.parse().ok()?;
-        let (token, host) = self.0.get(37..)?.split_once(':')?;
-        Some((id, token.parse().ok()?, host))
+        let (token, names) = self.0.get(37..)?.split_once(':')?;
+        let (tenant, host) = names.split_once(':')?;
+        Some((id, token.parse().ok()?, tenant, host))
     }
 }
 

@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use bulkhead_core::{State, TaskId};
-use bulkhead_queue::{CancelReason, Day, Entry, ListFilter, QueueStats, TaskView};
+use bulkhead_queue::{CancelReason, Day, Entry, FindingKind, ListFilter, QueueStats, TaskView};
 
-use crate::world::{Disagreement, QUEUES, World, agree, both, same};
+use crate::group::without_early_counts;
+use crate::world::{Disagreement, QUEUES, World};
 
 /// Looks that take turns, each at all queues.
 const LOOKS: usize = 12;
@@ -16,15 +17,17 @@ const LOOKS: usize = 12;
 impl World {
     /// Compare after the step of this number.
     pub(crate) async fn compare(&self, step: usize) -> Result<(), Disagreement> {
-        let queues: Vec<usize> = match self.undelivered {
-            Some(only) => vec![only],
-            None => (0..QUEUES).collect(),
-        };
-        for queue in &queues {
-            self.compare_tasks(*queue).await?;
+        if self.loose {
+            return if step.is_multiple_of(20) {
+                self.examine(step / 20 % QUEUES).await
+            } else {
+                Ok(())
+            };
         }
-        let queue = queues[step % queues.len()];
-        self.look(queue, step / queues.len() % LOOKS).await
+        for queue in 0..QUEUES {
+            self.compare_tasks(queue).await?;
+        }
+        self.look(step % QUEUES, step / QUEUES % LOOKS).await
     }
 
     /// Compare everything.
@@ -42,12 +45,12 @@ impl World {
         let (name, ids) = (&self.queues[queue], self.ids_in(queue));
         let real = self.real.inspect(name, &ids).await;
         let model = self.model.inspect(name, &ids).await;
-        let Some((real, model)) = both("the tasks of a queue", real, model)? else {
+        let Some((real, model)) = self.both("the tasks of a queue", real, model)? else {
             return Ok(());
         };
         let (real, model) = (comparable(real), comparable(model));
         for ((id, real), model) in ids.iter().zip(&real).zip(&model) {
-            agree(&format!("task {id} of q{queue}"), real, model)?;
+            self.agree(&format!("task {id} of q{queue}"), real, model)?;
         }
         Ok(())
     }
@@ -73,14 +76,14 @@ impl World {
             ids
         };
         let what = format!("the {state} tasks of q{queue}");
-        same(&what, real.map(ids), model.map(ids)).map(drop)
+        self.same(&what, real.map(ids), model.map(ids)).map(drop)
     }
 
     async fn compare_stats(&self, queue: usize) -> Result<(), Disagreement> {
         let name = &self.queues[queue];
         let (real, model) = (self.real.stats(name).await, self.model.stats(name).await);
         let what = format!("the stats of q{queue}");
-        same(&what, real.map(clean), model.map(clean))?;
+        self.same(&what, real.map(clean), model.map(clean))?;
         let days = (Day(0), Day(u32::MAX));
         let sorted = |mut rows: Vec<bulkhead_queue::UsageRow>| {
             rows.sort_by(|a, b| (a.day, &a.tenant).cmp(&(b.day, &b.tenant)));
@@ -90,30 +93,27 @@ impl World {
         let from = Day(today.0.saturating_sub(300)).max(days.0);
         let real = self.real.usage(name, from, today).await.map(sorted);
         let model = self.model.usage(name, from, today).await.map(sorted);
-        same(&format!("the usage of q{queue}"), real, model)?;
-        if self.undelivered.is_none() {
-            let (real, model) = (self.real.queues().await, self.model.queues().await);
-            same("the queues", real, model)?;
-        }
-        Ok(())
+        self.same(&format!("the usage of q{queue}"), real, model)?;
+        let (real, model) = (self.real.queues().await, self.model.queues().await);
+        self.same("the queues", real, model).map(drop)
     }
 
     async fn compare_groups(&self, queue: usize) -> Result<(), Disagreement> {
         let name = &self.queues[queue];
         for id in self.batch_ids_in(queue) {
             let (real, model) = (self.real.batch(name, id).await, self.model.batch(name, id).await);
-            same(&format!("batch {id}"), real, model)?;
+            self.same(&format!("batch {id}"), real, model)?;
         }
         let (real, model) =
             (self.real.batches(name, 100).await, self.model.batches(name, 100).await);
-        same(&format!("the batches of q{queue}"), real, model)?;
+        self.same(&format!("the batches of q{queue}"), real, model)?;
         let (real, model) = (self.real.schedules(name).await, self.model.schedules(name).await);
-        same(&format!("the schedules of q{queue}"), real, model).map(drop)
+        self.same(&format!("the schedules of q{queue}"), real, model).map(drop)
     }
 
     async fn compare_events(&self, queue: usize) -> Result<(), Disagreement> {
         let name = &self.queues[queue];
-        let limit = 1_000_000;
+        let limit = 1_000;
         let real = self.real.events(name, None, limit, Duration::ZERO).await;
         let model = self.model.events(name, None, limit, Duration::ZERO).await;
         let newest = |events: Vec<bulkhead_queue::Event>| {
@@ -123,12 +123,16 @@ impl World {
                 .take(60)
                 .map(|event| (event.at, event.task, event.kind, event.task_type, event.tenant))
                 .collect();
+            // Of the oldest moment some may have been left out.
+            if let Some((oldest, ..)) = told.last().filter(|_| told.len() == 60).cloned() {
+                told.retain(|(at, ..)| *at > oldest);
+            }
             // Edges of one call may be told in another order.
             told.sort_by(|a, b| (a.0, a.1, a.2.as_str()).cmp(&(b.0, b.1, b.2.as_str())));
             told
         };
         let what = format!("the events of q{queue}");
-        same(&what, real.map(newest), model.map(newest)).map(drop)
+        self.same(&what, real.map(newest), model.map(newest)).map(drop)
     }
 
     /// Nothing in Redis disagrees with itself, nor in the model.
@@ -137,6 +141,9 @@ impl World {
         for (whose, broker) in [("Redis", &self.real), ("the model", &self.model)] {
             let findings = broker.examine(name, false).await;
             let findings = findings.map_err(|e| Disagreement(format!("examine {whose}: {e}")))?;
+            // In a loose world events wait longer than they should.
+            let findings: Vec<_> =
+                findings.into_iter().filter(|f| f.kind != FindingKind::Undelivered).collect();
             if !findings.is_empty() {
                 return Err(Disagreement(format!(
                     "{whose} is not sound in q{queue}: {findings:#?}"
@@ -165,6 +172,9 @@ fn comparable(mut views: Vec<Option<TaskView>>) -> Vec<Option<TaskView>> {
             holder.token = 0;
         }
         view.waits_for.sort();
+        if let Ok(task) = &mut view.task {
+            without_early_counts(task);
+        }
         let mut history: Vec<Entry> = Vec::with_capacity(view.history.len());
         for entry in view.history.drain(..) {
             match entry {

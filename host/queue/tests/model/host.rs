@@ -8,10 +8,9 @@ use bulkhead_core::{
 use bulkhead_queue::{Claim, End, Progress, Settlement, Step, Stepped};
 
 use crate::chance::Chance;
+use crate::group::without_early_counts;
 use crate::plan::payload;
-use crate::world::{
-    Disagreement, HOSTS, Held, TENANTS, TYPES, World, agree, both, task_type, tenant,
-};
+use crate::world::{Disagreement, HOSTS, Held, TENANTS, TYPES, World, task_type, tenant};
 
 /// How long dead letters are kept that no host could read.
 const DEAD_RETENTION_MS: u64 = 60_000;
@@ -177,14 +176,14 @@ impl World {
             answers.push(broker.step(name, step).await);
         }
         let (model, real) = (answers.pop().unwrap(), answers.pop().unwrap());
-        let Some((mut real, mut model)) = both("the answer to a step", real, model)? else {
+        let Some((mut real, mut model)) = self.both("the answer to a step", real, model)? else {
             return Ok(None);
         };
         let claims = (std::mem::take(&mut real.claims), std::mem::take(&mut model.claims));
         let ids = |claims: &[Claim]| claims.iter().map(|claim| claim.id).collect::<Vec<_>>();
-        agree("which tasks a step claims", &ids(&claims.0), &ids(&claims.1))?;
-        agree("the claims of a step", &told(&claims.0), &told(&claims.1))?;
-        agree("the answer to a step", &rest(&mut real), &rest(&mut model))?;
+        self.agree("which tasks a step claims", &ids(&claims.0), &ids(&claims.1))?;
+        self.agree("the claims of a step", &told(&claims.0), &told(&claims.1))?;
+        self.agree("the answer to a step", &rest(&mut real), &rest(&mut model))?;
         Ok(Some(claims))
     }
 
@@ -198,12 +197,12 @@ impl World {
         self.note("held", (queue, host));
         let name = &self.queues[queue];
         let (real, model) = (self.real.held(name, host).await, self.model.held(name, host).await);
-        let Some((mut real, mut model)) = both("what a host holds", real, model)? else {
+        let Some((mut real, mut model)) = self.both("what a host holds", real, model)? else {
             return Ok(());
         };
         real.sort_by_key(|claim| claim.id);
         model.sort_by_key(|claim| claim.id);
-        agree("what a host holds", &told(&real), &told(&model))?;
+        self.agree("what a host holds", &told(&real), &told(&model))?;
         self.hold(host, queue, &real, &model);
         Ok(())
     }
@@ -212,7 +211,9 @@ impl World {
 /// Claims without their tokens, which are each broker's own.
 fn told(claims: &[Claim]) -> Vec<(bulkhead_core::TaskId, Option<Task>, u32, bool)> {
     let tell = |claim: &Claim| {
-        (claim.id, claim.task.as_ref().ok().cloned(), claim.attempt, claim.cancelled)
+        let mut task = claim.task.as_ref().ok().cloned();
+        task.iter_mut().for_each(without_early_counts);
+        (claim.id, task, claim.attempt, claim.cancelled)
     };
     claims.iter().map(tell).collect()
 }

@@ -11,10 +11,12 @@ use crate::chance::Chance;
 use crate::world::{TENANTS, TYPES, World, task_type, tenant};
 
 const KEYS: [&str; 4] = ["k", "kk", "kx", "free"];
+/// How many events each queue keeps: more than are compared.
+pub(crate) const EVENTS: u32 = 200;
 const UNIQUE_KEYS: [&str; 3] = ["u", "uu", "v"];
 
 impl World {
-    /// A task for this queue that waits only for tasks of its own and of earlier queues.
+    /// A task for this queue.
     pub(crate) fn new_task(&self, chance: &mut Chance, queue: usize) -> Task {
         let id = TaskId(chance.uuid());
         Task {
@@ -83,14 +85,15 @@ impl World {
     }
 
     fn parents(&self, chance: &mut Chance, queue: usize) -> Vec<TaskRef> {
-        let earlier = &self.queues[..=queue];
+        let name = &self.queues[queue];
+        // Mostly of its own queue.
         let near: Vec<&TaskRef> =
-            self.known.iter().filter(|task| earlier.contains(&task.queue)).collect();
+            self.known.iter().filter(|task| task.queue == *name || chance.once_in(2)).collect();
         let mut parents: Vec<TaskRef> = Vec::new();
         for _ in 0..=chance.below(3) {
             let parent = match chance.any(&near) {
                 Some(parent) if !chance.once_in(12) => (*parent).clone(),
-                _ => TaskRef { queue: chance.of(earlier), id: TaskId(chance.uuid()) },
+                _ => TaskRef { queue: chance.of(&self.queues), id: TaskId(chance.uuid()) },
             };
             // Now and then one parent is named twice.
             if !parents.contains(&parent) || chance.once_in(4) {
@@ -107,7 +110,7 @@ pub(crate) fn payload(chance: &mut Chance) -> Payload {
 }
 
 pub(crate) fn policy(chance: &mut Chance) -> QueuePolicy {
-    let mut policy = QueuePolicy { events: Some(1_000_000), ..QueuePolicy::default() };
+    let mut policy = QueuePolicy { events: Some(EVENTS), ..QueuePolicy::default() };
     if chance.once_in(4) {
         return policy;
     }

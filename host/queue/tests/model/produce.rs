@@ -4,7 +4,7 @@ use bulkhead_core::Task;
 use bulkhead_queue::SubmitAnswer;
 
 use crate::chance::Chance;
-use crate::world::{Disagreement, World, same};
+use crate::world::{Disagreement, World};
 
 impl World {
     pub(crate) async fn submit(
@@ -16,11 +16,7 @@ impl World {
         let count = if chance.once_in(25) { 20 } else { 1 + chance.below(3) };
         let mut tasks: Vec<Task> = Vec::new();
         for _ in 0..count {
-            // One call may reach several queues, but only while no outbox waits.
-            let queue = match self.undelivered {
-                None if chance.once_in(10) => chance.below(crate::world::QUEUES),
-                _ => queue,
-            };
+            let queue = if chance.once_in(10) { chance.below(crate::world::QUEUES) } else { queue };
             let mut task = self.new_task(chance, queue);
             if let Some(earlier) = tasks.last()
                 && earlier.queue == task.queue
@@ -41,9 +37,6 @@ impl World {
 
     /// The answer to the last submission was lost: its producer repeats it.
     pub(crate) async fn submit_again(&mut self) -> Result<(), Disagreement> {
-        if self.undelivered.is_some() {
-            return Ok(());
-        }
         self.send(self.last_submitted.clone()).await
     }
 
@@ -57,7 +50,7 @@ impl World {
         self.note("submit", brief);
         let (real, model) = (self.real.submit(&tasks).await, self.model.submit(&tasks).await);
         let answers: Vec<SubmitAnswer> =
-            same("the answers to submit", real, model)?.unwrap_or_default();
+            self.same("the answers to submit", real, model)?.unwrap_or_default();
         for (task, answer) in tasks.iter().zip(answers) {
             if answer.is_new() {
                 self.remember(task.task_ref());

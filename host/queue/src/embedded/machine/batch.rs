@@ -11,6 +11,9 @@ use super::submit::encode;
 use super::{FOREVER_MS, Machine, Now};
 use crate::batch::{Batch, BatchView, Over};
 
+/// How long a batch is kept at least, in milliseconds.
+const AT_LEAST_MS: u64 = 1_000;
+
 /// A batch as the machine keeps it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Group {
@@ -78,7 +81,7 @@ impl Machine {
             return false;
         }
         queue.forget_batch(id);
-        let until_ms = now.ms() + batch.retention_ms.min(FOREVER_MS);
+        let until_ms = now.ms() + batch.retention_ms.clamp(AT_LEAST_MS, FOREVER_MS);
         let tally = Tally { opened_ms: now.ms(), until_ms, ..Tally::default() };
         queue.facts.batches_kept.insert((until_ms, id));
         let group = Group::new(batch.clone(), tally, &[]);
@@ -165,7 +168,7 @@ impl Machine {
     fn finish_batch(&mut self, at: usize, id: BatchId, now: Now) {
         let queue = &mut self.queues[at];
         let Some(group) = queue.facts.batches.get_mut(&id) else { return };
-        let until_ms = now.ms() + group.batch.retention_ms.min(FOREVER_MS);
+        let until_ms = now.ms() + group.batch.retention_ms.clamp(AT_LEAST_MS, FOREVER_MS);
         queue.facts.batches_kept.remove(&(group.tally.until_ms, id));
         queue.facts.batches_kept.insert((until_ms, id));
         group.tally.over_ms = Some(now.ms());

@@ -28,6 +28,7 @@ const MAX_WANT: u32 = 1_000;
 pub(crate) struct RawClaim {
     pub(crate) id: TaskId,
     pub(crate) token: u64,
+    pub(crate) tenant: TenantName,
     pub(crate) record: Bytes,
     /// What happened to it, if it may have waited for others.
     pub(crate) history: Vec<Bytes>,
@@ -208,6 +209,7 @@ impl Queue {
         let claim = RawClaim {
             id,
             token: lease.token,
+            tenant: kept.tenant.clone(),
             record: kept.record.clone(),
             history: kept.tied_history(),
             attempt: kept.attempts.saturating_add(1),
@@ -233,7 +235,9 @@ impl Queue {
         let stride = self.facts.policy.tenant(tenant).stride();
         let to = from.saturating_add(stride.saturating_mul(u64::from(taken)));
         self.facts.shares.entry(tenant.clone()).or_default().virtual_time = to;
-        self.facts.counters.present = from;
+        // A tenant alone may take more than a turn: who comes next starts one turn behind it.
+        let alone = u64::from(taken.saturating_sub(TURN));
+        self.facts.counters.present = from.saturating_add(stride.saturating_mul(alone));
         if let Some(kind) = self.index.kinds.get_mut(task_type) {
             kind.place_in_ring(tenant, to);
         }

@@ -28,8 +28,6 @@ impl Queue {
 
     /// Put in line what is due, in the order of its times; whether more is left.
     pub(super) fn promote(&mut self, now: Now) -> bool {
-        self.unpark_due(now);
-        self.stir_due(now);
         for behind in 0..PROMOTE_MAX {
             match self.index.scheduled.first() {
                 Some((due_ms, id)) if *due_ms <= now.ms() => {
@@ -40,6 +38,12 @@ impl Queue {
             }
         }
         true
+    }
+
+    /// Let go what a rate held back.
+    pub(super) fn release_due(&mut self, now: Now) {
+        self.unpark_due(now);
+        self.stir_due(now);
     }
 
     /// In how many milliseconds the queue has something to do by time alone.

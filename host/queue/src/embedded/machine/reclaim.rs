@@ -67,6 +67,7 @@ impl Machine {
             (**holder == *host).then(|| RawClaim {
                 id: *id,
                 token: *token,
+                tenant: kept.tenant.clone(),
                 record: kept.record.clone(),
                 history: kept.tied_history(),
                 attempt: kept.attempts.saturating_add(1),

@@ -1,6 +1,6 @@
 //! Settlement: how a claim ends. Only the newest claim's token settles.
 
-use bulkhead_core::{AttemptReport, State, Task, TaskId};
+use bulkhead_core::{AttemptReport, State, Task, TaskId, TenantName};
 use bytes::Bytes;
 
 use super::queue::{Queue, RETURN_US, Total};
@@ -57,7 +57,7 @@ fn report(end: &End) -> Option<&AttemptReport> {
 impl Queue {
     /// Whether a token is that of the task's newest claim.
     pub(super) fn holds(&self, claim: &ClaimToken) -> Option<TaskId> {
-        let (id, token, host) = claim.parts()?;
+        let (id, token, _, host) = claim.parts()?;
         match &self.tasks.get(&id)?.place {
             Place::Running { token: newest, host: holder, .. }
                 if *newest == token && **holder == *host =>
@@ -70,11 +70,9 @@ impl Queue {
 
     /// Settle one claim; `false` if it is stale.
     pub(super) fn settle(&mut self, settlement: &Settlement, written: Written, now: Now) -> bool {
-        let named = settlement.token.parts().map(|(id, ..)| id);
-        if let (Some(report), Some(kept)) =
-            (report(&settlement.end), named.and_then(|id| self.tasks.get(&id)))
-        {
-            let tenant = kept.tenant.clone();
+        let tenant =
+            settlement.token.parts().and_then(|(_, _, name, _)| TenantName::new(name).ok());
+        if let (Some(report), Some(tenant)) = (report(&settlement.end), tenant) {
             self.meter(&tenant, &report.metering, now);
         }
         let Some(id) = self.holds(&settlement.token) else { return false };

@@ -52,15 +52,16 @@ impl Machine {
             stepped.reclaimed = queue.reclaim(now);
         }
         let mut again = stepped.reclaimed >= RECLAIM_MAX;
-        again |= queue.expire_due(now);
         again |= queue.promote(now);
+        again |= queue.expire_due(now);
+        queue.release_due(now);
         if step.want == 0 {
             queue.wake_freed(step.settle.len() + stepped.reclaimed as usize);
         }
         queue.keep_as_told(step.dead_retention_ms);
-        // What ended here may put tasks in line that this step can claim.
-        self.calm(at, now);
-        let queue = &mut self.queues[at];
+        // Lanes move on before the claim. What waits for what ended here is told after it, as
+        // where ends are carried between queues: the next step can claim that.
+        queue.stir(now);
         let claimed = queue.claim(step, now);
         self.calm(at, now);
         let queue = &self.queues[at];
@@ -98,7 +99,7 @@ pub(crate) fn decode_claims(queue: &QueueName, host: &str, claims: Vec<RawClaim>
             Err(unreadable) => (Err(unreadable), Vec::new()),
         };
         Claim {
-            token: ClaimToken::of(raw.id, raw.token, host),
+            token: ClaimToken::of(raw.id, raw.token, &raw.tenant, host),
             id: raw.id,
             task,
             attempt: raw.attempt,

@@ -6,8 +6,8 @@
 local dropped = 0
 for i = 1, #ARGV do
   if redis.call('ZREM', DEAD, ARGV[i]) == 1 then
-    redis.call('UNLINK', TASK .. ARGV[i])
-    dropped = dropped + 1
+    -- One that was kept long enough is gone already.
+    dropped = dropped + redis.call('UNLINK', TASK .. ARGV[i])
   end
 end
 return dropped

@@ -9,9 +9,16 @@ local head, bonds, count_live, unbind, announce, release, unpark =
   L.head, L.bonds, L.count_live, L.unbind, L.announce, L.release, L.unpark
 local max, removed = tonumber(ARGV[2]), 0
 local function remove(index, laned)
-  local ids = try('ZRANGE', index, '0', int(max - removed - 1))
+  local ids
+  if index == DEAD then
+    -- Those that were kept long enough are gone already.
+    ids = try('ZRANGEBYSCORE', index, int(now), '+inf', 'LIMIT', '0', int(max - removed))
+    if #ids > 0 then call('ZREM', index, unpack(ids)) end
+  else
+    ids = try('ZRANGE', index, '0', int(max - removed - 1))
+    if #ids > 0 then call('ZREMRANGEBYRANK', index, '0', int(#ids - 1)) end
+  end
   if #ids == 0 then return end
-  call('ZREMRANGEBYRANK', index, '0', int(#ids - 1))
   local kinds = {}
   for i = 1, #ids do
     local id = ids[i]

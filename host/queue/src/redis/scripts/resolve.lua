@@ -36,7 +36,7 @@ for i = 1, #ARGV, 4 do
         if due > now then
           schedule(id, h[2], due)
         else
-          place(id, h, b, score_of(h[4], 0) + i)
+          place(id, h, b, score_of(h[4], 0))
         end
       end
     end

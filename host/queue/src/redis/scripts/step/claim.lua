@@ -50,23 +50,23 @@ if want > 0 and #types > 0 then
       break
     end
     turns = turns + 1
-    -- Whose turn is it? The tenant with the least virtual time over all types served;
-    -- between types of one tenant, the older or more urgent head.
-    local best, rival
+    -- Whose turn is it? The tenant with the least virtual time over all types served.
+    local first, shared
     for k = #types, 1, -1 do
       local t = types[k]
       local c = heads[t]
       if not c then
-        local ring = call('ZRANGE', RING .. t, '0', '1', 'WITHSCORES')
+        local ring, true_v
+        -- Those who were served through another type since are put in their places.
+        for _ = 1, MAX_PARKED do
+          ring = call('ZRANGE', RING .. t, '0', '1', 'WITHSCORES')
+          if not ring[1] then break end
+          true_v = math.max(tonumber(ring[2]), tonumber(call('HGET', VTIME, ring[1]) or 0))
+          if true_v == tonumber(ring[2]) then break end
+          call('ZADD', RING .. t, int(true_v), ring[1])
+        end
         if ring[1] then
-          c = { tenant = ring[1], v = tonumber(ring[2]), shared = ring[3] ~= nil, type = t }
-          local true_v = tonumber(call('HGET', VTIME, c.tenant) or 0)
-          if true_v > c.v then
-            -- Served through another type since: correct its place and look again.
-            call('ZADD', RING .. t, int(true_v), c.tenant)
-            ring = call('ZRANGE', RING .. t, '0', '1', 'WITHSCORES')
-            c = { tenant = ring[1], v = tonumber(ring[2]), shared = ring[3] ~= nil, type = t }
-          end
+          c = { tenant = ring[1], v = true_v, shared = ring[3] ~= nil, type = t }
           heads[t] = c
         else
           table.remove(types, k)
@@ -77,20 +77,27 @@ if want > 0 and #types > 0 then
           local first = call('ZRANGE', READY .. t .. ':' .. c.tenant, '0', '0', 'WITHSCORES')
           c.score = tonumber(first[2] or 0)
         end
-        if not best or c.v < best.v or (c.v == best.v and (c.score or 0) < (best.score or 0)) then
-          best, rival = c, best
-        elseif not rival or c.v < rival.v or (c.v == rival.v and (c.score or 0) < (rival.score or 0)) then
-          rival = c
+        shared = shared or c.shared
+        if not first or c.v < first.v or (c.v == first.v and (c.score or 0) < (first.score or 0)) then
+          first = c
         end
       end
     end
-    if not best then break end
-    -- A tenant that was away from one ring may stand in two at different times.
-    if rival and rival.tenant == best.tenant and rival.score < best.score then
-      best, rival = rival, best
+    if not first then break end
+    -- Between types of this tenant, the older or more urgent head goes first.
+    local best, next_own
+    for k = #types, 1, -1 do
+      local c = heads[types[k]]
+      if c.tenant ~= first.tenant then
+        shared = true
+      elseif not best or c.score < best.score then
+        best, next_own = c, best and best.score
+      elseif not next_own or c.score < next_own then
+        next_own = c.score
+      end
     end
     local quota, stride, tenant = want - #ids, STRIDE, nil
-    if best.shared or (rival and rival.tenant ~= best.tenant) then quota = math.min(quota, TURN) end
+    if shared then quota = math.min(quota, TURN) end
     if limited('T') then
       tenant = tenants[best.tenant] or lib().tenant_allowance(best.tenant)
       tenants[best.tenant] = tenant
@@ -108,8 +115,8 @@ if want > 0 and #types > 0 then
     else
       local line = READY .. best.type .. ':' .. best.tenant
       local popped
-      if rival and rival.tenant == best.tenant then
-        popped = call('ZRANGEBYSCORE', line, '-inf', int(rival.score + SLACK_US),
+      if next_own then
+        popped = call('ZRANGEBYSCORE', line, '-inf', int(next_own + SLACK_US),
           'LIMIT', '0', int(quota))
       else
         popped = call('ZRANGE', line, '0', int(quota - 1))
@@ -119,8 +126,10 @@ if want > 0 and #types > 0 then
         local from = #ids
         for i = 1, #popped do ids[from + i] = popped[i] end
         runs[#runs + 1] = { from + 1, #ids, best.tenant, best.type, 0 }
-        local v = best.v + #popped * stride
-        call('HSET', VTIME, best.tenant, int(v), '', int(best.v))
+        local v = first.v + #popped * stride
+        -- A tenant alone may take more than a turn: who comes next starts one turn behind it.
+        local present = first.v + math.max(0, #popped - TURN) * stride
+        call('HSET', VTIME, best.tenant, int(v), '', int(present))
         call('ZADD', RING .. best.type, int(v), best.tenant)
         if tenant then lib().use(tenant, #popped) end
         if bounded then lib().use(bounded, #popped) end

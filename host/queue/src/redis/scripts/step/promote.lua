@@ -5,7 +5,7 @@ do
     local L = lib()
     local h = L.head(due[i])
     if h then
-      L.place(due[i], h, L.bonds(h), L.score_of(h[4], 0) + i)
+      L.place(due[i], h, L.bonds(h), L.score_of(h[4], 0) + i - 1)
     else
       L.bury(due[i], dead_ttl)
     end

@@ -123,7 +123,11 @@ for kind, n in pairs(counts) do try('HINCRBY', STATS, kind, int(n)) end
 -- What running attempts say of themselves.
 for _ = 1, tonumber(take()) do
   local member, progress = take(), take()
-  if call('ZSCORE', LEASES, member) then try('HSET', PROGRESS, sub(member, 1, 36), progress) end
+  if call('ZSCORE', LEASES, member) then
+    try('HSET', PROGRESS, sub(member, 1, 36), progress)
+    -- This step may yet take that lease back.
+    quiet = false
+  end
 end
 
 -- Metering, by tenant and day.
