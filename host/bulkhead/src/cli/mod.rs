@@ -3,9 +3,12 @@
 //! One file per group of commands. Each takes a [`session::Session`], asks the library
 //! for what it needs and prints through [`output::Output`]; none knows the environment.
 
+mod asked;
+mod batch;
 mod config;
 mod dead;
 mod dev;
+mod doctor;
 mod document;
 mod escape;
 mod exit;
@@ -16,6 +19,7 @@ mod output;
 mod plugin;
 mod queue;
 mod run;
+mod schedule;
 mod session;
 mod submit;
 mod task;
@@ -80,9 +84,14 @@ enum Command {
     #[command(subcommand)]
     Task(task::Task),
     #[command(subcommand)]
+    Batch(batch::Batch),
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
+    #[command(subcommand)]
     Queue(queue::Queue),
     #[command(subcommand)]
     Dead(dead::Dead),
+    Doctor(doctor::Doctor),
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     #[command(subcommand)]
@@ -155,8 +164,11 @@ impl Cli {
             Command::Dev(dev) => dev.run(&session).await,
             Command::Submit(submit) => submit.run(&session).await,
             Command::Task(task) => task.run(&session).await,
+            Command::Batch(batch) => batch.run(&session).await,
+            Command::Schedule(schedule) => schedule.run(&session).await,
             Command::Queue(queue) => queue.run(&session).await,
             Command::Dead(dead) => dead.run(&session).await,
+            Command::Doctor(doctor) => doctor.run(&session).await,
             Command::Plugin(plugin) => plugin.run(&session).await,
             Command::Host(host) => host.run(&session).await,
             Command::Config(config) => config.run(&session),
