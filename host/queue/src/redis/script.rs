@@ -159,10 +159,11 @@ impl Scripts {
             fire,
             check,
             tally,
+            watch,
         } = self;
         [
             submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
-            link, resolve, told, open_batch, count, schedule, due, fire, check, tally,
+            link, resolve, told, open_batch, count, schedule, due, fire, check, tally, watch,
         ]
         .map(|script| &*script.source)
         .to_vec()
