@@ -11,32 +11,20 @@ use crate::view::{Entry, Holder, Next, TaskView};
 
 /// Tasks looked at in one call.
 const CALL_IDS: usize = 100;
-
-/// What PTTL says of a key that is not there, and of one that stays.
-const NO_KEY: i64 = -2;
-const NO_TTL: i64 = -1;
+/// Tasks watched in one call.
+const WATCH_IDS: usize = 500;
 
 pub(super) async fn watch(
     broker: &RedisBroker,
     queue: &QueueName,
     ids: &[TaskId],
 ) -> Result<Vec<bool>, QueueError> {
-    let prefix = broker.prefix(queue);
-    let names: Vec<String> = ids.iter().map(TaskId::to_string).collect();
     let mut known = Vec::with_capacity(ids.len());
-    broker.run(&redis::Cmd::sadd(format!("{prefix}:waiters"), &names)).await?;
-    // Nobody else takes out what is unknown or has ended before it was put in.
-    let mut unheard = Vec::new();
-    for name in &names {
-        let ttl = broker.run(&redis::Cmd::pttl(format!("{prefix}:task:{name}"))).await?;
-        let ttl_ms = script::integer(ttl)?;
-        known.push(ttl_ms != NO_KEY);
-        if ttl_ms != NO_TTL {
-            unheard.push(name);
-        }
-    }
-    if !unheard.is_empty() {
-        broker.run(&redis::Cmd::srem(format!("{prefix}:waiters"), unheard)).await?;
+    for ids in ids.chunks(WATCH_IDS) {
+        let names: Vec<String> = ids.iter().map(TaskId::to_string).collect();
+        let args: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
+        let reply = broker.scripts.watch.call(broker, queue, &args).await?;
+        known.extend(script::integers(reply)?.into_iter().map(|known| known == 1));
     }
     Ok(known)
 }

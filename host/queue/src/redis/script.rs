@@ -36,6 +36,7 @@ const OPEN_BATCH: &str = include_str!("scripts/open_batch.lua");
 const COUNT: &str = include_str!("scripts/count.lua");
 const SCHEDULE: &str = include_str!("scripts/schedule.lua");
 const DUE: &str = include_str!("scripts/due.lua");
+const WATCH: &str = include_str!("scripts/watch.lua");
 const CHECK: &str = include_str!("scripts/check.lua");
 const TALLY: &str = include_str!("scripts/tally.lua");
 const FIRE: &str = include_str!("scripts/fire.lua");
@@ -71,6 +72,7 @@ pub(super) struct Scripts {
     pub(super) schedule: Script,
     pub(super) due: Script,
     pub(super) fire: Script,
+    pub(super) watch: Script,
     pub(super) check: Script,
     pub(super) tally: Script,
 }
@@ -100,6 +102,7 @@ impl Scripts {
             schedule: Script::new(&[PRELUDE, SCHEDULE]),
             due: Script::new(&[PRELUDE, DUE]),
             fire: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, FIRE]),
+            watch: Script::new(&[PRELUDE, WATCH]),
             check: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CHECK]),
             tally: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, TALLY]),
         }
@@ -154,12 +157,13 @@ impl Scripts {
             schedule,
             due,
             fire,
+            watch,
             check,
             tally,
         } = self;
         [
             submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
-            link, resolve, told, open_batch, count, schedule, due, fire, check, tally,
+            link, resolve, told, open_batch, count, schedule, due, fire, watch, check, tally,
         ]
         .map(|script| &*script.source)
         .to_vec()

@@ -15,16 +15,21 @@ use crate::view::{Next, attempts_in};
 /// Leases taken back in one step.
 const RECLAIM_MAX: u32 = 100;
 /// Due tasks put in line in one step.
-const PROMOTE_MAX: u32 = 200;
+const PROMOTE_MAX: u32 = 128;
 /// Bytes of a hyphenated UUID, with which every member begins.
 const ID_BYTES: usize = 36;
 /// The shortest time for which a dead letter is kept.
 const DEAD_MIN_MS: u64 = 1_000;
 /// Settlements, renewals and reports of progress in one call of the script.
-const CALL_MAX: usize = 500;
+const CALL_MAX: usize = 250;
+/// Claims in one call of the script.
+const CLAIM_MAX: u32 = 250;
+/// Claims in one step.
+const WANT_MAX: u32 = 1_000;
 
-/// A step that says more than one call may hold is made in several: what it settles, renews
-/// and reports goes first, and the last call claims.
+/// A step that says more than one call may hold is made in several, so that no call keeps
+/// the server for long: what it settles, renews and reports goes first, then it claims for as
+/// long as calls are filled.
 pub(super) async fn step(
     broker: &RedisBroker,
     queue: &QueueName,
@@ -34,19 +39,18 @@ pub(super) async fn step(
         .map(|length| length.div_ceil(CALL_MAX))
         .into_iter()
         .fold(1, usize::max);
+    let want = step.want.min(WANT_MAX);
     let mut whole = Stepped::default();
     for call in 0..calls {
         let last = call + 1 == calls;
         let part = Step {
-            host: step.host,
             settle: part(step.settle, call),
             renew: part(step.renew, call),
             progress: part(step.progress, call),
-            want: if last { step.want } else { 0 },
+            want: if last { want.min(CLAIM_MAX) } else { 0 },
             types: if last { step.types } else { &[] },
-            lease: step.lease,
             reclaim: last && step.reclaim,
-            dead_retention_ms: step.dead_retention_ms,
+            ..*step
         };
         let stepped = take(broker, queue, &part, last).await?;
         let first = call * CALL_MAX;
@@ -58,7 +62,28 @@ pub(super) async fn step(
         whole.reclaimed += stepped.reclaimed;
         whole.outbox = stepped.outbox;
     }
-    Ok(whole)
+    let mut filled = want.min(CLAIM_MAX);
+    loop {
+        let taken = u32::try_from(whole.claims.len()).unwrap_or(u32::MAX);
+        if taken < filled || filled >= want {
+            return Ok(whole);
+        }
+        let more = (want - filled).min(CLAIM_MAX);
+        let part =
+            Step { settle: &[], renew: &[], progress: &[], want: more, reclaim: false, ..*step };
+        // The claims so far stand, whatever becomes of this call.
+        let stepped = match take(broker, queue, &part, false).await {
+            Ok(stepped) => stepped,
+            Err(error) => {
+                tracing::debug!(%error, %queue, "a step claimed less than it might have");
+                return Ok(whole);
+            }
+        };
+        whole.claims.extend(stepped.claims);
+        whole.next_due = stepped.next_due;
+        whole.outbox |= stepped.outbox;
+        filled += more;
+    }
 }
 
 fn part<T>(all: &[T], call: usize) -> &[T] {

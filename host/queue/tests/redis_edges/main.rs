@@ -7,5 +7,6 @@ mod limits;
 mod links;
 mod repair;
 mod schedules;
+mod soak;
 mod stage;
 mod terms;

@@ -1,12 +1,12 @@
 -- drop: forget dead letters.
 -- KEYS[1]  queue prefix
--- ARGV     id...
+-- ARGV     id... (at most 1,000)
 -- Returns  how many were dropped
 -- Cost     O(log n) per id
 local dropped = 0
 for i = 1, #ARGV do
-  if redis.call('ZREM', DEAD, ARGV[i]) == 1 then
-    redis.call('UNLINK', TASK .. ARGV[i])
+  if call('ZREM', DEAD, ARGV[i]) == 1 then
+    call('UNLINK', TASK .. ARGV[i])
     dropped = dropped + 1
   end
 end

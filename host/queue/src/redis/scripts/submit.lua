@@ -7,17 +7,18 @@
 --          { 4, holder } accepted in place of the holder, 5 over the tenant's pending
 --          quota, 6 over its payload quota
 -- Cost     O(log n) per task, and per parent of a task that waits for others
-local lines, answer, accepted = {}, {}, 0
+local lines, answer, n, accepted = {}, {}, 0, 0
 local QUOTAS = limited('p')
 for i = 1, #ARGV, 6 do
   local id, record, task_type, tenant = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local level, due = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
+  n = n + 1
   if QUOTAS or byte(record) == BOUND then
-    answer[#answer + 1] = lib().store(id, record, task_type, tenant, level, due, (i - 1) / 6)
+    answer[n] = lib().store(id, record, task_type, tenant, level, due, n)
   elseif not call('SET', TASK .. id, record, 'NX') then
-    answer[#answer + 1] = 0
+    answer[n] = 0
   else
-    answer[#answer + 1] = 1
+    answer[n] = 1
     accepted = accepted + 1
     if EVENTS then lib().event('submitted', id, task_type, tenant) end
     if due > now then
@@ -31,9 +32,10 @@ for i = 1, #ARGV, 6 do
         lines[name] = line
       end
       -- One microsecond apart, so that a batch keeps its order.
-      line[line.n + 1] = int(now_us + (i - 1) / 6 - level * HEAD_START_US)
-      line[line.n + 2] = id
-      line.n = line.n + 2
+      local last = line.n + 2
+      line[last - 1] = int(now_us + n - level * HEAD_START_US)
+      line[last] = id
+      line.n = last
     end
   end
 end

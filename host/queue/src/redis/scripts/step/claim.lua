@@ -79,12 +79,17 @@ if want > 0 and #types > 0 then
         end
         if not best or c.v < best.v or (c.v == best.v and (c.score or 0) < (best.score or 0)) then
           best, rival = c, best
-        elseif not rival or c.v < rival.v or (c.v == rival.v and (c.score or 0) < (rival.score or 0)) then
+        elseif not rival or c.v < rival.v
+          or (c.v == rival.v and (c.score or 0) < (rival.score or 0)) then
           rival = c
         end
       end
     end
     if not best then break end
+    -- A tenant that was away from one ring may stand in two at different times.
+    if rival and rival.tenant == best.tenant and rival.score < best.score then
+      best, rival = rival, best
+    end
     local quota, stride, tenant = want - #ids, STRIDE, nil
     if best.shared or (rival and rival.tenant ~= best.tenant) then quota = math.min(quota, TURN) end
     if limited('T') then
@@ -188,7 +193,11 @@ if want > 0 and #types > 0 then
       end
       pay(queue_bound)
       for _, a in pairs(type_bounds) do pay(a) end
-      for _, a in pairs(tenants) do pay(a) end
+      for name, a in pairs(tenants) do
+        pay(a)
+        -- What was taken out of line and not claimed leaves room after all.
+        if a.taken > (started[a.name] or 0) then lib().unpark(name) end
+      end
     end
     for key in pairs(touched) do lib().release(key) end
     -- A full claim may have left work behind: pass the wake-up on.

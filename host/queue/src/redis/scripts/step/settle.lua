@@ -6,6 +6,7 @@ local SETTLE_EVENTS = EVENTS and
 local stale, finished, kinds, buried, counts = {}, {}, {}, {}, {}
 local live_ids, live_ttls, live_entries, live_kinds = {}, {}, {}, {}
 local returns, ids_left = {}, {}
+local live, ended = 0, 0
 for i = 1, tonumber(take()) do
   local member, kind, ttl = take(), take(), take()
   local id = sub(member, 1, 36)
@@ -42,21 +43,22 @@ for i = 1, tonumber(take()) do
       local b = lib().bonds(h)
       if b then lib().unbind(id, b, 'd') end
     else
-      local n = #live_ids + 1
-      live_ids[n], live_entries[n] = id, entry
-      if kind ~= 'c' then live_kinds[n] = kind end
+      live = live + 1
+      live_ids[live], live_entries[live] = id, entry
+      if kind ~= 'c' then live_kinds[live] = kind end
       if kind == 'r' then
-        live_ttls[n] = false
+        live_ttls[live] = false
         alive[tail] = (alive[tail] or 0) + 1
         try('ZADD', SCHEDULED, int(now + delay), id)
       else
-        live_ttls[n] = ttl
+        live_ttls[live] = ttl
         if kind == 'd' then
           try('ZADD', DEAD, int(now + tonumber(ttl)), id)
           buried[#buried + 1] = id
         else
-          finished[#finished + 1] = id
-          if kind ~= 'c' then kinds[#finished] = kind end
+          ended = ended + 1
+          finished[ended] = id
+          if kind ~= 'c' then kinds[ended] = kind end
         end
       end
     end
@@ -66,7 +68,8 @@ if #live_ids > 0 then
   if not quiet and call('EXISTS', LINKED) == 1 then
     local linked = try('SMISMEMBER', LINKED, unpack(live_ids))
     for i = 1, #live_ids do
-      if linked[i] == 1 and not live_kinds[i] and live_ttls[i] and tonumber(live_ttls[i]) < lib().TELL_MS then
+      if linked[i] == 1 and not live_kinds[i] and live_ttls[i]
+        and tonumber(live_ttls[i]) < lib().TELL_MS then
         lib().kept_longer[live_ids[i]] = int(now + tonumber(live_ttls[i]))
         live_ttls[i] = int(lib().TELL_MS)
       end
@@ -98,7 +101,7 @@ end
 for i = 1, #returns do
   local L, r = lib(), returns[i]
   local h, b = { 1, r[2], r[3], r[4] }, nil
-  if HAS_BOUND and byte(try('GETRANGE', TASK .. r[1], '0', '0') or '') == BOUND then b = L.bonds(L.head(r[1])) end
+  if HAS_BOUND then b = L.bonds(L.head(r[1])) end
   L.come_back(r[1], h, b)
 end
 if #finished > 0 then
