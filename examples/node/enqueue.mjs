@@ -66,6 +66,7 @@ class Producer {
         await next;
       }
     } finally {
+      await this.client.sRem(`${this.prefix}:waiters`, id);
       subscriber.destroy();
     }
   }

@@ -49,14 +49,17 @@ class Producer:
             # Listen first, then ask to be told, then look: no end is missed.
             pubsub.subscribe(f"{self.prefix}:done")
             self.client.sadd(f"{self.prefix}:waiters", task_id)
-            while True:
-                entry = self.last_entry(task_id)
-                if has_ended(entry):
-                    return entry
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return None
-                pubsub.get_message(timeout=min(left, 5))
+            try:
+                while True:
+                    entry = self.last_entry(task_id)
+                    if has_ended(entry):
+                        return entry
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return None
+                    pubsub.get_message(timeout=min(left, 5))
+            finally:
+                self.client.srem(f"{self.prefix}:waiters", task_id)
 
     def last_entry(self, task_id):
         """What happened to the task last: a map with one key, or None."""

@@ -157,13 +157,13 @@ impl Scripts {
             schedule,
             due,
             fire,
+            watch,
             check,
             tally,
-            watch,
         } = self;
         [
             submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
-            link, resolve, told, open_batch, count, schedule, due, fire, check, tally, watch,
+            link, resolve, told, open_batch, count, schedule, due, fire, watch, check, tally,
         ]
         .map(|script| &*script.source)
         .to_vec()

@@ -108,7 +108,9 @@ local function members(key, remove, alive, kind)
     local ttl = ttl_of(task)
     if ttl == -2 or (alive and ttl >= 0) then
       report(kind or 'dangling', task, key .. ' names a task that ' ..
-        (ttl == -2 and 'does not exist' or 'has ended'), function() try(remove, P .. ':' .. key, id) end)
+        (ttl == -2 and 'does not exist' or 'has ended'), function()
+          try(remove, P .. ':' .. key, id)
+        end)
     end
   end
 end
@@ -181,7 +183,8 @@ function check.ring(task_type, tenant)
   end
 end
 function check.parked(tenant)
-  if call('EXISTS', P .. ':parked:' .. tenant) == 1 and not try('ZSCORE', P .. ':parked', tenant) then
+  local lines = call('EXISTS', P .. ':parked:' .. tenant) == 1
+  if lines and not try('ZSCORE', P .. ':parked', tenant) then
     report('unringed', '', 'the lines of ' .. tenant .. ' are held back by nothing', function()
       try('ZADD', P .. ':parked', '0', tenant)
       L.unpark(tenant)
@@ -246,7 +249,9 @@ end
 function check.kids(id)
   local key = P .. ':kids:' .. id
   if call('EXISTS', key) == 1 and (ttl_of(id) ~= -1 or try('SISMEMBER', LINKED, id) == 0) then
-    report('leaked', id, 'tasks wait for it that nobody will tell', function() ask_again(key, id) end)
+    report('leaked', id, 'tasks wait for it that nobody will tell', function()
+      ask_again(key, id)
+    end)
   end
 end
 function check.told(name)
@@ -258,7 +263,9 @@ function check.told(name)
   until cursor == '0'
   if not there then
     local id = sub(name, 1, 36)
-    report('leaked', id, 'tasks wait for its end that nobody will tell', function() ask_again(key, id) end)
+    report('leaked', id, 'tasks wait for its end that nobody will tell', function()
+      ask_again(key, id)
+    end)
   end
 end
 -- A batch's open member that has ended, as it is kept in this queue. Which end it was, the
@@ -304,8 +311,9 @@ function check.running()
   local key, count = P .. ':running', {}
   for _, member in ipairs(call('ZRANGE', LEASES, '0', '-1')) do
     local tenant, task_type = string.match(sub(member, 59), '^([^:]*):([^:]*):')
-    if tenant and limited('c') then count['t:' .. task_type] = (count['t:' .. task_type] or 0) + 1 end
-    if tenant and limited('n') then count['T:' .. tenant] = (count['T:' .. tenant] or 0) + 1 end
+    local t, T = 't:' .. (task_type or ''), 'T:' .. (tenant or '')
+    if tenant and limited('c') then count[t] = (count[t] or 0) + 1 end
+    if tenant and limited('n') then count[T] = (count[T] or 0) + 1 end
   end
   local fields = {}
   for field in pairs(count) do fields[field] = true end
@@ -318,7 +326,8 @@ function check.running()
     if is ~= should then
       report('miscounted', '', field .. ' counts ' .. int(is) .. ' running and has ' .. int(should),
         function()
-          if should == 0 then call('HDEL', key, field) else call('HSET', key, field, int(should)) end
+          call('HDEL', key, field)
+          if should > 0 then call('HSET', key, field, int(should)) end
         end)
     end
   end

@@ -1,13 +1,13 @@
 -- drop: forget dead letters.
 -- KEYS[1]  queue prefix
--- ARGV     id...
+-- ARGV     id... (at most 1,000)
 -- Returns  how many were dropped
 -- Cost     O(log n) per id
 local dropped = 0
 for i = 1, #ARGV do
-  if redis.call('ZREM', DEAD, ARGV[i]) == 1 then
+  if call('ZREM', DEAD, ARGV[i]) == 1 then
     -- One that was kept long enough is gone already.
-    dropped = dropped + redis.call('UNLINK', TASK .. ARGV[i])
+    dropped = dropped + call('UNLINK', TASK .. ARGV[i])
   end
 end
 return dropped

@@ -17,5 +17,6 @@ for i = 1, math.min(#names, 10000) do
     call('HGETALL', P .. ':schedule:' .. names[i]),
   }
 end
-local first = call('ZRANGEBYSCORE', P .. ':fires', '(' .. int(now), '+inf', 'WITHSCORES', 'LIMIT', '0', '1')
+local first = call('ZRANGEBYSCORE', P .. ':fires', '(' .. int(now), '+inf', 'WITHSCORES',
+  'LIMIT', '0', '1')
 return { now, found, first[2] and tonumber(first[2]) or -1 }

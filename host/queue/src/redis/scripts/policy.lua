@@ -15,8 +15,11 @@ if ARGV[5] ~= '' then
 end
 local kinds = ARGV[2]
 -- Lanes of the policy before are worked off as long as there are any.
-if not find(kinds, 'k', 1, true) and call('EXISTS', P .. ':lanes') == 1 then kinds = kinds .. 'k' end
-if not find(kinds, 'T', 1, true) and call('EXISTS', P .. ':parked') == 1 then kinds = kinds .. 'T' end
+local function keep(kind, key)
+  if not find(kinds, kind, 1, true) and call('EXISTS', P .. key) == 1 then kinds = kinds .. kind end
+end
+keep('k', ':lanes')
+keep('T', ':parked')
 local function put(field, value)
   if value == '' then call('HDEL', CONFIG, field) else call('HSET', CONFIG, field, value) end
 end

@@ -11,9 +11,11 @@ local byte, sub, find = string.byte, string.sub, string.find
 local P = KEYS[1]
 local TASK = P .. ':task:'
 local READY, RING, WAKE = P .. ':ready:', P .. ':ring:', P .. ':wake:'
-local SCHEDULED, LEASES, DEAD, ENDED = P .. ':scheduled', P .. ':leases', P .. ':dead', P .. ':ended'
+local SCHEDULED, LEASES = P .. ':scheduled', P .. ':leases'
+local DEAD, ENDED = P .. ':dead', P .. ':ended'
 local CONFIG, STATS, VTIME, LIVE = P .. ':config', P .. ':stats', P .. ':vtime', P .. ':live'
-local CANCEL, WAITERS, LINKED, PROGRESS = P .. ':cancel', P .. ':waiters', P .. ':linked', P .. ':progress'
+local CANCEL, WAITERS = P .. ':cancel', P .. ':waiters'
+local LINKED, PROGRESS = P .. ':linked', P .. ':progress'
 local EXPIRY, OUTBOX = P .. ':expiry', P .. ':outbox'
 
 -- One priority level is worth this head start, so a line is one sorted set: a task

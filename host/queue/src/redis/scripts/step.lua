@@ -12,7 +12,7 @@
 --          n progress, then per attempt: member, progress,
 --          n tenants, then per tenant: name, attempts, fuel, CPU µs, KiB x ms to add up
 --          A member is `id:token:tenant:type:host`, as a claim returned it.
---          At most 1,000 of each.
+--          At most 1,000 of each; the host sends 250.
 -- Returns  { stale settlement indexes (from 1), lost renewal indexes (from 1),
 --            ids to cancel among the renewed, members, records, cancelled flags,
 --            ms until something is due (-1 = nothing), reclaimed, outbox (1 = has events) }

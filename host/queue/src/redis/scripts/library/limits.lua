@@ -51,8 +51,9 @@ end
 
 -- What a bound leaves to this script.
 local function allowance(name, concurrency, interval, burst)
-  local a =
-    { name = name, slots = math.huge, tokens = math.huge, taken = 0, interval = interval, burst = burst }
+  local a = {
+    name = name, slots = math.huge, tokens = math.huge, taken = 0, interval = interval, burst = burst,
+  }
   if concurrency then
     a.slots = concurrency - (tonumber(try('HGET', P .. ':running', name)) or 0)
   end

@@ -60,7 +60,8 @@ local function live(tenant)
 end
 
 local function event(kind, id, task_type, tenant)
-  try('XADD', P .. ':events', 'MAXLEN', EVENTS, '*', 'k', kind, 'i', id, 'y', task_type, 'o', tenant)
+  try('XADD', P .. ':events', 'MAXLEN', EVENTS, '*',
+    'k', kind, 'i', id, 'y', task_type, 'o', tenant)
 end
 
 local function score_of(level, bonus_us) return now_us - bonus_us - level * HEAD_START_US end

@@ -139,7 +139,8 @@ local function revive(id)
         end
       end
     end
-  elseif try('ZREM', SCHEDULED, id) == 1 or (b and b.after and try('ZREM', P .. ':blocked', id) == 1) then
+  elseif try('ZREM', SCHEDULED, id) == 1
+    or (b and b.after and try('ZREM', P .. ':blocked', id) == 1) then
     if b and b.after then
       try('UNLINK', P .. ':deps:' .. id)
       try('HDEL', P .. ':starts', id)
@@ -159,7 +160,8 @@ return {
   bury = bury, line_up = line_up, leave_line = leave_line, score_of = score_of,
   bounds = bounds, key_bounds = key_bounds, tenant_bounds = tenant_bounds, bucket = bucket,
   tokens = tokens, spend = spend, allowance = allowance, tenant_allowance = tenant_allowance,
-  room = room, use = use, frees_at = frees_at, park = park, unpark = unpark, lane_room = lane_room, release = release,
+  room = room, use = use, frees_at = frees_at, park = park, unpark = unpark,
+  lane_room = lane_room, release = release,
   enter_lane = enter_lane, leave_lane = leave_lane, place = place, come_back = come_back,
   quiet = quiet, tell_dependants = tell_dependants, self_ref = self_ref, block = block,
   announce = announce, unbind = unbind, leave = leave, admit = admit,

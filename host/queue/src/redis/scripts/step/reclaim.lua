@@ -16,7 +16,8 @@ if ARGV[4] ~= '0' then
     if h and find(id, UUID) then
       alive[tail] = (alive[tail] or 0) + 1
       local b = L.bonds(h)
-      try('APPEND', TASK .. id, cmsgpack.pack({ L = { now, string.match(tail, '^[^:]*:[^:]*:(.*)$') or '' } }))
+      local holder = string.match(tail, '^[^:]*:[^:]*:(.*)$') or ''
+      try('APPEND', TASK .. id, cmsgpack.pack({ L = { now, holder } }))
       L.come_back(id, h, b)
       if EVENTS then L.event('lease_lost', id, h[2], h[3]) end
     else

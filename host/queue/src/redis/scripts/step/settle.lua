@@ -68,7 +68,8 @@ if #live_ids > 0 then
   if not quiet and call('EXISTS', LINKED) == 1 then
     local linked = try('SMISMEMBER', LINKED, unpack(live_ids))
     for i = 1, #live_ids do
-      if linked[i] == 1 and not live_kinds[i] and live_ttls[i] and tonumber(live_ttls[i]) < lib().TELL_MS then
+      if linked[i] == 1 and not live_kinds[i] and live_ttls[i]
+        and tonumber(live_ttls[i]) < lib().TELL_MS then
         lib().kept_longer[live_ids[i]] = int(now + tonumber(live_ttls[i]))
         live_ttls[i] = int(lib().TELL_MS)
       end
@@ -100,7 +101,7 @@ end
 for i = 1, #returns do
   local L, r = lib(), returns[i]
   local h, b = { 1, r[2], r[3], r[4] }, nil
-  if HAS_BOUND and byte(try('GETRANGE', TASK .. r[1], '0', '0') or '') == BOUND then b = L.bonds(L.head(r[1])) end
+  if HAS_BOUND then b = L.bonds(L.head(r[1])) end
   L.come_back(r[1], h, b)
 end
 if #finished > 0 then
