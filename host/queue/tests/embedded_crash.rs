@@ -16,20 +16,23 @@ use bulkhead_core::{State, TaskId};
 use bulkhead_queue::{Broker, EmbeddedBroker, Settlement, Step};
 use embedded_stage::*;
 
-const FOLDER: &str = "BULKHEAD_TEST_CRASH_FOLDER";
+/// A child finds this folder in the one that it works in.
+const FOLDER: &str = "data-of-a-crash-test";
 const NAME: &str = "what_was_answered_survives_sigkill";
 const KILLS: u32 = 8;
 
 #[test]
 fn what_was_answered_survives_sigkill() {
-    if let Some(folder) = std::env::var_os(FOLDER) {
-        return work_until_killed(Path::new(&folder));
+    if Path::new(FOLDER).exists() {
+        return work_until_killed(Path::new(FOLDER));
     }
     let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join(FOLDER);
+    std::fs::create_dir(&data).unwrap();
     let mut ledger = Ledger::default();
     for round in 0..KILLS {
         ledger.follow_a_child(folder.path(), 40 + 150 * round as usize);
-        ledger.check(folder.path());
+        ledger.check(&data);
     }
     assert!(ledger.submitted.len() > 500 && ledger.settled.len() > 100);
 }
@@ -48,7 +51,7 @@ impl Ledger {
     fn follow_a_child(&mut self, folder: &Path, lines: usize) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", NAME, "--nocapture"])
-            .env(FOLDER, folder)
+            .current_dir(folder)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -18,15 +18,18 @@ use bulkhead_stage::eventually;
 use embedded_stage::*;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-const FOLDER: &str = "BULKHEAD_TEST_FULL_DISK_FOLDER";
+/// A child finds this folder in the one that it works in.
+const FOLDER: &str = "data-of-a-full-disk-test";
 const NAME: &str = "a_full_disk_loses_nothing_and_passes";
 
 #[test]
 fn a_full_disk_loses_nothing_and_passes() {
-    if let Some(folder) = std::env::var_os(FOLDER) {
-        return fill(Path::new(&folder));
+    if Path::new(FOLDER).exists() {
+        return fill(Path::new(FOLDER));
     }
     let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join(FOLDER);
+    std::fs::create_dir(&data).unwrap();
     let binary = std::env::current_exe().unwrap();
     // The signal that comes with the limit is ignored, so that a write over it is an error.
     let limited = format!(
@@ -35,7 +38,7 @@ fn a_full_disk_loses_nothing_and_passes() {
     );
     let mut child = Command::new("sh")
         .args(["-c", &limited])
-        .env(FOLDER, folder.path())
+        .current_dir(folder.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -57,7 +60,7 @@ fn a_full_disk_loses_nothing_and_passes() {
     }
     child.wait().unwrap();
     assert!(failed && recovered, "failed {failed}, recovered {recovered}");
-    let broker = EmbeddedBroker::open(folder.path()).unwrap();
+    let broker = EmbeddedBroker::open(&data).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for ids in answered.chunks(100) {
         let views = runtime.block_on(broker.inspect(&queue(), ids)).unwrap();

@@ -33,7 +33,7 @@ for i = 1, #ARGV, 6 do
       end
       -- One microsecond apart, so that a batch keeps its order.
       local last = line.n + 2
-      line[last - 1] = int(now_us + n - level * HEAD_START_US)
+      line[last - 1] = int(now_us + n - 1 - level * HEAD_START_US)
       line[last] = id
       line.n = last
     end
