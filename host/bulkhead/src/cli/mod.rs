@@ -18,6 +18,7 @@ mod open;
 mod output;
 mod plugin;
 mod queue;
+mod reason;
 mod run;
 mod schedule;
 mod session;

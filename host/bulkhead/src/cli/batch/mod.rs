@@ -181,7 +181,7 @@ fn show(session: &Session, view: &BatchView) -> Result<()> {
         ("expired", view.expired.to_string()),
     ];
     rows.extend(view.callback.map(|id| ("callback", id.to_string())));
-    let text: String = rows.iter().map(|(label, value)| format!("{label:<12}{value}\n")).collect();
+    let text: String = rows.iter().map(|(label, value)| format!("{label:<11} {value}\n")).collect();
     Ok(session.out.text(&text)?)
 }
 

@@ -119,7 +119,7 @@ impl Put {
                 "a content type is given without a payload; add --data, --file or --stdin",
             ));
         } else {
-            Payload::default()
+            Payload::new(Payload::TEXT, "")
         };
         let terms = self.lasting.terms(&self.task_type, &payload).map_err(usage)?;
         Ok(Schedule {

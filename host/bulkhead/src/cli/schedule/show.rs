@@ -167,8 +167,10 @@ pub(super) fn show(session: &Session, queue: &QueueName, view: &ScheduleView) ->
         rows.insert(5, ("last", format!("{}, task {}", at(last.at), last.task)));
     }
     rows.extend(task.metadata.iter().map(|(key, value)| ("metadata", format!("{key}={value}"))));
-    let text: String =
-        rows.iter().map(|(label, value)| format!("{label:<12}{}\n", escape::line(value))).collect();
+    let text: String = rows
+        .iter()
+        .map(|(label, value)| format!("{label:<11} {}\n", escape::line(value)))
+        .collect();
     session.out.text(&text)?;
     Ok(Exit::Done)
 }

@@ -18,6 +18,7 @@ use crate::cli::asked::content;
 use crate::cli::document::TaskDocument;
 use crate::cli::exit::{self, Exit, failed, timed_out};
 use crate::cli::output::{self, note};
+use crate::cli::reason::reason;
 use crate::cli::session::Session;
 use crate::cli::{escape, figures};
 
@@ -178,7 +179,10 @@ fn failure(view: &TaskView) -> Error {
         _ => "has no output",
     };
     let mut message = format!("task {} {ended}", view.id);
-    if let Some(Outcome::Failed(failure)) = view.last_report().map(|report| &report.outcome) {
+    if let Some(reason) = reason(view) {
+        message.push_str(&format!(": {reason}"));
+    } else if let Some(Outcome::Failed(failure)) = view.last_report().map(|report| &report.outcome)
+    {
         message.push_str(&format!(": {}: {}", failure.kind, failure.message));
         if let Some(details) = &failure.details {
             message.push_str(&format!("\n  details: {details}"));
@@ -230,7 +234,7 @@ impl<'a> Results<'a> {
         let result = match report.map(|report| &report.outcome) {
             Some(Outcome::Done(output)) => self.save(view.id, output)?,
             Some(Outcome::Failed(failure)) => format!("{}: {}", failure.kind, failure.message),
-            None => String::new(),
+            None => reason(view).unwrap_or_default(),
         };
         let at = self.order.get(&view.id).copied().unwrap_or(usize::MAX);
         if self.json {

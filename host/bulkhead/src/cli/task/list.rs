@@ -8,6 +8,7 @@ use clap::Args;
 use super::select::Selection;
 use crate::cli::document::TaskDocument;
 use crate::cli::exit::Exit;
+use crate::cli::reason::reason;
 use crate::cli::session::Session;
 use crate::cli::{escape, figures, output};
 
@@ -85,10 +86,13 @@ pub(crate) fn print_tasks(session: &Session, tasks: &[TaskView]) -> Result<()> {
     Ok(session.out.table(table, "no tasks")?)
 }
 
-/// A few words on what the newest attempt came to.
+/// A few words on what the task or its newest attempt came to.
 fn result(view: &TaskView) -> String {
     if let Err(unreadable) = &view.task {
         return escape::brief(&format!("unreadable: {}", unreadable.reason), 60);
+    }
+    if let Some(reason) = reason(view) {
+        return reason;
     }
     match view.last_report().map(|report| &report.outcome) {
         Some(Outcome::Done(output)) => format!(

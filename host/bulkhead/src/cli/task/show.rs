@@ -34,7 +34,7 @@ struct Sheet(String);
 impl Sheet {
     fn row(&mut self, label: &str, value: impl std::fmt::Display) {
         // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{label:<12}{value}");
+        let _ = writeln!(self.0, "{label:<11} {value}");
     }
 
     fn heading(&mut self, text: &str) {
@@ -140,6 +140,12 @@ fn terms(sheet: &mut Sheet, terms: &Terms, at: impl Fn(u64) -> String) {
         OnFailedParent::Fail => {}
         OnFailedParent::Cancel => sheet.row("if one fails", "cancelled"),
         OnFailedParent::Run => sheet.row("if one fails", "runs all the same"),
+    }
+    if let Some(most) = terms.retry.as_ref().and_then(|retry| retry.max_attempts) {
+        sheet.row("at most", format!("{most} attempts"));
+    }
+    if let Some(retention) = terms.retention_ms {
+        sheet.row("retention", Span::from_ms(retention));
     }
     if let Some(batch) = &terms.batch {
         sheet.row("batch", batch);
