@@ -4,7 +4,7 @@ use bulkhead::queue::{CancelReason, Entry, TaskView};
 
 /// The reason, in words; nothing if its last attempt tells it, or nobody gave one.
 pub(crate) fn reason(view: &TaskView) -> Option<String> {
-    let parent = |parent| format!("{parent}, which it waited for, did not complete");
+    let parent = |parent| format!("its parent {parent} did not complete");
     match view.history.last()? {
         Entry::Cancelled { reason: Some(CancelReason::ReplacedBy(id)), .. } => {
             Some(format!("{id} took its place under its unique key"))
