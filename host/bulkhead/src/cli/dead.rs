@@ -24,17 +24,17 @@ pub(crate) enum Dead {
     /// Give dead letters fresh attempts; a single one may get another payload
     Replay {
         #[command(flatten)]
-        which: Which,
-        #[command(flatten)]
         content: Content,
+        #[command(flatten)]
+        which: Which,
     },
     /// Remove dead letters for good
     Drop {
-        #[command(flatten)]
-        which: Which,
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        which: Which,
     },
 }
 

@@ -26,8 +26,8 @@ pub(crate) struct Submit {
     #[arg(long, value_name = "PATH")]
     jsonl: PathBuf,
     /// What the batch is called, for people
-    #[arg(long, value_name = "NAME", default_value = "")]
-    name: String,
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Queue that keeps the batch and gets its callback, and of lines without `queue`
     #[arg(long, value_name = "NAME", default_value = "default")]
     queue: QueueName,
@@ -61,14 +61,14 @@ pub(crate) struct Submit {
     content_type: Option<String>,
     #[command(flatten)]
     manner: Manner,
-    #[command(flatten)]
-    asked: Asked,
     /// Wait until it is over; exit code 1 if a task did not complete
     #[arg(long)]
     wait: bool,
     /// How long to wait
     #[arg(long, value_name = "DURATION", default_value = "60s", requires = "wait")]
     timeout: Span,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 fn over(text: &str) -> Result<Over, String> {
@@ -110,7 +110,7 @@ impl Submit {
         let names: Vec<_> = tasks.iter().map(Sent::name).collect();
         let batch = NewBatch {
             queue: self.queue.clone(),
-            name: self.name.clone(),
+            name: self.name.clone().unwrap_or_default(),
             tasks,
             callback,
             over: self.over,

@@ -62,8 +62,6 @@ pub(crate) struct Submit {
     id: Option<TaskId>,
     #[command(flatten)]
     manner: Manner,
-    #[command(flatten)]
-    asked: Asked,
     /// Wait for the end and print the output, or the reason of the failure
     #[arg(long)]
     wait: bool,
@@ -73,6 +71,8 @@ pub(crate) struct Submit {
     /// Write the output to this file; with --jsonl to this folder, one file per task
     #[arg(long, value_name = "PATH", requires = "wait")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 impl Submit {

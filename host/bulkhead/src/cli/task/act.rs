@@ -26,14 +26,14 @@ pub(crate) struct Cancel {
     /// of these]
     #[arg(long, value_name = "STATE")]
     state: Option<State>,
-    #[command(flatten)]
-    selection: Selection,
     /// Without ids: all tasks that have not ended
     #[arg(long)]
     all: bool,
     /// Without ids: do not ask
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 /// Which tasks to give fresh attempts.

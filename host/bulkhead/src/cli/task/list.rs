@@ -15,8 +15,6 @@ use crate::cli::{escape, figures, output};
 /// Which part of which list.
 #[derive(Debug, Args)]
 pub(crate) struct Page {
-    #[command(flatten)]
-    selection: Selection,
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 50,
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -25,6 +23,8 @@ pub(crate) struct Page {
     #[arg(long, value_name = "N", default_value_t = 0,
         value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     offset: u32,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 /// List tasks
