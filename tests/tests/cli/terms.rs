@@ -25,6 +25,8 @@ async fn a_unique_key_refuses_points_to_its_holder_or_is_taken_over() {
         );
         let replaced = place.json(&[&again[..], &["replace"]].concat());
         assert_eq!(replaced["replaced"], first);
+        let history = &place.json(&["task", "show", &first])["history"];
+        assert_eq!(history[0]["replaced_by"], replaced["id"]);
         let old = place.run(&["task", "wait", &first]);
         assert_eq!(old.code, 1);
         assert!(old.stderr.contains("took its place under its unique key"), "{}", old.stderr);
@@ -97,6 +99,10 @@ async fn every_term_is_kept_and_shown() {
         assert_eq!(cancelled.code, 1, "{}", cancelled.stderr);
         let why = format!("its parent default/{parent} did not complete");
         assert!(cancelled.stdout.contains(&why), "{}", cancelled.stdout);
+
+        let history = &place.json(&["task", "show", &child])["history"];
+        let ended = history.as_array().unwrap().iter().find(|entry| entry["event"] == "cancelled");
+        assert_eq!(ended.unwrap()["parent"], format!("default/{parent}"));
 
         let late = place.submit(&["second", "--data", "x", "--expires-at", "2020-01-01T00:00:00Z"]);
         let expired = place.run(&["task", "wait", &late, "--timeout", "20s"]);

@@ -79,7 +79,9 @@ enum EntryDocument<'a> {
     Cancelled {
         at: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'a CancelReason>,
+        replaced_by: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parent: Option<String>,
     },
     Expired {
         at: u64,
@@ -175,7 +177,14 @@ impl<'a> From<&'a Entry> for EntryDocument<'a> {
         match entry {
             Entry::Ended(next, report) => Self::Ended(AttemptDocument::new(*next, report)),
             Entry::LeaseLost { at, host } => Self::LeaseLost { at: *at, host },
-            Entry::Cancelled { at, reason } => Self::Cancelled { at: *at, reason: reason.as_ref() },
+            Entry::Cancelled { at, reason } => {
+                let (replaced_by, parent) = match reason {
+                    Some(CancelReason::ReplacedBy(id)) => (Some(id.to_string()), None),
+                    Some(CancelReason::Parent(task)) => (None, Some(task.to_string())),
+                    None => (None, None),
+                };
+                Self::Cancelled { at: *at, replaced_by, parent }
+            }
             Entry::Expired { at } => Self::Expired { at: *at },
             Entry::Parent { parent, state, output } => Self::Parent {
                 parent: parent.to_string(),
