@@ -81,13 +81,13 @@ struct Place {
     folder: tempfile::TempDir,
     /// An embedded broker is in a host.
     _host: Option<HostProcess>,
-    _server: Option<RedisServer>,
+    server: Option<RedisServer>,
 }
 
 impl Place {
     fn new() -> Self {
         let server = RedisServer::start();
-        Self { url: server.url(), folder: folder(), _host: None, _server: Some(server) }
+        Self { url: server.url(), folder: folder(), _host: None, server: Some(server) }
     }
 
     /// An embedded broker, in a host that serves another queue only.
@@ -101,7 +101,7 @@ impl Place {
         let plugins = folder.path().join("plugins");
         std::fs::create_dir(&plugins).expect("a folder");
         let host = HostProcess::start(&url, &plugins, "h1", extra);
-        let place = Self { url, folder, _host: Some(host), _server: None };
+        let place = Self { url, folder, _host: Some(host), server: None };
         eventually("the host answers", || async {
             (place.run(&["host", "list"]).code == 0).then_some(())
         })

@@ -1,5 +1,7 @@
 //! Queues: limits, policies, pauses, usage, events, examination.
 
+use std::time::Duration;
+
 use super::*;
 
 #[tokio::test]
@@ -116,9 +118,12 @@ async fn events_are_told_in_order_and_followed() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut kind = || {
-            let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (told, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || stdout.lines().try_for_each(|line| told.send(line)));
+        let kind = || {
+            let line = lines.recv_timeout(Duration::from_secs(20)).expect("an event").unwrap();
+            let line: Value = serde_json::from_str(&line).unwrap();
             (line["kind"].clone(), line["task"].clone())
         };
         assert_eq!(kind(), ("submitted".into(), id.clone().into()));
@@ -140,4 +145,24 @@ async fn a_queue_in_order_is_told_so() {
         assert_eq!(repaired, Value::Array(Vec::new()));
         assert_eq!(place.run(&["doctor", "defualt"]).code, 4);
     }
+}
+
+#[test]
+fn what_is_out_of_order_is_told_repaired_and_gone() {
+    let place = Place::new();
+    let server = place.server.as_ref().unwrap();
+    place.submit(&["mail", "--data", "1"]);
+    let lost = place.submit(&["mail", "--data", "2"]);
+    let record = format!("{{bulkhead:default}}:task:{lost}");
+    server.run(&[b"DEL", record.as_bytes()]);
+    let found = place.run(&["doctor"]);
+    assert_eq!(found.code, 1, "{}", found.all());
+    assert!(found.stderr.contains("--repair repairs"), "{}", found.stderr);
+    let row = found.stdout.lines().find(|line| line.contains(&lost)).unwrap();
+    assert!(row.starts_with("default  dangling") && row.ends_with("no"), "{row}");
+    let repaired = place.run(&["doctor", "--repair", "--json"]).succeeds().json();
+    let of_it = |finding: &&Value| finding["task"] == *lost;
+    let finding = repaired.as_array().unwrap().iter().find(of_it).unwrap();
+    assert_eq!((&finding["kind"], &finding["repaired"]), (&"dangling".into(), &true.into()));
+    place.run(&["doctor"]).succeeds();
 }

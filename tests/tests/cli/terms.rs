@@ -194,3 +194,22 @@ async fn tasks_are_found_and_cancelled_by_what_they_are() {
         assert_eq!(rest["cancelled"], 2);
     }
 }
+
+#[tokio::test]
+async fn what_runs_tells_its_progress_and_is_stopped_by_what_it_is() {
+    for place in Place::each_with_host().await {
+        let id = place.submit(&["progress", "--data", "50000", "--tenant", "acme"]);
+        eventually("it says how far it is", || async {
+            let task = place.json(&["task", "show", &id]);
+            (task["progress"]["fraction"] == 0.5).then_some(())
+        })
+        .await;
+        let shown = place.run(&["task", "show", &id]).succeeds().stdout;
+        assert!(shown.contains("progress    50 %, half"), "{shown}");
+        let cancel = ["task", "cancel", "--tenant", "acme", "--state", "running", "--yes"];
+        assert_eq!(place.json(&cancel)["requested"], 1);
+        let ended = place.run(&["task", "wait", &id, "--timeout", "20s"]);
+        assert_eq!(ended.code, 1);
+        assert!(ended.stderr.contains("was cancelled"), "{}", ended.stderr);
+    }
+}
