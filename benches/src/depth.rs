@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use bulkhead_core::{
     AttemptReport, Digest, Metering, Outcome, Payload, QueueName, TaskType, UnixMs,
 };
-use bulkhead_queue::{Broker, Claim, ClaimToken, Client, End, NewTask, Settlement, Step, Stepped};
+use bulkhead_queue::{Claim, ClaimToken, Client, End, NewTask, Settlement, Step, Stepped};
 
 use crate::stage::Stage;
 
@@ -30,7 +30,7 @@ const DAY_MS: u64 = 86_400_000;
 
 pub(crate) struct Depth {
     /// Claims a second at a depth of a million over those at a thousand.
-    pub(crate) claim_ratio: f64,
+    pub(crate) claim_share: f64,
     /// Redis memory of one pending task, in bytes.
     pub(crate) bytes_per_pending: f64,
     /// The longest script of each scenario, in milliseconds.
@@ -85,7 +85,7 @@ pub(crate) async fn run() -> Result<Depth> {
     }
     let longest_in_flight_ms = longest_script_ms(&stage)?;
     Ok(Depth {
-        claim_ratio: deep / shallow,
+        claim_share: deep / shallow,
         bytes_per_pending,
         longest_deep_ms,
         longest_due_ms,

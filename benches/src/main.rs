@@ -10,7 +10,7 @@
 
 mod depth;
 mod drain;
-mod embedded;
+mod inside;
 mod peers;
 mod pickup;
 mod reload;
@@ -25,7 +25,7 @@ use clap::Parser;
 use report::Report;
 use stage::Stage;
 
-/// The allocator of the real binary: `embedded` runs the host in this process.
+/// The allocator of the real binary: `inside` runs the host in this process.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -86,14 +86,18 @@ async fn run(arguments: &Arguments) -> Result<()> {
         }
         if wanted("drain_embedded") {
             let (tasks, concurrency) = (arguments.tasks, arguments.concurrency);
-            let memory = embedded::in_memory(tasks, concurrency).await?;
+            let memory = inside::in_memory(tasks, concurrency).await?;
             report.add("drain_embedded_memory", memory, "tasks/s");
-            let durable = embedded::durable(tasks, concurrency).await?;
+            let durable = inside::durable(tasks, concurrency).await?;
             report.add("drain_embedded_durable", durable, "tasks/s");
+        }
+        if wanted("drain_cluster") {
+            let cluster = inside::cluster(arguments.tasks, arguments.concurrency).await?;
+            report.add("drain_cluster", cluster, "tasks/s");
         }
         if wanted("depth") {
             let depth = depth::run().await?;
-            report.add("depth_claim_ratio", depth.claim_ratio, "ratio");
+            report.add("depth_claim_share", depth.claim_share, "ratio");
             report.add("depth_bytes_per_pending", depth.bytes_per_pending, "bytes");
             report.add("depth_longest_deep", depth.longest_deep_ms, "ms");
             report.add("depth_longest_due", depth.longest_due_ms, "ms");
