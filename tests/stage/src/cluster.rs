@@ -36,8 +36,10 @@ impl RedisCluster {
         cluster.introduce();
         cluster.share_slots(primaries);
         let first = &cluster.nodes[0].process;
-        let stands =
-            |node: &Node| node.process.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok");
+        let stands = |node: &Node| {
+            let info = node.process.ask(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384")
+        };
         until("the Cluster stands", || cluster.nodes[..primaries].iter().all(stands));
         for (at, node) in cluster.nodes.iter().enumerate().skip(primaries) {
             let primary = &cluster.nodes[at % primaries].id;

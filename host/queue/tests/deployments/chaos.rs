@@ -16,6 +16,8 @@ use crate::worker::{Worker, done};
 const PRODUCERS: usize = 2;
 const WORKERS: usize = 3;
 const BATCH: usize = 10;
+/// How long the group may take to serve again.
+const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(8);
 
 /// What is done to the primary.
@@ -62,11 +64,10 @@ impl Stage {
                     task
                 })
                 .collect();
-            let submitted =
-                eventually_within(Duration::from_secs(60), "an accepted batch", || async {
-                    self.client.submit_many(tasks.clone()).await.ok()
-                })
-                .await;
+            let submitted = eventually_within(PATIENCE, "an accepted batch", || async {
+                self.client.submit_many(tasks.clone()).await.ok()
+            })
+            .await;
             self.ledger.note(submitted.iter().map(|task| task.id), 0);
             tokio::time::sleep(PAUSE).await;
         }
@@ -101,7 +102,7 @@ impl Stage {
         let broker = self.client.broker();
         let mut lost = 0;
         for chunk in ids.chunks(200) {
-            lost += eventually_within(Duration::from_secs(60), "these have ended", || async {
+            lost += eventually_within(PATIENCE, "these have ended", || async {
                 let views = broker.inspect(&queue("q"), chunk).await.ok()?;
                 let known = views.iter().flatten();
                 let is_done = known.clone().all(|view| view.state == State::Completed);
@@ -142,7 +143,7 @@ async fn nothing_that_was_accepted_is_lost_in_failovers_under_load() {
             Fault::Frozen => group.freeze(old),
         }
         let probe = new_task("probe");
-        eventually("tasks are accepted again", || async {
+        eventually_within(PATIENCE, "tasks are accepted again", || async {
             stage.client.submit(probe.clone()).await.ok()
         })
         .await;

@@ -52,6 +52,43 @@ async fn token_of(broker: &dyn Broker, id: TaskId) -> u64 {
     view.holder.unwrap().token
 }
 
+/// What only the primary had is lost with it. Who asks for confirmation is not told that it
+/// was accepted.
+#[tokio::test]
+async fn what_no_replica_confirmed_is_not_accepted() {
+    let mut group = SentinelGroup::start(Persistence::None, &[]);
+    let client = |url: String| async {
+        Client::new(Arc::new(impatient(url).await), SubmitLimits::default())
+    };
+    let trusting = client(group.url()).await;
+    let careful = client(format!("{}?min_replicas=1", group.url())).await;
+    let kept = careful.submit(new_task("q")).await.unwrap().id;
+    trusting.submit(new_task("q")).await.unwrap();
+
+    // The replicas lose their links and cannot come back; clients that are in stay.
+    let old = group.primary();
+    let mut primary = group.connection(old);
+    redis::cmd("CONFIG").arg("SET").arg("requirepass").arg("x").exec(&mut primary).unwrap();
+    redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("replica").exec(&mut primary).unwrap();
+    let lost = trusting.submit(new_task("q")).await.unwrap();
+    assert!(lost.answer.is_new());
+    let mut unconfirmed = new_task("q");
+    unconfirmed.id = Some(TaskId(uuid::Uuid::now_v7()));
+    let error = careful.submit(unconfirmed.clone()).await.unwrap_err();
+    assert!(error.to_string().contains("same id"), "{error}");
+
+    group.kill(old);
+    group.await_failover(old);
+    let again = eventually("the task is accepted", || async {
+        careful.submit(unconfirmed.clone()).await.ok()
+    })
+    .await;
+    let ids = [kept, again.id, lost.id];
+    let views = careful.broker().inspect(&queue("q"), &ids).await.unwrap();
+    let is_there: Vec<bool> = views.iter().map(Option::is_some).collect();
+    assert_eq!(is_there, [true, true, false]);
+}
+
 /// Nobody told the old primary yet: it is frozen, so its connections stay open.
 #[tokio::test]
 async fn a_frozen_primary_is_given_up_on_and_stays_fenced_when_it_comes_back() {
