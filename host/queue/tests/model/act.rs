@@ -35,6 +35,7 @@ impl World {
     /// Make every queue known: what a host says to a queue that nobody knows is forgotten, by
     /// each broker in its own way.
     pub(crate) async fn found(&mut self, chance: &mut Chance) -> Result<(), Disagreement> {
+        self.keys = crate::plan::keys(chance);
         for queue in 0..QUEUES {
             self.set_policy(chance, queue).await?;
         }
@@ -73,7 +74,7 @@ impl World {
             _ => {}
         }
         // In a loose world hosts die before they carry what ended.
-        if !self.loose || operation == "deliver" {
+        if !self.is_loose() || operation == "deliver" {
             self.deliver().await?;
         }
         Ok(())
@@ -171,7 +172,10 @@ impl World {
     }
 
     async fn set_policy(&mut self, chance: &mut Chance, queue: usize) -> Result<(), Disagreement> {
-        let policy = crate::plan::policy(chance);
+        if self.is_loose() {
+            self.keys = crate::plan::keys(chance);
+        }
+        let policy = crate::plan::policy(chance, self.kind, self.keys.clone());
         self.note("policy", (queue, &policy));
         let name = &self.queues[queue];
         let real = self.real.set_policy(name, &policy).await;

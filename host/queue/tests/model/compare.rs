@@ -17,7 +17,7 @@ const LOOKS: usize = 12;
 impl World {
     /// Compare after the step of this number.
     pub(crate) async fn compare(&self, step: usize) -> Result<(), Disagreement> {
-        if self.loose {
+        if self.is_loose() {
             return if step.is_multiple_of(20) {
                 self.examine(step / 20 % QUEUES).await
             } else {

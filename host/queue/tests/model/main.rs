@@ -6,8 +6,9 @@
 //! again), time jumps over leases, windows and retentions. A disagreement is shrunk to few steps
 //! and printed with its seed.
 //!
-//! Each fourth world is loose: ends wait in Redis's outboxes, which the model does not have, so
-//! only Redis itself is looked at: it must be sound all the time, and everything must end.
+//! Worlds are of several kinds (`world::Kind`). In a loose one ends also wait in Redis's
+//! outboxes, which the model does not have, so only Redis itself is looked at: it must be sound
+//! all the time, and everything must end.
 //!
 //! `BULKHEAD_MODEL_SEED` and `BULKHEAD_MODEL_STEPS` choose another run, and
 //! `BULKHEAD_MODEL_WORKERS` how many run at once, each with seeds of its own.

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use bulkhead_core::{
     BatchRef, Bounds, Conflict, LimitsRequest, OnFailedParent, Payload, Priority, QueuePolicy,
-    Rate, Task, TaskId, TaskRef, TenantPolicy, TermKey, Terms, Unique, UnixMs,
+    Rate, Task, TaskId, TaskRef, TenantName, TenantPolicy, TermKey, Terms, Unique, UnixMs,
 };
 
 use crate::chance::Chance;
-use crate::world::{TENANTS, TYPES, World, task_type, tenant};
+use crate::world::{Kind, TENANTS, TYPES, World, task_type, tenant};
+
+/// Bounds by key or prefix.
+pub(crate) type Keys = BTreeMap<String, Bounds>;
 
 const KEYS: [&str; 4] = ["k", "kk", "kx", "free"];
 /// How many events each queue keeps: more than are compared.
@@ -23,7 +26,7 @@ impl World {
             id,
             task_type: task_type(chance.of(&TYPES)),
             queue: self.queues[queue].clone(),
-            tenant: tenant(TENANTS[chance.weighed(&[5, 3, 1])]),
+            tenant: self.tenant(chance),
             priority: chance.of(&[
                 Priority::NORMAL,
                 Priority::NORMAL,
@@ -38,6 +41,11 @@ impl World {
             submitted_at: self.now(),
             terms: self.terms(chance, queue),
         }
+    }
+
+    fn tenant(&self, chance: &mut Chance) -> TenantName {
+        let of_all = chance.weighed(&[5, 3, 1]);
+        tenant(TENANTS[if self.kind == Kind::Bounds { 0 } else { of_all }])
     }
 
     fn terms(&self, chance: &mut Chance, queue: usize) -> Terms {
@@ -109,9 +117,22 @@ pub(crate) fn payload(chance: &mut Chance) -> Payload {
     Payload::new(Payload::BINARY, vec![(chance.next() % 251) as u8; bytes])
 }
 
-pub(crate) fn policy(chance: &mut Chance) -> QueuePolicy {
-    let mut policy = QueuePolicy { events: Some(EVENTS), ..QueuePolicy::default() };
+pub(crate) fn policy(chance: &mut Chance, kind: Kind, keys: Keys) -> QueuePolicy {
+    let mut policy = QueuePolicy { events: Some(EVENTS), keys, ..QueuePolicy::default() };
     if chance.once_in(4) {
+        return policy;
+    }
+    let shared = |chance: &mut Chance| match kind {
+        Kind::Turns => TenantPolicy { in_flight: None, rate: None, ..tenant_policy(chance) },
+        Kind::Bounds | Kind::Loose => tenant_policy(chance),
+    };
+    for name in TENANTS {
+        if chance.once_in(3) {
+            policy.tenants.insert(tenant(name), shared(chance));
+        }
+    }
+    policy.other_tenants = chance.once_in(4).then(|| shared(chance));
+    if kind == Kind::Turns {
         return policy;
     }
     if chance.once_in(4) {
@@ -125,20 +146,18 @@ pub(crate) fn policy(chance: &mut Chance) -> QueuePolicy {
             policy.types.insert(task_type(name), bounds(chance));
         }
     }
-    for pattern in ["k", "k*", "kk*", "free", "*"] {
-        if chance.once_in(4) {
-            policy.keys.insert(pattern.to_owned(), bounds(chance));
-        }
-    }
-    let mut tenants = BTreeMap::new();
-    for name in TENANTS {
-        if chance.once_in(3) {
-            tenants.insert(tenant(name), tenant_policy(chance));
-        }
-    }
-    policy.tenants = tenants;
-    policy.other_tenants = chance.once_in(4).then(|| tenant_policy(chance));
     policy
+}
+
+/// Bounds of keys.
+pub(crate) fn keys(chance: &mut Chance) -> Keys {
+    let mut keys = Keys::new();
+    for pattern in ["k", "k*", "kk*", "free", "*"] {
+        if chance.once_in(3) {
+            keys.insert(pattern.to_owned(), bounds(chance));
+        }
+    }
+    keys
 }
 
 fn bounds(chance: &mut Chance) -> Bounds {

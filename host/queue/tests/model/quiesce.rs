@@ -83,7 +83,7 @@ impl World {
             self.pass(8 * 86_400 * 1_000_000);
             let both = [&self.real, &self.model];
             for queue in &self.queues {
-                for broker in &both[..if self.loose { 1 } else { 2 }] {
+                for broker in &both[..if self.is_loose() { 1 } else { 2 }] {
                     let step = Step {
                         host: "last",
                         settle: &[],

@@ -6,7 +6,7 @@ use bulkhead_queue::{Broker, Clock, EmbeddedBroker};
 use bulkhead_stage::{RedisServer, StageClock};
 
 use crate::chance::Chance;
-use crate::world::{Disagreement, World};
+use crate::world::{Disagreement, Kind, World};
 
 /// When every world begins: a time in 2030.
 pub(crate) const BEGIN_US: u64 = 1_900_000_000_000_123;
@@ -47,7 +47,7 @@ impl Stage {
         let model: Arc<dyn Broker> = Arc::new(EmbeddedBroker::in_memory_at(read));
         // A fresh broker: what one remembers of an emptied server must not count.
         let real = Arc::new(self.server.broker().await);
-        let mut world = World::new(real, model, Arc::clone(&self.clock), seed.is_multiple_of(4));
+        let mut world = World::new(real, model, Arc::clone(&self.clock), Kind::of(seed));
         if let Err(disagreement) = world.found(&mut Chance::of_step(seed, u64::MAX - 1)).await {
             return Err(Failure { at: 0, disagreement, done: world.done });
         }
@@ -59,9 +59,6 @@ impl Stage {
                 failed => failed,
             };
             if let Err(disagreement) = result {
-                if plan.len() < 13 {
-                    self.dump();
-                } // DUMP
                 return Err(Failure { at, disagreement, done: world.done });
             }
         }
@@ -70,37 +67,6 @@ impl Stage {
             Ok(()) => self.is_empty(),
             failed => failed,
         };
-        if ended.is_err() && plan.len() < 13 {
-            self.dump();
-        } // DUMP
         ended.map_err(|disagreement| Failure { at: plan.len(), disagreement, done: world.done })
-    }
-}
-
-impl Stage {
-    // DUMP
-    fn dump(&self) {
-        eprintln!("=== DUMP");
-        for key in self.keys() {
-            if key.contains(":task:") {
-                continue;
-            }
-            let t = format!("{:?}", self.server.run(&[b"TYPE", key.as_bytes()]));
-            let k = key.as_bytes();
-            let v = if t.contains("zset") {
-                self.server.run(&[b"ZRANGE", k, b"0", b"-1", b"WITHSCORES"])
-            } else if t.contains("hash") {
-                self.server.run(&[b"HGETALL", k])
-            } else if t.contains("list") {
-                self.server.run(&[b"LRANGE", k, b"0", b"-1"])
-            } else if t.contains("set") {
-                self.server.run(&[b"SMEMBERS", k])
-            } else if t.contains("stream") {
-                continue;
-            } else {
-                self.server.run(&[b"GET", k])
-            };
-            eprintln!("{key} {}", format!("{v:?}").replace("bulk-string", ""));
-        }
     }
 }

@@ -182,17 +182,17 @@ impl Queue {
     fn look(&mut self, task_type: &TaskType, now: Now) -> Option<Head> {
         loop {
             let (at, tenant) = self.index.kinds.get(task_type)?.ring.first()?.clone();
+            let own = self.facts.shares.get(&tenant).map_or(0, |share| share.virtual_time);
+            if own > at {
+                // Served through another type since: correct its place and look again.
+                self.index.kinds.get_mut(task_type)?.place_in_ring(&tenant, own);
+                continue;
+            }
             if let Err(until) = self.tenant_room(&tenant, now) {
                 self.park(task_type, &tenant, until);
                 continue;
             }
-            let own = self.facts.shares.get(&tenant).map_or(0, |share| share.virtual_time);
-            let kind = self.index.kinds.get_mut(task_type)?;
-            if own > at {
-                // Served through another type since: correct its place and look again.
-                kind.place_in_ring(&tenant, own);
-                continue;
-            }
+            let kind = self.index.kinds.get(task_type)?;
             let score = kind.lines.get(&tenant)?.tasks.first()?.0;
             let shared = kind.ring.len() > 1;
             return Some(Head { tenant, virtual_time: at, shared, score });

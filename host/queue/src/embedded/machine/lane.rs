@@ -114,8 +114,8 @@ impl Queue {
         for key in keys {
             let bounds = self.facts.policy.key_bounds(key.as_str());
             let Some(lane) = self.index.lanes.get_mut(&key) else { continue };
-            lane.bounds = Some(bounds);
-            if bounds.is_some() {
+            let changed = lane.bounds.replace(bounds) != Some(bounds);
+            if changed && bounds.is_some() {
                 for (score, id) in lane.let_in.clone() {
                     self.shift(id, |kept| kept.place = Place::Lane { score });
                 }

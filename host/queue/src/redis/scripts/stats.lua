@@ -39,7 +39,14 @@ for _, t in ipairs(types) do
   by_type[#by_type + 1] = { t, count[t] or 0, call('SISMEMBER', P .. ':paused', t) }
 end
 for _, t in ipairs(call('SMEMBERS', P .. ':paused')) do
-  if not seen[t] then by_type[#by_type + 1] = { t, 0, 1 } end
+  if not seen[t] then
+    seen[t] = true
+    by_type[#by_type + 1] = { t, count[t] or 0, 1 }
+  end
+end
+-- All tasks of a type may have waited in lanes ever since.
+for t, n in pairs(count) do
+  if not seen[t] then by_type[#by_type + 1] = { t, n, 0 } end
 end
 return {
   call('ZCARD', SCHEDULED), call('ZCARD', P .. ':blocked'), call('ZCARD', LEASES),
