@@ -17,7 +17,7 @@ use crate::clock::unix_ms;
 use crate::options::{HostOptions, QueueOptions};
 use crate::plugins::{Keeper, Registry};
 use crate::scheduler::{self, ScheduleBell};
-use crate::serve::{Interrupt, Line, Permits, Shared, carry, carry_last, listen};
+use crate::serve::{Interrupt, Line, Permits, Shared, carry, carry_last, carry_others, listen};
 use crate::shutdown::Shutdown;
 
 /// How often a host says that it runs.
@@ -214,6 +214,8 @@ impl Lines {
             serving.spawn(line.serve(guests.clone(), shutdown.clone(), self.options.grace));
         }
         let mut beside = JoinSet::new();
+        let served = self.lines.iter().map(|line| line.queue.name.clone()).collect();
+        beside.spawn(carry_others(self.shared.broker.clone(), served));
         beside.spawn(follow_rescans(self.shared.broker.clone(), keeper.requests.clone()));
         beside.spawn(keeper.run(shutdown.clone()));
         beside.spawn(follow_cancels(self.shared.broker.clone(), self.lines.clone()));

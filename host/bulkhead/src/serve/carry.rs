@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bulkhead_core::QueueName;
+use bulkhead_queue::Broker;
+
 use super::line::Line;
 
 /// How often the outbox is looked at unasked: another host may have left something.
@@ -15,6 +18,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const LAST_CARRY: Duration = Duration::from_secs(2);
 /// Calls of one round, of at most 1,000 ends each.
 const ROUND: u32 = 100;
+/// Other queues that one look goes through.
+const OTHERS: usize = 1_000;
 
 /// Carry until aborted.
 pub(crate) async fn carry(line: Arc<Line>) {
@@ -22,6 +27,27 @@ pub(crate) async fn carry(line: Arc<Line>) {
         // Asked or not, what is there is carried.
         let _ = tokio::time::timeout(LOOK, line.outbox.bell.notified()).await;
         empty(&line).await;
+    }
+}
+
+/// Carry, until aborted, what lies in queues that this host does not serve: their own host may
+/// have gone, and tasks of this one may wait for them.
+pub(crate) async fn carry_others(broker: Arc<dyn Broker>, served: Vec<QueueName>) {
+    loop {
+        // Hosts that started together need not look together.
+        tokio::time::sleep(LOOK.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        let queues = match broker.queues().await {
+            Ok(queues) => queues,
+            Err(error) => {
+                tracing::debug!(%error, "cannot look for other queues' ends");
+                continue;
+            }
+        };
+        for queue in queues.iter().filter(|queue| !served.contains(queue)).take(OTHERS) {
+            if let Err(error) = broker.deliver(queue).await {
+                tracing::debug!(%queue, %error, "cannot carry this queue's ends");
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ mod recall;
 mod recover;
 mod together;
 
-pub(crate) use carry::{carry, carry_last};
+pub(crate) use carry::{carry, carry_last, carry_others};
 pub(crate) use ledger::Interrupt;
 pub(crate) use line::{Line, Shared};
 pub(crate) use listen::listen;
