@@ -27,6 +27,7 @@ impl World {
         for queue in 0..QUEUES {
             self.compare_tasks(queue).await?;
         }
+        self.compare_stats(step % QUEUES).await?;
         self.look(step % QUEUES, step / QUEUES % LOOKS).await
     }
 

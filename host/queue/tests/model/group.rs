@@ -16,8 +16,14 @@ const SCHEDULES: [&str; 2] = ["hourly", "nightly"];
 
 impl World {
     pub(crate) async fn open_batch(&mut self, chance: &mut Chance) -> Result<(), Disagreement> {
-        let batch = match chance.any(self.batches.make_contiguous()) {
-            Some(batch) if chance.once_in(6) => batch.clone(),
+        let again = chance.any(self.batches.make_contiguous()).filter(|_| chance.once_in(6));
+        let batch = match again.cloned() {
+            // Opened again after it was forgotten it would be another batch of this id.
+            Some(batch)
+                if self.real.batch(&batch.queue, batch.id).await.is_ok_and(|b| b.is_some()) =>
+            {
+                batch
+            }
             _ => self.new_batch(chance),
         };
         self.note("open batch", (batch.id, batch.over, batch.retention_ms, batch.members.len()));

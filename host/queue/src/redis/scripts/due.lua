@@ -17,6 +17,11 @@ for i = 1, math.min(#names, 10000) do
     call('HGETALL', P .. ':schedule:' .. names[i]),
   }
 end
-local first = call('ZRANGEBYSCORE', P .. ':fires', '(' .. int(now), '+inf', 'WITHSCORES',
-  'LIMIT', '0', '1')
+local first
+if ARGV[1] == '' then
+  first = {}
+else
+  -- Those that are due and went over the limit are among the others.
+  first = call('ZRANGE', P .. ':fires', int(#names), int(#names), 'WITHSCORES')
+end
 return { now, found, first[2] and tonumber(first[2]) or -1 }

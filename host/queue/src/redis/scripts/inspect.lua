@@ -20,7 +20,9 @@ for i = 1, #ARGV do
     local ttl = call('PTTL', TASK .. id)
     local due = try('ZSCORE', SCHEDULED, id)
     if ttl >= 0 then
-      state, time = try('ZSCORE', DEAD, id) and 'd' or 'e', now + ttl
+      -- The entry of one that was forgotten may stay, and its id be another task's since.
+      local dead_until = tonumber(try('ZSCORE', DEAD, id) or 0)
+      state, time = dead_until >= now and 'd' or 'e', now + ttl
     elseif due then
       state, time = 's', tonumber(due)
     else

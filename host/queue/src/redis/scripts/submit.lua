@@ -14,7 +14,7 @@ for i = 1, #ARGV, 6 do
   local level, due = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
   n = n + 1
   if QUOTAS or byte(record) == BOUND then
-    answer[n] = lib().store(id, record, task_type, tenant, level, due, n)
+    answer[n] = lib().store(id, record, task_type, tenant, level, due, n - 1)
   elseif not call('SET', TASK .. id, record, 'NX') then
     answer[n] = 0
   else
