@@ -128,6 +128,12 @@ impl RedisServer {
         command.query(&mut self.connection()).expect("a command that the server takes")
     }
 
+    /// Where it keeps its data.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The keys it holds, sorted.
     ///
     /// # Panics

@@ -8,10 +8,13 @@ local L = lib()
 local head = L.head
 local by_type, count, lines_left, oldest_us = {}, {}, 2000, FAR_US
 local types = call('SMEMBERS', P .. ':types')
+local added = {}
 local function add(task_type, tenant)
-  if lines_left <= 0 then return end
-  lines_left = lines_left - 1
   local line = READY .. task_type .. ':' .. tenant
+  -- One that was held back in another type may stand in this ring and be parked.
+  if lines_left <= 0 or added[line] then return end
+  added[line] = true
+  lines_left = lines_left - 1
   count[task_type] = (count[task_type] or 0) + call('ZCARD', line)
   local first = call('ZRANGE', line, '0', '0', 'WITHSCORES')
   local h = first[1] and head(first[1])
