@@ -16,9 +16,10 @@ use super::exit::{unavailable, usage};
 
 /// The file by which a folder of an embedded broker is known.
 const FILE: &str = "queue.redb";
-/// How long a host may take between opening its folder and listening at its socket.
+/// How long a host may take between opening its folder and listening at its socket, and a
+/// command that found no host may keep a folder from one that starts.
 const STARTING: Duration = Duration::from_secs(5);
-/// How often a starting host is asked.
+/// How often it is looked at again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long requests may go on when their host has stopped.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -84,6 +85,42 @@ async fn embedded(folder: &Path) -> Result<Arc<dyn Broker>> {
     }
 }
 
+/// The folder itself, for a host. Another host keeps it for good and answers; a command that
+/// found no host has it for a moment.
+async fn for_host(folder: &Path) -> Result<EmbeddedBroker> {
+    let shown = folder.display();
+    let socket = Socket::path_in(folder);
+    let deadline = tokio::time::Instant::now() + STARTING;
+    let mut said = false;
+    loop {
+        match open(folder).await {
+            Ok(broker) => return Ok(broker),
+            Err(QueueError::InUse { .. }) if RemoteBroker::connect(&socket).await.is_ok() => {
+                return Err(unavailable(format!(
+                    "another host runs on the embedded broker in `{shown}`; one at a time can"
+                )));
+            }
+            Err(QueueError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
+                if !said {
+                    tracing::info!(folder = %shown, "waiting for a process that has the queue open");
+                    said = true;
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            Err(QueueError::InUse { .. }) => {
+                return Err(unavailable(format!(
+                    "a process that is no host has the embedded broker in `{shown}` open; a \
+                     command that waits for its task must be started after the host"
+                )));
+            }
+            Err(error) => {
+                return Err(anyhow::Error::from(error)
+                    .context(format!("cannot use the embedded broker in `{shown}`")));
+            }
+        }
+    }
+}
+
 /// Reading the file blocks.
 async fn open(folder: &Path) -> Result<EmbeddedBroker, QueueError> {
     let folder = folder.to_owned();
@@ -112,20 +149,7 @@ impl HostBroker {
             BrokerPlace::Memory => {
                 (Arc::new(EmbeddedBroker::in_memory()), shared.map(Path::to_owned))
             }
-            BrokerPlace::Embedded(folder) => {
-                let broker = open(&folder).await.map_err(|error| match error {
-                    QueueError::InUse { .. } => unavailable(format!(
-                        "another process has the embedded broker in `{}` open; one host at a time \
-                         can run on it",
-                        folder.display()
-                    )),
-                    other => anyhow::Error::from(other).context(format!(
-                        "cannot use the embedded broker in `{}`",
-                        folder.display()
-                    )),
-                })?;
-                (Arc::new(broker), Some(folder))
-            }
+            BrokerPlace::Embedded(folder) => (Arc::new(for_host(&folder).await?), Some(folder)),
         };
         let service = match folder {
             Some(folder) => Some(Service::start(broker.clone(), folder)?),

@@ -86,16 +86,25 @@ pub(crate) async fn host(
 ) -> Result<Exit> {
     let stop = Stop::listen().context("cannot listen for signals")?;
     let opened = HostBroker::open(&session.config, shared).await?;
+    let ended = serve(session, &opened, served, stop).await;
+    // However it ended, no socket stays behind that nobody answers at.
+    opened.close().await;
+    ended.map(|()| Exit::Done)
+}
+
+async fn serve(
+    session: &Session,
+    opened: &HostBroker,
+    served: impl FnOnce(&str),
+    stop: Stop,
+) -> Result<()> {
     let host = Host::builder(opened.broker.clone(), session.config.host.clone()).build()?;
     if let Some(address) = opened.address() {
         served(&address);
     }
     let (trigger, shutdown) = Shutdown::new();
     tokio::spawn(stop.pull(trigger));
-    let ended = host.run(shutdown).await;
-    opened.close().await;
-    ended?;
-    Ok(Exit::Done)
+    Ok(host.run(shutdown).await?)
 }
 
 /// The signals that stop a host.
