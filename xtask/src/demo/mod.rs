@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: the whole way of a task, shown on this machine.
 //!
 //! Files go in, handlers compiled from source process them in sandboxes, results come
-//! out; a plugin is replaced under load, limits stop what breaks them, and the host
-//! stops cleanly. Every step checks what it shows, and the first that does not hold
+//! out; a plugin is replaced under load, a task waits for another one and others for their
+//! time, limits stop what breaks them, and the host stops cleanly. Every step checks what it shows, and the first that does not hold
 //! ends the demo with an error. Everything is done through the real command line.
 
 mod console;
@@ -13,6 +13,7 @@ mod progress;
 mod service;
 mod stage;
 mod swap;
+mod waits;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use crate::setup;
 use document::{Plugin, Task};
 use errand::Errand;
 use stage::{MISBEHAVING, Stage};
+use waits::Waits;
 
 /// Runs the demo; what the tasks produce goes to `out` or the target directory.
 pub(crate) fn show(layout: &Layout, out: Option<PathBuf>) -> Result<()> {
@@ -82,7 +84,12 @@ fn act(
     work(layout, stage, &names, &out)?;
 
     steps.next("replace a plugin while its tasks run");
+    // A host sees a new schedule within some seconds, which pass during this step.
+    let waits = Waits::begin(stage)?;
     swap::show(stage, layout)?;
+
+    steps.next("tasks that wait for each other and for their time");
+    waits.show()?;
 
     steps.next("three tasks that a limit stops");
     limits::show(stage)?;

@@ -22,7 +22,7 @@ use crate::layout::Layout;
 /// The test guest that misbehaves on request.
 pub(super) const MISBEHAVING: &str = "unruly";
 /// The queues of the demo's parts: each part can look at its own figures.
-pub(super) const QUEUES: [&str; 3] = ["work", "swap", "limits"];
+pub(super) const QUEUES: [&str; 4] = ["work", "swap", "waits", "limits"];
 
 const PLUGINS_LOAD_WITHIN: Duration = Duration::from_secs(60);
 const BATCH_ENDS_WITHIN: Duration = Duration::from_secs(70);
