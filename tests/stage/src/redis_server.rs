@@ -130,8 +130,8 @@ impl RedisServer {
 
     /// Where it keeps its data.
     #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    pub fn folder(&self) -> &std::path::Path {
+        self.0.folder.path()
     }
 
     /// The keys it holds, sorted.
