@@ -3,11 +3,15 @@
 use std::future::ready;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{HostProcess, eventually, install};
+use crate::{HostProcess, eventually_within, install};
+
+/// Every look is a process of its own, so that much of a busy machine's time goes by.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
@@ -146,7 +150,7 @@ impl EmbeddedFolder {
 
     /// Wait until a task is in this state.
     pub async fn reaches(&self, id: &str, state: &str) {
-        eventually(&format!("the task {id} is {state}"), || async {
+        eventually_within(PATIENCE, &format!("the task {id} is {state}"), || async {
             (self.task(id)["state"] == state).then_some(())
         })
         .await;
@@ -155,7 +159,7 @@ impl EmbeddedFolder {
     /// Start a host on it, and wait until it serves what is in the plugin folder.
     pub async fn host(&self, name: &str, extra: &[&str]) -> HostProcess {
         let mut host = self.start(name, extra);
-        eventually(&format!("{name} serves"), || {
+        eventually_within(PATIENCE, &format!("{name} serves"), || {
             assert_eq!(host.ended(), None, "{}", host.log());
             ready(self.is_served_by(name).then_some(()))
         })
