@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use bulkhead_core::{TaskId, TaskRef};
@@ -20,6 +21,9 @@ const BOUND: Duration = Duration::from_secs(60);
 /// How much of the server's file a crash of its machine takes away.
 const UNSYNCED: Duration = Duration::from_millis(1_000);
 
+/// The length of the server's file as time goes by.
+type Lengths = Arc<Mutex<Vec<(Instant, PathBuf, u64)>>>;
+
 /// What a run is played with.
 pub(crate) struct Scene {
     test: String,
@@ -32,8 +36,7 @@ pub(crate) struct Scene {
     dice: u64,
     /// When the server lost what was not on disk.
     crashes: Vec<Instant>,
-    /// Lengths of the server's file as time went by.
-    lengths: Vec<(Instant, PathBuf, u64)>,
+    lengths: Lengths,
     persistence: Persistence,
     faults: BTreeMap<Fault, Vec<Duration>>,
 }
@@ -82,10 +85,11 @@ impl Scene {
             started: 0,
             dice: 1,
             crashes: Vec::new(),
-            lengths: Vec::new(),
+            lengths: Lengths::default(),
             persistence,
             faults: BTreeMap::new(),
         };
+        tokio::spawn(measure(scene.server.folder().to_path_buf(), Arc::downgrade(&scene.lengths)));
         for _ in 0..HOSTS {
             let host = scene.new_host().await;
             scene.hosts.push(host);
@@ -110,7 +114,7 @@ impl Scene {
     /// Let one fault happen and wait until everything has recovered from it.
     async fn happen(&mut self, fault: Fault) {
         // Work goes on between two faults.
-        self.live(Duration::from_millis(150 + self.dice % 200)).await;
+        tokio::time::sleep(Duration::from_millis(150 + self.dice % 200)).await;
         let at = usize::try_from(self.roll(HOSTS as u64)).unwrap();
         let time = Duration::from_millis(100 + self.roll(3_000));
         let began = Instant::now();
@@ -156,47 +160,20 @@ impl Scene {
         self.faults.entry(fault).or_default().push(began.elapsed());
     }
 
-    /// Let time pass, and note how long the server's file is meanwhile.
-    async fn live(&mut self, time: Duration) {
-        let until = Instant::now() + time;
-        while Instant::now() < until {
-            self.measure();
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    fn measure(&mut self) {
-        let now = Instant::now();
-        for (path, length) in self.files() {
-            self.lengths.push((now, path, length));
-        }
-        self.lengths.retain(|(at, ..)| now.duration_since(*at) < 10 * UNSYNCED);
-    }
-
-    fn files(&self) -> Vec<(PathBuf, u64)> {
-        let folder = self.server.folder().join("appendonlydir");
-        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-        entries
-            .flatten()
-            .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "aof"))
-            .map(|entry| (entry.path(), entry.metadata().map_or(0, |data| data.len())))
-            .collect()
-    }
-
     /// Take away from the server's file what was written within the last second, as a crash of
     /// its machine may.
     fn forget_the_last_second(&mut self) {
         let now = Instant::now();
-        for (path, length) in self.files() {
-            let then = self
-                .lengths
+        let mut lengths = self.lengths.lock().unwrap();
+        for (path, length) in files(self.server.folder()) {
+            let then = lengths
                 .iter()
                 .rev()
                 .find(|(at, of, _)| *of == path && now.duration_since(*at) >= UNSYNCED)
                 .map_or(length, |(.., length)| *length);
             truncate(&path, then.min(length));
         }
-        self.lengths.clear();
+        lengths.clear();
     }
 
     async fn held_by(&self, host: &str) -> Vec<TaskRef> {
@@ -273,6 +250,30 @@ impl Scene {
             }
         }
     }
+}
+
+/// Note lengths until nobody asks for them any more.
+async fn measure(folder: PathBuf, lengths: Weak<Mutex<Vec<(Instant, PathBuf, u64)>>>) {
+    while let Some(lengths) = lengths.upgrade() {
+        note(&files(&folder), &lengths);
+        drop(lengths);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn note(found: &[(PathBuf, u64)], lengths: &Mutex<Vec<(Instant, PathBuf, u64)>>) {
+    let (now, mut lengths) = (Instant::now(), lengths.lock().unwrap());
+    lengths.extend(found.iter().map(|(path, length)| (now, path.clone(), *length)));
+    lengths.retain(|(at, ..)| now.duration_since(*at) < 10 * UNSYNCED);
+}
+
+fn files(folder: &Path) -> Vec<(PathBuf, u64)> {
+    let Ok(entries) = std::fs::read_dir(folder.join("appendonlydir")) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "aof"))
+        .map(|entry| (entry.path(), entry.metadata().map_or(0, |data| data.len())))
+        .collect()
 }
 
 fn truncate(path: &Path, length: u64) {

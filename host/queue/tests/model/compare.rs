@@ -155,8 +155,12 @@ impl World {
     }
 }
 
-/// Totals that are 0 may be left out; ghosts are Redis's own.
+/// Totals that are 0 may be left out; ghosts are Redis's own. When a lane that has tokens
+/// again is noticed is each broker's own affair, so what it holds back and what stands at the
+/// head of a line is not compared.
 fn clean(mut stats: QueueStats) -> QueueStats {
+    stats.held_back = 0;
+    stats.oldest_pending_at = None;
     stats.totals.retain(|name, total| *total > 0 && name != "ghosts");
     stats.by_tenant.retain(|tenant| tenant.open > 0);
     stats.by_type.retain(|depth| depth.pending > 0 || depth.paused);

@@ -80,6 +80,8 @@ impl World {
         let queue = self.queues.iter().position(|name| *name == member.queue).unwrap();
         let mut task = self.new_task(chance, queue);
         task.id = member.id;
+        // A client lets no task wait for itself.
+        task.terms.after.retain(|parent| parent != member);
         task.terms.batch = Some(BatchRef { queue: batch.queue.clone(), id: batch.id });
         task
     }
