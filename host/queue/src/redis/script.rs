@@ -41,16 +41,6 @@ const CHECK: &str = include_str!("scripts/check.lua");
 const TALLY: &str = include_str!("scripts/tally.lua");
 const FIRE: &str = include_str!("scripts/fire.lua");
 
-/// The longest time that is put into a script, in milliseconds: about 9,000 years. Lua's
-/// numbers are exact up to 2^53, and Redis refuses an expiry beyond its own range in the
-/// middle of a script.
-const FOREVER_MS: u64 = 1 << 48;
-
-/// A time or a span as scripts can reckon with it.
-pub(super) fn reckonable(ms: u64) -> u64 {
-    ms.min(FOREVER_MS)
-}
-
 pub(super) struct Scripts {
     pub(super) submit: Script,
     pub(super) step: Script,

@@ -5,9 +5,8 @@ use std::time::Duration;
 use bulkhead_core::{QueueName, TaskId};
 use redis::{Cmd, Value};
 
-use super::script::reckonable;
 use super::{RedisBroker, script, usage};
-use crate::codec;
+use crate::codec::{self, reckonable};
 use crate::error::QueueError;
 use crate::step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
 use crate::view::{Next, attempts_in, parents_in};
