@@ -24,8 +24,10 @@ impl Machine {
         }
         let now = Now(now_us);
         let Some(at) = self.enter(queue) else { return Ok(0) };
-        let ids = self.queues[at].ids_of(state, at_most);
         let queue = &mut self.queues[at];
+        // What was kept long enough is not there to be removed.
+        queue.sweep(now);
+        let ids = queue.ids_of(state, at_most);
         for id in &ids {
             queue.discard(*id, now);
         }

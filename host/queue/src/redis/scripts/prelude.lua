@@ -67,7 +67,11 @@ end
 
 -- Tasks of each tenant that have not ended: changes are summed up, and written once.
 local live_change = {}
+-- Lanes that something happened to move on once a script has done its work, so that what it
+-- puts into one lane goes in line order. The library sets this when it is needed.
+local release_stirred = function() end
 local function write_live()
+  release_stirred()
   for tenant, n in pairs(live_change) do
     if n ~= 0 then
       local left = try('HINCRBY', LIVE, tenant, int(n))

@@ -157,18 +157,29 @@ local function enter_lane(id, h, key, score)
   end
 end
 
+-- The keys whose lanes are to move on.
+local stirred = {}
+release_stirred = function()
+  local key = next(stirred)
+  while key do
+    stirred[key] = nil
+    release(key)
+    key = next(stirred)
+  end
+end
+
 -- A task of this key no longer waits, stands in line or runs.
 local function leave_lane(id, key)
   try('SREM', P .. ':let:' .. key, id)
   try('SREM', P .. ':use:' .. key, id)
-  release(key)
+  stirred[key] = true
 end
 
 -- Put a task in line or, if its key is limited, into its key's lane.
 local function place(id, h, b, score)
   if b and b.key and limited('k') and key_bounds(b.key) then
     enter_lane(id, h, b.key, score)
-    release(b.key)
+    stirred[b.key] = true
   else
     line_up(id, h[2], h[3], score)
   end

@@ -35,6 +35,7 @@ if limited('T') then
 end
 if limited('k') then
   local keys = try('ZRANGEBYSCORE', P .. ':lanes', '-inf', int(now_us), 'LIMIT', '0', '50')
+  release_stirred()
   for i = 1, #keys do lib().release(keys[i]) end
   if #keys == 50 or lib().let_in_left() <= 0 then again = true end
 end
