@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bulkhead_core::{QueueName, TaskId, TaskRef};
 use bulkhead_queue::{Broker, Entry, TaskView};
 
 use crate::faults::Fault;
 use crate::producer::{Accepted, persist};
+use crate::scene::Crash;
 
+/// With a sync once a second, Redis answers up to this long before it writes if the disk is
+/// busy with the sync before.
+const POSTPONED: Duration = Duration::from_secs(2);
 /// Tasks looked at in one call.
 const LOOK: usize = 200;
 
@@ -21,8 +25,8 @@ pub(crate) struct Figures {
     pub(crate) faults: BTreeMap<Fault, Vec<Duration>>,
     /// Accepted tasks that are not there at the end.
     pub(crate) lost: usize,
-    /// Those of them that were accepted over a second before the server died.
-    pub(crate) lost_before_the_last_second: usize,
+    /// Those of them that no crash of the server explains.
+    pub(crate) lost_without_reason: usize,
     pub(crate) effects: usize,
     /// Effects beyond one for each attempt on record.
     pub(crate) repeated_attempts: usize,
@@ -33,12 +37,12 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Look at every accepted task. `crashes` are the times at which the server lost data.
+    /// Look at every accepted task. `crashes` are those of the server.
     pub(crate) async fn of(
         broker: &dyn Broker,
         accepted: &Accepted,
         effects: &str,
-        crashes: &[Instant],
+        crashes: &[Crash],
     ) -> Self {
         let mut figures = Self {
             tasks: accepted.tasks.len() + accepted.callbacks.len(),
@@ -58,11 +62,8 @@ impl Figures {
                 None => {
                     figures.lost += 1;
                     let at = accepted.tasks[&task];
-                    let last_second = |crash: &Instant| {
-                        *crash >= at && crash.duration_since(at) < Duration::from_millis(1_500)
-                    };
-                    figures.lost_before_the_last_second +=
-                        usize::from(!crashes.iter().any(last_second));
+                    let took = |crash: &Crash| crash.at >= at && at + POSTPONED >= crash.kept_from;
+                    figures.lost_without_reason += usize::from(!crashes.iter().any(took));
                 }
             }
         }
@@ -70,7 +71,10 @@ impl Figures {
             match view {
                 Some(view) => figures.account(&view, had.remove(&task.id).unwrap_or_default()),
                 // A batch can be lost with the second in which it was opened.
-                None => figures.lost += usize::from(crashes.is_empty()),
+                None => {
+                    figures.lost +=
+                        usize::from(crashes.iter().all(|crash| crash.kept_from == crash.at))
+                }
             }
         }
         figures

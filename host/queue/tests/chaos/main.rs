@@ -52,5 +52,5 @@ fn at_most_the_last_second_is_lost_where_writes_are_on_disk_each_second() {
     let name = "at_most_the_last_second_is_lost_where_writes_are_on_disk_each_second";
     let figures = Scene::play(name, Persistence::EverySecond, faulty_time());
     println!("{figures}");
-    assert_eq!(figures.lost_before_the_last_second, 0);
+    assert_eq!(figures.lost_without_reason, 0);
 }

@@ -21,6 +21,13 @@ const BOUND: Duration = Duration::from_secs(60);
 /// How much of the server's file a crash of its machine takes away.
 const UNSYNCED: Duration = Duration::from_millis(1_000);
 
+/// The server died.
+pub(crate) struct Crash {
+    /// What it had written by then is still there.
+    pub(crate) kept_from: Instant,
+    pub(crate) at: Instant,
+}
+
 /// The length of the server's file as time goes by.
 type Lengths = Arc<Mutex<Vec<(Instant, PathBuf, u64)>>>;
 
@@ -34,15 +41,14 @@ pub(crate) struct Scene {
     folder: tempfile::TempDir,
     started: usize,
     dice: u64,
-    /// When the server lost what was not on disk.
-    crashes: Vec<Instant>,
+    crashes: Vec<Crash>,
     lengths: Lengths,
     persistence: Persistence,
     faults: BTreeMap<Fault, Vec<Duration>>,
 }
 
 impl Scene {
-    /// Let faults happen for this long, then see everything end.
+    /// Let faults happen for this long, each kind at least once, then see everything end.
     pub(crate) fn play(test: &str, persistence: Persistence, faulty: Duration) -> Figures {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -51,7 +57,7 @@ impl Scene {
             let producing = tokio::spawn(produce(scene.producer.url(), stopped));
             let until = Instant::now() + faulty;
             let mut turn = 0;
-            while Instant::now() < until {
+            while turn < Fault::ALL.len() || Instant::now() < until {
                 scene.happen(Fault::ALL[turn % Fault::ALL.len()]).await;
                 turn += 1;
             }
@@ -144,10 +150,12 @@ impl Scene {
             }
             Fault::ServerKilled => {
                 self.server.kill();
-                if self.persistence == Persistence::EverySecond {
-                    self.forget_the_last_second();
-                }
-                self.crashes.push(Instant::now());
+                let at = Instant::now();
+                let kept_from = match self.persistence {
+                    Persistence::EverySecond => self.forget_the_last_second(),
+                    Persistence::Always | Persistence::None => at,
+                };
+                self.crashes.push(Crash { kept_from, at });
                 tokio::time::sleep(time / 8).await;
                 self.server.restart();
                 self.progressed("completed").await;
@@ -161,19 +169,22 @@ impl Scene {
     }
 
     /// Take away from the server's file what was written within the last second, as a crash of
-    /// its machine may.
-    fn forget_the_last_second(&mut self) {
-        let now = Instant::now();
+    /// its machine may. Returns since when at most something is missing.
+    fn forget_the_last_second(&mut self) -> Instant {
+        let mut kept_from = Instant::now();
         let mut lengths = self.lengths.lock().unwrap();
         for (path, length) in files(self.server.folder()) {
             let then = lengths
                 .iter()
                 .rev()
-                .find(|(at, of, _)| *of == path && now.duration_since(*at) >= UNSYNCED)
-                .map_or(length, |(.., length)| *length);
+                .find(|(at, of, _)| *of == path && at.elapsed() >= UNSYNCED)
+                .map(|(at, _, length)| (*at, *length));
+            let Some((at, then)) = then else { continue };
+            kept_from = kept_from.min(at);
             truncate(&path, then.min(length));
         }
         lengths.clear();
+        kept_from
     }
 
     async fn held_by(&self, host: &str) -> Vec<TaskRef> {
@@ -255,16 +266,16 @@ impl Scene {
 /// Note lengths until nobody asks for them any more.
 async fn measure(folder: PathBuf, lengths: Weak<Mutex<Vec<(Instant, PathBuf, u64)>>>) {
     while let Some(lengths) = lengths.upgrade() {
-        note(&files(&folder), &lengths);
+        note(Instant::now(), &files(&folder), &lengths);
         drop(lengths);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-fn note(found: &[(PathBuf, u64)], lengths: &Mutex<Vec<(Instant, PathBuf, u64)>>) {
-    let (now, mut lengths) = (Instant::now(), lengths.lock().unwrap());
-    lengths.extend(found.iter().map(|(path, length)| (now, path.clone(), *length)));
-    lengths.retain(|(at, ..)| now.duration_since(*at) < 10 * UNSYNCED);
+fn note(began: Instant, found: &[(PathBuf, u64)], lengths: &Mutex<Vec<(Instant, PathBuf, u64)>>) {
+    let mut lengths = lengths.lock().unwrap();
+    lengths.extend(found.iter().map(|(path, length)| (began, path.clone(), *length)));
+    lengths.retain(|(at, ..)| at.elapsed() < 10 * UNSYNCED);
 }
 
 fn files(folder: &Path) -> Vec<(PathBuf, u64)> {

@@ -144,7 +144,14 @@ impl World {
     }
 
     async fn purge(&mut self, chance: &mut Chance, queue: usize) -> Result<(), Disagreement> {
-        let state = chance.of(&State::ALL);
+        self.purge_state(queue, chance.of(&State::ALL)).await
+    }
+
+    pub(crate) async fn purge_state(
+        &mut self,
+        queue: usize,
+        state: State,
+    ) -> Result<(), Disagreement> {
         self.note("purge", (queue, state));
         let name = &self.queues[queue];
         let real = self.real.purge(name, state).await;

@@ -1,10 +1,13 @@
 //! Producers: tasks, and calls that are repeated because their answer was lost.
 
-use bulkhead_core::Task;
+use bulkhead_core::{State, Task};
 use bulkhead_queue::SubmitAnswer;
 
 use crate::chance::Chance;
 use crate::world::{Disagreement, World};
+
+/// Most open tasks of a queue, about.
+const MAX_OPEN: u64 = 40;
 
 impl World {
     pub(crate) async fn submit(
@@ -12,7 +15,9 @@ impl World {
         chance: &mut Chance,
         queue: usize,
     ) -> Result<(), Disagreement> {
-        // A world that is full of open tasks shows less.
+        if self.is_crowded(queue).await {
+            return self.make_room(chance, queue).await;
+        }
         let count = if chance.once_in(25) { 20 } else { 1 + chance.below(3) };
         let mut tasks: Vec<Task> = Vec::new();
         for _ in 0..count {
@@ -33,6 +38,24 @@ impl World {
         }
         self.last_submitted.clone_from(&tasks);
         self.send(tasks).await
+    }
+
+    /// Whether a queue has more open tasks than a step's bounds are sure to reach: how many
+    /// come due at once is each broker's own affair. Each broker decides alike, since their
+    /// stats are compared.
+    async fn is_crowded(&self, queue: usize) -> bool {
+        let broker = if self.is_loose() { &self.real } else { &self.model };
+        let stats = broker.stats(&self.queues[queue]).await.unwrap();
+        stats.pending + stats.scheduled + stats.blocked + stats.running > MAX_OPEN
+    }
+
+    async fn make_room(&mut self, chance: &mut Chance, queue: usize) -> Result<(), Disagreement> {
+        for state in [State::Pending, State::Scheduled, State::Blocked] {
+            if chance.once_in(2) {
+                self.purge_state(queue, state).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The answer to the last submission was lost: its producer repeats it.

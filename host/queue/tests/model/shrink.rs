@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::run::{Failure, Stage};
 
 /// How long a failure is made smaller.
-const BOUND: Duration = Duration::from_secs(3);
+const BOUND: Duration = Duration::from_secs(10);
 
 /// Leave out steps as long as some failure remains, in ever smaller pieces.
 pub(crate) async fn shrink(

@@ -25,7 +25,8 @@ impl Queue {
         let kept = self.kept(id, now)?;
         let held = kept.ties.as_ref()?.unique.as_ref()?;
         match held.until_ms {
-            Some(until_ms) => (now.ms() < until_ms).then_some(id),
+            // As all that is kept until a time, through its last millisecond.
+            Some(until_ms) => (now.ms() <= until_ms).then_some(id),
             None => (!kept.place.has_ended()).then_some(id),
         }
     }
