@@ -8,7 +8,9 @@
 // A benchmark talks on the terminal.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod depth;
 mod drain;
+mod inside;
 mod peers;
 mod pickup;
 mod reload;
@@ -22,6 +24,10 @@ use clap::Parser;
 
 use report::Report;
 use stage::Stage;
+
+/// The allocator of the real binary: `inside` runs the host in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measure Bulkhead under load.
 #[derive(Debug, Parser)]
@@ -77,6 +83,25 @@ async fn run(arguments: &Arguments) -> Result<()> {
                 report.add("drain_apalis", native, "tasks/s");
                 report.add("ratio_apalis", drained.per_second / native, "ratio");
             }
+        }
+        if wanted("drain_embedded") {
+            let (tasks, concurrency) = (arguments.tasks, arguments.concurrency);
+            let memory = inside::in_memory(tasks, concurrency).await?;
+            report.add("drain_embedded_memory", memory, "tasks/s");
+            let durable = inside::durable(tasks, concurrency).await?;
+            report.add("drain_embedded_durable", durable, "tasks/s");
+        }
+        if wanted("drain_cluster") {
+            let cluster = inside::cluster(arguments.tasks, arguments.concurrency).await?;
+            report.add("drain_cluster", cluster, "tasks/s");
+        }
+        if wanted("depth") {
+            let depth = depth::run().await?;
+            report.add("depth_claim_share", depth.claim_share, "ratio");
+            report.add("depth_bytes_per_pending", depth.bytes_per_pending, "bytes");
+            report.add("depth_longest_deep", depth.longest_deep_ms, "ms");
+            report.add("depth_longest_due", depth.longest_due_ms, "ms");
+            report.add("depth_longest_in_flight", depth.longest_in_flight_ms, "ms");
         }
         if wanted("host_rss") {
             let drained = drain::run(&arguments.host, arguments.tasks, 64).await?;

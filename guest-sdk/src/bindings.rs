@@ -6,7 +6,7 @@
 
 wit_bindgen::generate!({
     path: "../wit",
-    world: "plugin",
+    world: "batch-plugin",
     pub_export_macro: true,
     export_macro_name: "__export_plugin",
 });

@@ -16,80 +16,49 @@ pub struct Description {
     pub memory_bytes: Option<u64>,
     /// Suggested limit: wall time of one attempt.
     pub timeout_ms: Option<u64>,
-    /// Suggested retry policy.
+    /// What it suggests for its retries.
     pub retry: Option<Retry>,
+    /// Up to how many tasks it takes at a time, if it takes batches.
+    pub max_batch: Option<u32>,
 }
 
-/// A retry policy that suits a task type. Operator and producer may override it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What suits a task type's retries; what is absent follows the queue's policy. Operator
+/// and producer may override each part.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Retry {
     /// Attempts in all, the first included.
-    pub max_attempts: u32,
-    /// How the wait grows.
-    pub backoff: Backoff,
-    /// The wait after the first failed attempt.
-    pub initial_ms: u64,
-    /// The longest wait.
-    pub max_ms: u64,
+    pub max_attempts: Option<u32>,
+    /// The waits between attempts.
+    pub backoff: Option<Backoff>,
+    /// No retry starts later than this after the task was submitted.
+    pub max_age_ms: Option<u64>,
 }
 
 /// How the wait between attempts grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Backoff {
     /// The same wait each time.
-    Fixed,
+    Fixed {
+        /// The wait.
+        delay_ms: u64,
+    },
     /// The initial wait times the attempt number.
-    Linear,
+    Linear {
+        /// The wait after the first failed attempt, and what each further one adds.
+        initial_ms: u64,
+        /// The longest wait.
+        max_ms: u64,
+    },
     /// The initial wait doubled with each attempt.
-    Exponential,
-}
-
-impl Default for Retry {
-    /// The host's own default: five attempts, doubling from 1 s up to 10 min.
-    fn default() -> Self {
-        Self { max_attempts: 5, backoff: Backoff::Exponential, initial_ms: 1_000, max_ms: 600_000 }
-    }
-}
-
-impl Retry {
-    /// The default policy with what is given replaced. The longest wait is never
-    /// shorter than the initial one.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn suggest(
-        max_attempts: Option<u32>,
-        backoff: Option<Backoff>,
-        initial_ms: Option<u64>,
-        max_ms: Option<u64>,
-    ) -> Self {
-        let default = Self::default();
-        let max = max_ms.unwrap_or(default.max_ms.max(initial_ms.unwrap_or(0)));
-        Self {
-            max_attempts: max_attempts.unwrap_or(default.max_attempts),
-            backoff: backoff.unwrap_or(default.backoff),
-            initial_ms: initial_ms.unwrap_or(default.initial_ms.min(max)),
-            max_ms: max,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_suggestion_keeps_the_default_where_it_is_silent() {
-        let default = Retry::default();
-        assert_eq!(Retry::suggest(None, None, None, None), default);
-        let fixed = Retry::suggest(Some(2), Some(Backoff::Fixed), None, None);
-        assert_eq!(fixed, Retry { max_attempts: 2, backoff: Backoff::Fixed, ..default });
-    }
-
-    #[test]
-    fn the_longest_wait_is_never_the_shorter_one() {
-        let short = Retry::suggest(None, None, None, Some(10));
-        assert_eq!((short.initial_ms, short.max_ms), (10, 10));
-        let long = Retry::suggest(None, None, Some(3_600_000), None);
-        assert_eq!((long.initial_ms, long.max_ms), (3_600_000, 3_600_000));
-    }
+    Exponential {
+        /// The wait after the first failed attempt.
+        initial_ms: u64,
+        /// The longest wait.
+        max_ms: u64,
+    },
+    /// One wait for each attempt; the last repeats.
+    Delays {
+        /// The waits.
+        delays_ms: Vec<u64>,
+    },
 }

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::bindings::bulkhead::handler::types as wit;
+use crate::bindings::exports::bulkhead::handler::batch_handler::Guest as BatchGuest;
 use crate::bindings::exports::bulkhead::handler::handler::Guest;
 use crate::handler::Plugin;
 use crate::{Backoff, Description, Failure, Payload, Task, TraceContext, logging, panics};
@@ -21,10 +22,25 @@ impl<P: Plugin> Guest for P {
     fn handle(task: wit::Task) -> Result<wit::Payload, wit::Failure> {
         prepare::<P>();
         let (task, payload) = split(task);
-        match P::handle(&task, payload) {
-            Ok(Payload { content_type, data }) => Ok(wit::Payload { content_type, data }),
-            Err(failure) => Err(failure.into()),
-        }
+        given(P::handle(&task, payload))
+    }
+}
+
+impl<P: Plugin> BatchGuest for P {
+    fn handle_batch(tasks: Vec<wit::Task>) -> Vec<Result<wit::Payload, wit::Failure>> {
+        prepare::<P>();
+        let items = tasks.into_iter().zip(0..).map(|(task, place)| {
+            let (task, payload) = split(task);
+            (Task { place: Some(place), ..task }, payload)
+        });
+        P::handle_batch(items.collect()).into_iter().map(given).collect()
+    }
+}
+
+fn given(returned: Result<Payload, Failure>) -> Result<wit::Payload, wit::Failure> {
+    match returned {
+        Ok(Payload { content_type, data }) => Ok(wit::Payload { content_type, data }),
+        Err(failure) => Err(failure.into()),
     }
 }
 
@@ -52,6 +68,7 @@ fn split(task: wit::Task) -> (Task, Payload) {
         deadline_ms: task.deadline_ms,
         metadata: task.metadata,
         trace,
+        place: None,
     };
     (head, Payload { content_type, data })
 }
@@ -73,13 +90,8 @@ impl From<Description> for wit::HandlerDescription {
     fn from(handler: Description) -> Self {
         let retry = handler.retry.map(|retry| wit::RetrySuggestion {
             max_attempts: retry.max_attempts,
-            backoff: match retry.backoff {
-                Backoff::Fixed => wit::Backoff::Fixed,
-                Backoff::Linear => wit::Backoff::Linear,
-                Backoff::Exponential => wit::Backoff::Exponential,
-            },
-            initial_ms: retry.initial_ms,
-            max_ms: retry.max_ms,
+            backoff: retry.backoff.map(Into::into),
+            max_age_ms: retry.max_age_ms,
         });
         Self {
             task_type: handler.task_type.to_owned(),
@@ -91,6 +103,22 @@ impl From<Description> for wit::HandlerDescription {
                 wall_ms: handler.timeout_ms,
             },
             retry,
+            max_batch: handler.max_batch,
+        }
+    }
+}
+
+impl From<Backoff> for wit::Backoff {
+    fn from(backoff: Backoff) -> Self {
+        match backoff {
+            Backoff::Fixed { delay_ms } => Self::Fixed(delay_ms),
+            Backoff::Linear { initial_ms, max_ms } => {
+                Self::Linear(wit::LinearBackoff { initial_ms, step_ms: initial_ms, max_ms })
+            }
+            Backoff::Exponential { initial_ms, max_ms } => {
+                Self::Exponential(wit::ExponentialBackoff { initial_ms, multiplier: 2.0, max_ms })
+            }
+            Backoff::Delays { delays_ms } => Self::Delays(delays_ms),
         }
     }
 }

@@ -8,11 +8,25 @@ pub trait Handler {
     /// The task type that it is for.
     const TASK_TYPE: &'static str;
 
+    /// Up to how many tasks it takes at a time; 1 if it takes no batches.
+    const MAX_BATCH: u32 = 1;
+
     /// What the plugin says about it.
     fn describe() -> Description;
 
     /// Decode the payload, run the handler, encode its output.
     fn handle(task: &Task, payload: Payload) -> Result<Payload, Failure>;
+
+    /// Do that for several tasks at once, with a result for each. A handler that takes no
+    /// batches runs once for each.
+    #[must_use]
+    fn handle_batch(items: Vec<(Task, Payload)>) -> Vec<Result<Payload, Failure>> {
+        let alone = items.into_iter().map(|(task, payload)| {
+            task.focus();
+            Self::handle(&task, payload)
+        });
+        alone.collect()
+    }
 }
 
 /// A set of handlers with a name and a version. Implemented by `plugin!`.
@@ -24,6 +38,8 @@ pub trait Plugin {
     fn describe() -> Vec<Description>;
 
     fn handle(task: &Task, payload: Payload) -> Result<Payload, Failure>;
+
+    fn handle_batch(items: Vec<(Task, Payload)>) -> Vec<Result<Payload, Failure>>;
 }
 
 /// Make a component of one or more handlers.
@@ -79,6 +95,23 @@ macro_rules! plugin {
                     )+
                     $crate::__private::unknown(task)
                 }
+
+                fn handle_batch(
+                    items: ::std::vec::Vec<($crate::Task, $crate::Payload)>,
+                ) -> ::std::vec::Vec<
+                    ::core::result::Result<$crate::Payload, $crate::Failure>,
+                > {
+                    let task_type = items.first().map_or("", |(task, _)| &task.task_type);
+                    $(
+                        // Of a handler that takes no batches nothing is compiled here.
+                        if <$handler as $crate::Handler>::MAX_BATCH > 1
+                            && task_type == <$handler as $crate::Handler>::TASK_TYPE
+                        {
+                            return <$handler as $crate::Handler>::handle_batch(items);
+                        }
+                    )+
+                    items.iter().map(|(task, _)| $crate::__private::unknown(task)).collect()
+                }
             }
 
             ::core::assert!(
@@ -115,6 +148,7 @@ macro_rules! __export {
 macro_rules! __export {
     ($plugin:ident) => {
         let _ = <$plugin as $crate::__private::Plugin>::handle;
+        let _ = <$plugin as $crate::__private::Plugin>::handle_batch;
         let _ = <$plugin as $crate::__private::Plugin>::describe;
     };
 }

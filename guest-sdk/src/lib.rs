@@ -46,10 +46,17 @@
 //! task. Where another attempt makes no sense, say so with [`OrFail::or_reject`] or
 //! [`Failure::permanent`].
 //!
+//! # Batches
+//!
+//! A handler with [`batch = N`](macro@handler) takes up to `N` tasks in one call: inputs as
+//! `Vec<T>`, a second parameter `&[Task]` if it wants, and `Vec<Result<T, E>>` out. It gets
+//! one input at a time too, for tasks that are alone and for later attempts.
+//!
 //! # While it runs
 //!
 //! Lines written by the `log` crate, with their key-values, are kept with the attempt;
-//! [`progress()`] is seen by waiting clients; [`context`] tells how much time is left.
+//! [`progress()`] is seen by waiting clients; [`context`] tells how much time is left;
+//! [`Task::parents`] are the tasks that it waited for, with their outputs.
 //! A panic ends the attempt as *trapped*, with its message and location. A component
 //! imports of this only what it uses.
 //!
@@ -57,12 +64,14 @@
 //!
 //! The attribute leaves the function as it is, so a native test can call it. To go
 //! through decoding and encoding as well, and to see log lines and progress, use
-//! [`testing::run`].
+//! [`testing::run`], and [`testing::run_batch`] for batches.
 
 // The attribute expands to paths that begin with the crate's name.
 #[cfg(test)]
 extern crate self as bulkhead_guest;
 
+#[doc(hidden)]
+pub mod batch;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod bindings;
@@ -76,7 +85,9 @@ mod failure;
 mod handler;
 mod host;
 mod logging;
+pub mod options;
 mod panics;
+mod parents;
 mod payload;
 mod progress;
 mod task;
@@ -98,14 +109,33 @@ pub mod testing;
 ///     fuel = 5_000_000_000,            // these three can only lower the operator's limits
 ///     memory = "64 MiB",               // B, KiB, MiB, GiB, kB, MB, GB
 ///     timeout = "10s",                 // ms, s, m, h
-///     max_attempts = 3,                // these four suggest a retry policy; default: the host's
+///     max_attempts = 3,                // these suggest how to retry; default: as the queue says
+///     max_age = "1h",                  // no retry starts later than this after submission
 ///     backoff = "exponential",         // or "linear", "fixed"
 ///     initial_delay = "1s",
-///     max_delay = "5m",
+///     max_delay = "5m",                // instead of the three: delays = "1s, 10s, 5m"
 /// )]
 /// fn fetch_page(page: Page, task: &Task) -> Result<Vec<u8>, Failure> {
 ///     log::info!(attempt = task.attempt; "fetching");
 ///     Err(Failure::permanent(format!("no network for {}", page.url)))
+/// }
+/// ```
+///
+/// With `batch = 32` the function takes up to 32 tasks at a time and returns a result for
+/// each, in their order:
+///
+/// ```
+/// use bulkhead_guest::prelude::*;
+///
+/// /// Measures texts.
+/// #[handler(batch = 32)]
+/// fn lengths(texts: Vec<String>, tasks: &[Task]) -> Vec<Result<usize, Failure>> {
+///     let length = |(text, task): (&String, &Task)| {
+///         task.focus(); // whose log lines follow
+///         log::info!("measuring");
+///         if text.is_empty() { Err(Failure::permanent("no text")) } else { Ok(text.len()) }
+///     };
+///     texts.iter().zip(tasks).map(length).collect()
 /// }
 /// ```
 ///
@@ -121,6 +151,7 @@ pub use describe::{Backoff, Description, Retry};
 pub use failure::{Failure, OrFail};
 pub use handler::Handler;
 pub use log;
+pub use parents::{Parent, ParentState, Parents};
 pub use payload::Payload;
 pub use progress::progress;
 pub use schemars;
@@ -146,6 +177,6 @@ pub mod prelude {
 pub mod __private {
     #[cfg(target_arch = "wasm32")]
     pub use crate::bindings;
-    pub use crate::codec;
     pub use crate::handler::{Plugin, names_differ, unknown};
+    pub use crate::{batch, codec};
 }

@@ -43,13 +43,13 @@ mod tests {
         }));
         stand_in::exchange(Some(stand_in::Attempt {
             deadline: None,
-            cancelled: false,
-            lines: Vec::new(),
-            progress: Vec::new(),
+            tasks: vec![stand_in::Seat::default()],
+            batch: false,
+            focus: None,
         }));
         let line = line!() + 1;
         assert!(catch_unwind(|| panic!("{} of {}", 3, 2)).is_err());
-        let lines = stand_in::exchange(None).unwrap().lines;
+        let lines = stand_in::exchange(None).unwrap().tasks.remove(0).lines;
 
         let [(level, _, fields)] = &lines[..] else { panic!("{lines:?}") };
         assert_eq!(*level, log::Level::Error);

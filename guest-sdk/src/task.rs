@@ -2,6 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::host;
+use crate::options::Reader;
+use crate::parents::Parents;
+
 /// One attempt at one task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,6 +28,8 @@ pub struct Task {
     pub metadata: Vec<(String, String)>,
     /// The producer's trace, if it sent one.
     pub trace: Option<TraceContext>,
+    /// Its place in a batch.
+    pub(crate) place: Option<u32>,
 }
 
 /// W3C Trace Context of the producer.
@@ -42,11 +48,43 @@ impl Task {
         self.metadata.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
+    /// The metadata as options with types.
+    #[must_use]
+    pub fn options(&self) -> Reader<'_> {
+        Reader::of(&self.metadata)
+    }
+
     /// When this attempt will be interrupted. To learn how long that is from now ask
     /// [`context::remaining`](crate::context::remaining), which needs no clock.
     #[must_use]
     pub fn deadline(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.deadline_ms)
+    }
+
+    /// The tasks that this one waited for, in the order in which it named them; none if it
+    /// waited for none. Each is a call to the host.
+    ///
+    /// ```
+    /// use bulkhead_guest::prelude::*;
+    ///
+    /// /// Adds up what its parents counted.
+    /// #[handler]
+    /// fn total(_: Payload, task: &Task) -> Result<u64, Failure> {
+    ///     task.parents().map(|parent| parent.output::<u64>()).sum()
+    /// }
+    /// ```
+    #[must_use]
+    pub fn parents(&self) -> Parents {
+        Parents::of(self.place)
+    }
+
+    /// In a batch: from now on, log lines, progress and `context::cancelled` are those of
+    /// this task. Without a task in focus, which is how a batch begins, lines and progress
+    /// are those of all tasks. Outside a batch this does nothing.
+    pub fn focus(&self) {
+        if self.place.is_some() {
+            host::focus(self.place);
+        }
     }
 
     /// Whether no attempt follows this one.

@@ -30,8 +30,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::de::DeserializeOwned;
 
 use crate::codec::{self, Format, Input};
-use crate::host::stand_in;
-use crate::{Failure, Handler, Payload, Task, TraceContext, logging};
+use crate::host::{self, stand_in};
+use crate::{Failure, Handler, Parent, Payload, Task, TraceContext, logging};
 
 /// How long an attempt may run if the test does not say.
 const DEFAULT_TIME: Duration = Duration::from_secs(60);
@@ -43,6 +43,7 @@ pub struct Attempt {
     payload: Payload,
     remaining: Duration,
     cancelled: bool,
+    parents: Vec<Parent>,
 }
 
 impl Attempt {
@@ -60,8 +61,10 @@ impl Attempt {
             deadline_ms: 0,
             metadata: Vec::new(),
             trace: None,
+            place: None,
         };
-        Self { task, payload, remaining: DEFAULT_TIME, cancelled: false }
+        let parents = Vec::new();
+        Self { task, payload, remaining: DEFAULT_TIME, cancelled: false, parents }
     }
 
     /// The task's id.
@@ -117,6 +120,13 @@ impl Attempt {
     #[must_use]
     pub fn remaining(mut self, remaining: Duration) -> Self {
         self.remaining = remaining;
+        self
+    }
+
+    /// One more task that this one waited for.
+    #[must_use]
+    pub fn parent(mut self, parent: Parent) -> Self {
+        self.parents.push(parent);
         self
     }
 
@@ -182,23 +192,52 @@ impl Run {
 ///
 /// A panic of the handler is a panic of the test.
 pub fn run<H: Handler>(attempt: impl Into<Attempt>) -> Run {
-    let Attempt { mut task, payload, remaining, cancelled } = attempt.into();
-    logging::install(None);
-    task.task_type = H::TASK_TYPE.to_owned();
-    task.deadline_ms = unix_ms_in(remaining);
-
-    let outer = stand_in::exchange(Some(stand_in::Attempt {
-        deadline: Instant::now().checked_add(remaining),
-        cancelled,
-        lines: Vec::new(),
-        progress: Vec::new(),
-    }));
-    let mut running = Running(outer);
+    let attempt = attempt.into();
+    let remaining = attempt.remaining;
+    let (task, payload, seat) = attempt.begin::<H>(remaining, None);
+    let running = Running::begin(remaining, vec![seat], false);
     let output = H::handle(&task, payload);
-    let (lines, progress) = running.end();
-    let logs = lines.into_iter();
-    let logs = logs.map(|(level, message, fields)| LogLine { level, message, fields }).collect();
-    Run { output, logs, progress }
+    let seat = running.end().pop().unwrap_or_default();
+    ended(output, seat)
+}
+
+/// Run a batch of a handler's tasks in one call, and see what each came to. The shortest
+/// `remaining` holds for all.
+///
+/// As on a host, inputs that do not decode fail by themselves. A handler that returns a
+/// wrong number of results panics; a host would run each task alone then.
+pub fn run_batch<H: Handler>(attempts: impl IntoIterator<Item: Into<Attempt>>) -> Vec<Run> {
+    let attempts: Vec<Attempt> = attempts.into_iter().map(Into::into).collect();
+    let remaining = attempts.iter().map(|attempt| attempt.remaining).min().unwrap_or(DEFAULT_TIME);
+    let (mut items, mut seats) = (Vec::new(), Vec::new());
+    for (attempt, place) in attempts.into_iter().zip(0..) {
+        let (task, payload, seat) = attempt.begin::<H>(remaining, Some(place));
+        items.push((task, payload));
+        seats.push(seat);
+    }
+    let running = Running::begin(remaining, seats, true);
+    let outputs = H::handle_batch(items);
+    outputs.into_iter().zip(running.end()).map(|(output, seat)| ended(output, seat)).collect()
+}
+
+impl Attempt {
+    /// The task, its payload and what its host knows of it.
+    fn begin<H: Handler>(
+        self,
+        remaining: Duration,
+        place: Option<u32>,
+    ) -> (Task, Payload, stand_in::Seat) {
+        let task_type = H::TASK_TYPE.to_owned();
+        let task = Task { task_type, deadline_ms: unix_ms_in(remaining), place, ..self.task };
+        let Self { cancelled, parents, .. } = self;
+        (task, self.payload, stand_in::Seat { cancelled, parents, ..Default::default() })
+    }
+}
+
+fn ended(output: Result<Payload, Failure>, seat: stand_in::Seat) -> Run {
+    let lines = seat.lines.into_iter();
+    let logs = lines.map(|(level, message, fields)| LogLine { level, message, fields }).collect();
+    Run { output, logs, progress: seat.progress }
 }
 
 /// The time that is `remaining` from now, in milliseconds since the Unix epoch.
@@ -207,19 +246,29 @@ fn unix_ms_in(remaining: Duration) -> u64 {
     u64::try_from(now.saturating_add(remaining).as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The attempt that was running before this one on this thread. It is put back at
-/// the end, also when the handler panics.
-struct Running(Option<stand_in::Attempt>);
+/// The attempt that was running before this one on this thread, and the task in its
+/// focus. They are put back at the end, also when the handler panics.
+struct Running {
+    outer: Option<stand_in::Attempt>,
+    focus: Option<u32>,
+}
 
 impl Running {
-    fn end(&mut self) -> (Vec<stand_in::Line>, Vec<(f32, String)>) {
-        let ended = stand_in::exchange(None);
-        ended.map_or_else(Default::default, |attempt| (attempt.lines, attempt.progress))
+    fn begin(remaining: Duration, tasks: Vec<stand_in::Seat>, batch: bool) -> Self {
+        logging::install(None);
+        let deadline = Instant::now().checked_add(remaining);
+        let attempt = stand_in::Attempt { deadline, tasks, batch, focus: None };
+        Self { outer: stand_in::exchange(Some(attempt)), focus: host::exchange_focus(None) }
+    }
+
+    fn end(self) -> Vec<stand_in::Seat> {
+        stand_in::exchange(None).map(|attempt| attempt.tasks).unwrap_or_default()
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        stand_in::exchange(self.0.take());
+        stand_in::exchange(self.outer.take());
+        host::exchange_focus(self.focus);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bulkhead_guest::prelude::*;
 use bulkhead_guest::testing::{self, Attempt};
-use bulkhead_guest::{Backoff, Retry};
+use bulkhead_guest::{Backoff, Parent, ParentState, Retry};
 
 #[derive(Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 struct Sum {
@@ -33,6 +33,12 @@ fn add(sum: Sum) -> Result<u32, Failure> {
 fn swap(sum: Sum) -> Sum {
     Sum { left: sum.right, right: sum.left }
 }
+
+#[handler(max_attempts = 2)]
+fn few_attempts(_: Payload) {}
+
+#[handler(delays = "1s, 1m", max_age = "1h")]
+fn listed_waits(_: Payload) {}
 
 #[handler]
 fn same_payload(payload: Payload) -> Payload {
@@ -97,6 +103,37 @@ fn circumstances(_: Payload, task: &Task) -> String {
     )
 }
 
+/// Halves even numbers.
+#[handler(batch = 8)]
+fn halves(numbers: Vec<u32>, tasks: &[Task]) -> Vec<Result<u32, Failure>> {
+    log::info!(tasks = tasks.len(); "halving");
+    let halve = |(number, task): (u32, &Task)| {
+        task.focus();
+        log::info!("{number}");
+        progress(0.5, task.id.as_str());
+        if context::cancelled() || number % 2 == 1 {
+            return Err(Failure::permanent(format!("{number} of {}", task.parents().len())));
+        }
+        Ok(number / 2)
+    };
+    numbers.into_iter().zip(tasks).map(halve).collect()
+}
+
+#[handler(batch = 2)]
+fn bare_batch(texts: Vec<String>) -> Vec<usize> {
+    texts.iter().map(String::len).collect()
+}
+
+#[handler(batch = 2)]
+fn ragged(_: Vec<Payload>) -> Vec<()> {
+    vec![()]
+}
+
+#[handler]
+fn total(_: Payload, task: &Task) -> Result<u64, Failure> {
+    task.parents().map(|parent| parent.output::<u64>()).sum()
+}
+
 mod elsewhere {
     use bulkhead_guest::prelude::*;
 
@@ -104,7 +141,7 @@ mod elsewhere {
     pub(crate) fn nested(_: Payload) {}
 }
 
-plugin!(add, swap, same_payload, elsewhere::nested);
+plugin!(add, swap, same_payload, halves, elsewhere::nested);
 
 fn sum() -> Sum {
     Sum { left: 1, right: 2 }
@@ -202,9 +239,17 @@ fn the_description_says_what_the_attribute_says() {
     assert_eq!((loud.task_type, loud.description), ("swap.v2", "Swaps."));
     let limits = (loud.fuel, loud.memory_bytes, loud.timeout_ms);
     assert_eq!(limits, (Some(7), Some(1 << 20), Some(3_000)));
-    let retry =
-        Retry { max_attempts: 9, backoff: Backoff::Fixed, initial_ms: 2_000, max_ms: 600_000 };
+    let retry = Retry {
+        max_attempts: Some(9),
+        backoff: Some(Backoff::Fixed { delay_ms: 2_000 }),
+        max_age_ms: None,
+    };
     assert_eq!(loud.retry, Some(retry));
+    let few = Retry { max_attempts: Some(2), ..Retry::default() };
+    assert_eq!(few_attempts::describe().retry, Some(few));
+    let listed = listed_waits::describe().retry.unwrap();
+    assert_eq!(listed.backoff, Some(Backoff::Delays { delays_ms: vec![1_000, 60_000] }));
+    assert_eq!((listed.max_attempts, listed.max_age_ms), (None, Some(3_600_000)));
 
     assert_eq!(same_payload::describe().input_schema, None);
     assert_eq!(upper::describe().input_schema, None);
@@ -248,4 +293,72 @@ fn a_nested_run_does_not_mix_with_the_outer_one() {
     let run = testing::run::<outer>(Payload::default());
     assert_eq!(run.text().unwrap(), "1");
     assert_eq!(run.progress.len(), 2);
+}
+
+#[test]
+fn each_task_of_a_batch_has_its_own_end_and_its_own_words() {
+    let number = |n: u32| Attempt::new(Payload::json(&n).unwrap()).id(format!("id-{n}"));
+    let odd = number(3).parent(Parent::ended(ParentState::Failed));
+    let runs = testing::run_batch::<halves>([
+        number(8),
+        odd,
+        Attempt::new(Payload::text("no number")),
+        Attempt::from(Payload::message_pack(&6_u32).unwrap()).cancelled(),
+        number(10),
+    ]);
+    let [eight, three, none, six, ten] = &runs[..] else { panic!("{runs:?}") };
+    assert_eq!((eight.json::<u32>(), ten.json::<u32>()), (Ok(4), Ok(5)));
+    assert_eq!(three.output, Err(Failure::permanent("3 of 1")));
+    assert_eq!(six.output, Err(Failure::permanent("6 of 0")), "it is cancelled");
+    assert!(none.output.as_ref().unwrap_err().message().contains("takes application/json"));
+
+    let words = |run: &testing::Run| -> Vec<String> {
+        run.logs.iter().map(|line| line.message.clone()).collect()
+    };
+    assert_eq!(words(eight), ["halving", "8"], "what all share, then its own");
+    assert_eq!(words(none), ["halving"]);
+    assert_eq!(eight.logs[0].field("tasks"), Some("4"), "without the one that did not decode");
+    assert_eq!(ten.progress, [(0.5, "id-10".to_owned())]);
+}
+
+#[test]
+fn a_batch_handler_takes_single_tasks_too() {
+    let run = testing::run::<halves>(Payload::json(&4).unwrap());
+    assert_eq!(run.json::<u32>(), Ok(2));
+    assert_eq!(run.logs.len(), 2);
+    assert_eq!(halves::describe().max_batch, Some(8));
+    assert_eq!((halves::MAX_BATCH, add::MAX_BATCH), (8, 1));
+    let schema = halves::describe().input_schema.unwrap();
+    assert!(schema.contains("\"integer\""), "of one input: {schema}");
+
+    let lengths = testing::run_batch::<bare_batch>([Payload::text("a"), Payload::text("bc")]);
+    let lengths: Vec<_> = lengths.iter().map(|run| run.json::<usize>()).collect();
+    assert_eq!(lengths, [Ok(1), Ok(2)]);
+}
+
+#[test]
+fn a_handler_without_batches_runs_once_for_each() {
+    let runs = testing::run_batch::<add>([Payload::json(&sum()).unwrap(), Payload::default()]);
+    assert_eq!(runs[0].json::<u32>(), Ok(3));
+    assert!(runs[1].output.is_err());
+}
+
+#[test]
+#[should_panic(expected = "the handler returned 1 results for 2 inputs")]
+fn a_wrong_number_of_results_is_nobodys() {
+    testing::run_batch::<ragged>([Payload::default(), Payload::default()]);
+}
+
+#[test]
+fn a_child_reads_what_its_parents_produced() {
+    let counted = |n: u64| Parent::completed(Payload::message_pack(&n).unwrap());
+    let child = || Attempt::new(Payload::default());
+    let run = testing::run::<total>(child().parent(counted(2)).parent(counted(5)));
+    assert_eq!(run.json::<u64>(), Ok(7));
+    assert_eq!(testing::run::<total>(child()).json::<u64>(), Ok(0));
+
+    let lost = Parent::ended(ParentState::Cancelled);
+    let failure = testing::run::<total>(child().parent(counted(2)).parent(lost));
+    let failure = failure.output.unwrap_err();
+    assert!(!failure.is_retryable() && failure.message().contains("Cancelled"), "{failure}");
 }

@@ -4,15 +4,21 @@
 //! Everything a test starts ends with it. Tests wait for events that they can observe,
 //! with a bound; none sleeps for luck.
 
+mod folder;
 mod guests;
+mod inside;
 mod known_plugins;
+mod losing;
 mod process;
 mod site;
 
 pub use bulkhead_stage::{Persistence, Proxy, RedisServer, eventually, eventually_within};
+pub use folder::{EmbeddedFolder, Ran};
 pub use guests::{
     digest_of, guest, install, install_as, install_shipped, install_version, module_guest,
     version_of,
 };
+pub use inside::{Inside, Running};
+pub use losing::LosingBroker;
 pub use process::HostProcess;
 pub use site::{Site, failure, lost_leases, output, task};

@@ -39,12 +39,20 @@ impl HostProcess {
     /// If it cannot be started.
     #[must_use]
     pub fn start(url: &str, plugins: &Path, name: &str, extra: &[&str]) -> Self {
-        let log = plugins.join(format!("{name}.log"));
+        let mut command = Self::command();
+        command.args(["--broker", url, "run", "--name", name, "--plugins"]).arg(plugins);
+        command.args(extra);
+        Self::spawn(command, plugins.join(format!("{name}.log")))
+    }
+
+    /// Start a command line that is a host; what it logs goes to this file.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn spawn(mut command: Command, log: PathBuf) -> Self {
         let file = std::fs::File::create(&log).expect("a log file");
-        let child = Self::command()
-            .args(["--broker", url, "run", "--name", name, "--plugins"])
-            .arg(plugins)
-            .args(extra)
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
@@ -75,6 +83,14 @@ impl HostProcess {
         let _ = self.child.wait();
     }
 
+    /// How it has ended, if it has.
+    ///
+    /// # Panics
+    /// If it cannot be told.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("wait")
+    }
+
     /// Wait for its end.
     ///
     /// # Panics
@@ -82,7 +98,7 @@ impl HostProcess {
     pub fn wait(&mut self, bound: Duration) -> ExitStatus {
         let deadline = Instant::now() + bound;
         loop {
-            if let Some(status) = self.child.try_wait().expect("wait") {
+            if let Some(status) = self.ended() {
                 return status;
             }
             assert!(Instant::now() < deadline, "still running; log:\n{}", self.log());

@@ -1,7 +1,18 @@
 //! The binary's command line as people meet it: help, results, messages, exit codes.
 //!
-//! Each test has a Redis server of its own. Ids, times, ports and measurements differ
+//! Each test has a broker of its own. Ids, times, ports and measurements differ
 //! from run to run and are masked before a result is compared.
+
+#[path = "cli/batches.rs"]
+mod batches;
+#[path = "cli/dead.rs"]
+mod dead;
+#[path = "cli/queues.rs"]
+mod queues;
+#[path = "cli/schedules.rs"]
+mod schedules;
+#[path = "cli/terms.rs"]
+mod terms;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -64,19 +75,64 @@ fn bulkhead(args: &[&str], input: &[u8]) -> Ran {
     Ran::of(&child.wait_with_output().expect("it ends"))
 }
 
-/// A Redis server and the binary's way to it.
+/// A broker and the binary's way to it.
 struct Place {
-    server: RedisServer,
+    url: String,
     folder: tempfile::TempDir,
+    /// An embedded broker is in a host.
+    _host: Option<HostProcess>,
+    server: Option<RedisServer>,
 }
 
 impl Place {
     fn new() -> Self {
-        Self { server: RedisServer::start(), folder: tempfile::tempdir().expect("a folder") }
+        let server = RedisServer::start();
+        Self { url: server.url(), folder: folder(), _host: None, server: Some(server) }
+    }
+
+    /// An embedded broker, in a host that serves another queue only.
+    async fn embedded() -> Self {
+        Self::in_host(&["--queue", "idle"]).await
+    }
+
+    async fn in_host(extra: &[&str]) -> Self {
+        let folder = folder();
+        let url = format!("embedded:{}", folder.path().join("data").display());
+        let plugins = folder.path().join("plugins");
+        std::fs::create_dir(&plugins).expect("a folder");
+        let host = HostProcess::start(&url, &plugins, "h1", extra);
+        let place = Self { url, folder, _host: Some(host), server: None };
+        eventually("the host answers", || async {
+            (place.run(&["host", "list"]).code == 0).then_some(())
+        })
+        .await;
+        place
+    }
+
+    /// A place on each broker where nobody serves the queue `default`.
+    async fn each() -> [Self; 2] {
+        [Self::new(), Self::embedded().await]
+    }
+
+    /// A place on each broker where the `unruly` guest is served.
+    async fn each_with_host() -> [Self; 2] {
+        let mut redis = Self::new();
+        redis._host = Some(redis.host().await);
+        let embedded = Self::in_host(&[]).await;
+        install(&embedded.path().join("plugins"), "unruly");
+        embedded.run(&["plugin", "reload"]).succeeds();
+        [redis, embedded]
     }
 
     fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// A file in the place's folder.
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
     }
 
     fn run(&self, args: &[&str]) -> Ran {
@@ -84,16 +140,20 @@ impl Place {
     }
 
     fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
-        let url = self.server.url();
-        let mut all = vec!["--broker", &url];
+        let mut all = vec!["--broker", &self.url];
         all.extend(args);
         bulkhead(&all, input)
+    }
+
+    /// Run and read the document.
+    fn json(&self, args: &[&str]) -> Value {
+        self.run(&[args, &["--json"]].concat()).json()
     }
 
     /// A host that serves the `unruly` guest.
     async fn host(&self) -> HostProcess {
         install(self.path(), "unruly");
-        let host = HostProcess::start(&self.server.url(), self.path(), "h1", &[]);
+        let host = HostProcess::start(&self.url, self.path(), "h1", &[]);
         eventually("the host serves its plugin", || async {
             let plugins = self.run(&["plugin", "list", "--json"]).json();
             (plugins[0]["serving"]["digest"].is_string()).then_some(())
@@ -109,12 +169,17 @@ impl Place {
     }
 }
 
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
 /// Mask what differs from run to run.
 fn masked(what: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     for (pattern, mask) in [
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[ID]"),
         (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "[TIME]"),
+        (r"\b\d{13}-\d+\b", "[EVENT]"),
         (r"\b\d{13}\b", "[UNIX MS]"),
         (r"(\d+[dhms] )?\d+[dhms] ago", "[AGO]"),
         (r"in (\d+[dhms] )+\d+[dhms]|in \d+[dhms]\b", "[AHEAD]"),
@@ -134,6 +199,15 @@ fn masked(what: impl FnOnce()) {
     settings.bind(what);
 }
 
+/// Mask it, and leave out how columns are aligned, which depends on what is masked.
+fn masked_tables(what: impl FnOnce()) {
+    masked(|| {
+        let mut settings = insta::Settings::clone_current();
+        settings.add_filter(" {2,}", "  ");
+        settings.bind(what);
+    });
+}
+
 #[test]
 fn help_shows_every_command_and_the_exit_codes() {
     insta::assert_snapshot!("help", bulkhead(&["--help"], b"").all());
@@ -141,8 +215,18 @@ fn help_shows_every_command_and_the_exit_codes() {
         "run",
         "submit",
         "task list",
+        "task cancel",
+        "task wait",
+        "batch submit",
+        "schedule put",
+        "schedule next",
+        "queue limit",
+        "queue policy set",
+        "queue usage",
+        "queue events",
         "queue purge",
         "dead replay",
+        "doctor",
         "plugin reload",
         "config check",
     ] {
@@ -171,7 +255,6 @@ fn wrong_usage_and_configuration_exit_with_2() {
         &["submit", "t", "--data", "x", "--meta", "no-pair"],
         &["submit", "t", "--data", "x", "--priority", "urgent"],
         &["--config", "missing.toml", "queue", "list"],
-        &["--broker", "embedded:data", "queue", "list"],
         &["--broker", "http://h", "queue", "list"],
         &["run", "--log-level", "loud"],
         &["submit", "t", "--file", "missing.txt"],
@@ -190,6 +273,9 @@ fn a_broker_that_is_not_there_is_said_with_its_remedy_and_without_its_password()
     let ran = bulkhead(&["--broker", url, "queue", "list"], b"");
     masked(|| insta::assert_snapshot!("unreachable", ran.all()));
     assert_eq!(ran.code, 3);
+    let embedded = bulkhead(&["--broker", "embedded:no-such-folder", "queue", "list"], b"");
+    masked(|| insta::assert_snapshot!("unreachable_embedded", embedded.all()));
+    assert_eq!(embedded.code, 3);
     let check = bulkhead(&["--broker", url, "config", "check", "--json"], b"").succeeds();
     assert!(!check.stdout.contains("secret"), "{}", check.stdout);
 }
@@ -315,7 +401,7 @@ fn a_reader_that_leaves_early_is_no_error() {
     let lines = "{\"type\": \"a\", \"payload\": \"x\"}\n".repeat(2_000);
     place.run_with(&["submit", "--jsonl", "-"], lines.as_bytes()).succeeds();
     let mut child = HostProcess::command()
-        .args(["--broker", &place.server.url(), "task", "list", "--limit", "2000", "--json"])
+        .args(["--broker", &place.url, "task", "list", "--limit", "2000", "--json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -157,7 +157,9 @@ async fn a_paused_host_cannot_overwrite_its_successor() {
         (probe.last_report().unwrap().host == "paused").then_some(())
     })
     .await;
-    assert_eq!(site.view(id).await, view, "nothing about the task has changed");
+    // Redis tells the time until it forgets a task, which is rounded at each look.
+    let lasting = |view| TaskView { kept_until: None, ..view };
+    assert_eq!(lasting(site.view(id).await), lasting(view), "nothing about the task has changed");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod figures;
 mod guests;
 mod interrupt;
 mod layout;
+mod packages;
 mod program;
 mod setup;
 mod verify;

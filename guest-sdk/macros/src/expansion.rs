@@ -7,8 +7,9 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, Expr, Ident, ItemFn, Lit, Meta, ReturnType, Type};
 
-use crate::options::{Backoff, Options};
+use crate::options::Options;
 use crate::signature::Signature;
+use crate::waits::Backoff;
 
 /// The function and its registration, or the function and the errors: the function
 /// is kept in any case, so that one mistake is not followed by a dozen others.
@@ -32,11 +33,15 @@ pub(crate) fn expand(options: TokenStream, function: TokenStream) -> TokenStream
 
 fn register(options: TokenStream, function: &ItemFn) -> syn::Result<TokenStream> {
     let options = Options::read(options)?;
-    let signature = Signature::read(function)?;
+    let signature = Signature::read(function, options.batch.is_some())?;
     let (name, visibility) = (&function.sig.ident, &function.vis);
     let task_type = options.task_type.clone().unwrap_or_else(|| default_task_type(name));
     let describe = describe(&options, &signature, &function.attrs);
-    let handle = handle(name, &signature, &function.sig.output);
+    let output = shown_at_output(&function.sig.output);
+    let handle = match options.batch {
+        Some(size) => handle_batch(name, &signature, output, size),
+        None => handle(name, &signature, output),
+    };
     // The type carries the function's name, which is in snake case, and has no values.
     Ok(quote! {
         #[doc(hidden)]
@@ -56,7 +61,7 @@ fn describe(options: &Options, signature: &Signature, attributes: &[Attribute]) 
     let description = options.description.clone().unwrap_or_else(|| doc_text(attributes));
     let (fuel, memory, timeout) =
         (option(options.fuel), option(options.memory_bytes), option(options.timeout_ms));
-    let retry = retry(options);
+    let (retry, max_batch) = (retry(options), option(options.batch));
     let input = &signature.input;
     let schema = quote_spanned!(shown_at(input)=> __codec::Input::<#input>::new().schema());
     quote! {
@@ -71,23 +76,17 @@ fn describe(options: &Options, signature: &Signature, attributes: &[Attribute]) 
                 memory_bytes: #memory,
                 timeout_ms: #timeout,
                 retry: #retry,
+                max_batch: #max_batch,
             }
         }
     }
 }
 
-fn handle(name: &Ident, signature: &Signature, output: &ReturnType) -> TokenStream {
+fn handle(name: &Ident, signature: &Signature, output: Span) -> TokenStream {
     let input = &signature.input;
     let decode = quote_spanned!(shown_at(input)=> __codec::Input::<#input>::new().decode(__format, __payload)?);
     let task = signature.takes_task.then(|| quote!(, __task));
-    let output = match output {
-        ReturnType::Type(_, output) => shown_at(output),
-        ReturnType::Default => Span::call_site(),
-    };
-    let encode = quote_spanned! {output=>
-        let __output = (&&&__codec::returned(&__returned)).kind().settle(__returned)?;
-        __codec::output(&__output).encode(__format, __output)
-    };
+    let encode = encode(output);
     quote! {
         fn handle(
             __task: &::bulkhead_guest::Task,
@@ -105,6 +104,62 @@ fn handle(name: &Ident, signature: &Signature, output: &ReturnType) -> TokenStre
     }
 }
 
+fn handle_batch(name: &Ident, signature: &Signature, output: Span, size: u32) -> TokenStream {
+    let input = &signature.input;
+    let decode = quote_spanned! {shown_at(input)=>
+        __codec::Input::<#input>::new().decode(__format, __payload)
+    };
+    let tasks = signature.takes_task.then(|| quote!(, __batch.tasks()));
+    let encode = encode(output);
+    quote! {
+        const MAX_BATCH: u32 = #size;
+
+        fn handle(
+            __task: &::bulkhead_guest::Task,
+            __payload: ::bulkhead_guest::Payload,
+        ) -> ::core::result::Result<::bulkhead_guest::Payload, ::bulkhead_guest::Failure> {
+            ::bulkhead_guest::__private::batch::alone::<Self>(__task, __payload)
+        }
+
+        fn handle_batch(
+            __items: ::std::vec::Vec<(::bulkhead_guest::Task, ::bulkhead_guest::Payload)>,
+        ) -> ::std::vec::Vec<
+            ::core::result::Result<::bulkhead_guest::Payload, ::bulkhead_guest::Failure>,
+        > {
+            #[allow(unused_imports)]
+            use ::bulkhead_guest::__private::codec::{
+                self as __codec, BareReturn as _, ErrorReturn as _, FailureReturn as _,
+                StructuredInput as _, StructuredOutput as _,
+            };
+            let (__batch, __inputs) = ::bulkhead_guest::__private::batch::Batch::read(
+                __items,
+                |__format, __payload| { #decode },
+            );
+            let __returned = if __inputs.is_empty() {
+                ::std::vec::Vec::new()
+            } else {
+                #name(__inputs #tasks)
+            };
+            __batch.answer(__returned, |__format, __returned| { #encode })
+        }
+    }
+}
+
+/// From what the function returns for one task to its payload or failure.
+fn encode(output: Span) -> TokenStream {
+    quote_spanned! {output=>
+        let __output = (&&&__codec::returned(&__returned)).kind().settle(__returned)?;
+        __codec::output(&__output).encode(__format, __output)
+    }
+}
+
+fn shown_at_output(output: &ReturnType) -> Span {
+    match output {
+        ReturnType::Type(_, output) => shown_at(output),
+        ReturnType::Default => Span::call_site(),
+    }
+}
+
 /// Where an error about a type is shown: at the type, but as the attribute's code, so
 /// that no lint takes the expansion for the author's.
 fn shown_at(ty: &Type) -> Span {
@@ -112,20 +167,32 @@ fn shown_at(ty: &Type) -> Span {
 }
 
 fn retry(options: &Options) -> TokenStream {
-    if !options.suggests_retry() {
+    let backoff = options.waits.backoff();
+    if options.max_attempts.is_none() && options.max_age_ms.is_none() && backoff.is_none() {
         return quote!(::core::option::Option::None);
     }
-    let attempts = option(options.max_attempts);
-    let backoff = option(options.backoff.map(|backoff| match backoff {
-        Backoff::Fixed => quote!(::bulkhead_guest::Backoff::Fixed),
-        Backoff::Linear => quote!(::bulkhead_guest::Backoff::Linear),
-        Backoff::Exponential => quote!(::bulkhead_guest::Backoff::Exponential),
+    let (attempts, max_age) = (option(options.max_attempts), option(options.max_age_ms));
+    let backoff = option(backoff.map(|backoff| {
+        let fields = match backoff {
+            Backoff::Fixed { delay_ms } => quote!(Fixed { delay_ms: #delay_ms }),
+            Backoff::Linear { initial_ms, max_ms } => {
+                quote!(Linear { initial_ms: #initial_ms, max_ms: #max_ms })
+            }
+            Backoff::Exponential { initial_ms, max_ms } => {
+                quote!(Exponential { initial_ms: #initial_ms, max_ms: #max_ms })
+            }
+            Backoff::Delays { delays_ms } => {
+                quote!(Delays { delays_ms: ::std::vec![#(#delays_ms),*] })
+            }
+        };
+        quote!(::bulkhead_guest::Backoff::#fields)
     }));
-    let (initial, max) = (option(options.initial_delay_ms), option(options.max_delay_ms));
     quote! {
-        ::core::option::Option::Some(
-            ::bulkhead_guest::Retry::suggest(#attempts, #backoff, #initial, #max)
-        )
+        ::core::option::Option::Some(::bulkhead_guest::Retry {
+            max_attempts: #attempts,
+            backoff: #backoff,
+            max_age_ms: #max_age,
+        })
     }
 }
 

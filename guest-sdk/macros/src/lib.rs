@@ -11,6 +11,7 @@ mod expansion;
 mod options;
 mod quantity;
 mod signature;
+mod waits;
 
 /// Make a function the handler of a task type.
 ///

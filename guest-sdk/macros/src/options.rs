@@ -1,24 +1,20 @@
 //! The options of the attribute: `key = literal`, each at most once, every value
 //! checked here so that a mistake is shown at compile time and at its place.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Error, Ident, Lit, Token};
 
 use crate::quantity;
+use crate::waits::{Growth, MAX_DELAYS, Waits};
 
 /// All keys, as messages list them.
-const KEYS: &str = "task_type, description, fuel, memory, timeout, max_attempts, backoff, \
-                    initial_delay, max_delay";
+const KEYS: &str = "task_type, description, fuel, memory, timeout, max_attempts, max_age, \
+                    backoff, initial_delay, max_delay, delays, batch";
 
-/// How the wait between attempts grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Backoff {
-    Fixed,
-    Linear,
-    Exponential,
-}
+/// Most tasks of one call.
+const MAX_BATCH: u32 = 256;
 
 /// What the attribute says; nothing where it is silent.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,9 +25,9 @@ pub(crate) struct Options {
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) timeout_ms: Option<u64>,
     pub(crate) max_attempts: Option<u32>,
-    pub(crate) backoff: Option<Backoff>,
-    pub(crate) initial_delay_ms: Option<u64>,
-    pub(crate) max_delay_ms: Option<u64>,
+    pub(crate) max_age_ms: Option<u64>,
+    pub(crate) waits: Waits,
+    pub(crate) batch: Option<u32>,
 }
 
 /// One `key = literal`.
@@ -63,7 +59,7 @@ impl Options {
         for entry in entries {
             options.take(&entry)?;
         }
-        options.check_delays()?;
+        options.waits.check()?;
         Ok(options)
     }
 
@@ -75,32 +71,17 @@ impl Options {
             "memory" => set(&mut self.memory_bytes, entry, size(entry)?),
             "timeout" => set(&mut self.timeout_ms, entry, duration(entry)?),
             "max_attempts" => set(&mut self.max_attempts, entry, integer(entry)?),
-            "backoff" => set(&mut self.backoff, entry, backoff(entry)?),
-            "initial_delay" => set(&mut self.initial_delay_ms, entry, duration(entry)?),
-            "max_delay" => set(&mut self.max_delay_ms, entry, duration(entry)?),
+            "max_age" => set(&mut self.max_age_ms, entry, duration(entry)?),
+            "backoff" => set(&mut self.waits.growth, entry, growth(entry)?),
+            "initial_delay" => set(&mut self.waits.initial_ms, entry, duration(entry)?),
+            "max_delay" => set(&mut self.waits.max_ms, entry, duration(entry)?),
+            "delays" => set(&mut self.waits.delays_ms, entry, delays(entry)?),
+            "batch" => set(&mut self.batch, entry, batch(entry)?),
             unknown => Err(Error::new(
                 entry.key.span(),
                 format!("`{unknown}` is no option of `handler`; the options are {KEYS}"),
             )),
         }
-    }
-
-    fn check_delays(&self) -> syn::Result<()> {
-        match (self.initial_delay_ms, self.max_delay_ms) {
-            (Some(initial), Some(max)) if initial > max => Err(Error::new(
-                Span::call_site(),
-                "`initial_delay` is longer than `max_delay`; make it shorter",
-            )),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether any part of a retry policy is given.
-    pub(crate) fn suggests_retry(&self) -> bool {
-        self.max_attempts.is_some()
-            || self.backoff.is_some()
-            || self.initial_delay_ms.is_some()
-            || self.max_delay_ms.is_some()
     }
 }
 
@@ -146,11 +127,33 @@ fn size(entry: &Entry) -> syn::Result<u64> {
     quantity::bytes(&text(entry)?).map_err(|message| Error::new(entry.value.span(), message))
 }
 
-fn backoff(entry: &Entry) -> syn::Result<Backoff> {
+fn batch(entry: &Entry) -> syn::Result<u32> {
+    let size = integer(entry)?;
+    if (2..=MAX_BATCH).contains(&size) {
+        return Ok(size);
+    }
+    let message = format!("`batch` is how many tasks one call takes; use 2 to {MAX_BATCH}");
+    Err(Error::new(entry.value.span(), message))
+}
+
+fn delays(entry: &Entry) -> syn::Result<Vec<u64>> {
+    let refuse = |message| Error::new(entry.value.span(), message);
+    let text = text(entry)?;
+    let delays: Result<Vec<u64>, String> =
+        text.split(',').map(|wait| quantity::milliseconds(wait.trim())).collect();
+    let delays = delays.map_err(refuse)?;
+    if delays.len() > MAX_DELAYS {
+        let message = format!("`delays` lists {} waits; use at most {MAX_DELAYS}", delays.len());
+        return Err(refuse(message));
+    }
+    Ok(delays)
+}
+
+fn growth(entry: &Entry) -> syn::Result<Growth> {
     match text(entry)?.as_str() {
-        "fixed" => Ok(Backoff::Fixed),
-        "linear" => Ok(Backoff::Linear),
-        "exponential" => Ok(Backoff::Exponential),
+        "fixed" => Ok(Growth::Fixed),
+        "linear" => Ok(Growth::Linear),
+        "exponential" => Ok(Growth::Exponential),
         other => Err(Error::new(
             entry.value.span(),
             format!("`{other}` is no backoff; write fixed, linear or exponential"),
@@ -190,8 +193,8 @@ mod tests {
     fn every_option_is_read() {
         let options = Options::read(quote! {
             task_type = "text-stats", description = "Counts.", fuel = 5_000_000_000,
-            memory = "64 MiB", timeout = "10s", max_attempts = 3, backoff = "exponential",
-            initial_delay = "1s", max_delay = "5m",
+            memory = "64 MiB", timeout = "10s", max_attempts = 3, max_age = "1h",
+            backoff = "exponential", initial_delay = "1s", max_delay = "5m", batch = 32,
         });
         let expected = Options {
             task_type: Some("text-stats".into()),
@@ -200,13 +203,18 @@ mod tests {
             memory_bytes: Some(64 << 20),
             timeout_ms: Some(10_000),
             max_attempts: Some(3),
-            backoff: Some(Backoff::Exponential),
-            initial_delay_ms: Some(1_000),
-            max_delay_ms: Some(300_000),
+            max_age_ms: Some(3_600_000),
+            waits: Waits {
+                growth: Some(Growth::Exponential),
+                initial_ms: Some(1_000),
+                max_ms: Some(300_000),
+                delays_ms: None,
+            },
+            batch: Some(32),
         };
         assert_eq!(options.unwrap(), expected);
-        assert!(expected.suggests_retry());
-        assert!(!Options::read(quote!(fuel = 1)).unwrap().suggests_retry());
+        let listed = Options::read(quote!(delays = "1s, 10s,1m")).unwrap();
+        assert_eq!(listed.waits.delays_ms, Some(vec![1_000, 10_000, 60_000]));
         assert_eq!(Options::read(quote!()).unwrap(), Options::default());
     }
 
@@ -227,6 +235,13 @@ mod tests {
             (quote!(task_type = "a b"), "`a b` is no task type"),
             (quote!(task_type = ""), "`` is no task type"),
             (quote!(initial_delay = "2s", max_delay = "1s"), "`initial_delay` is longer than"),
+            (quote!(delays = "1s", max_delay = "1s"), "`delays` lists all waits"),
+            (quote!(batch = 1), "`batch` is how many tasks one call takes; use 2 to 256"),
+            (quote!(batch = 257), "use 2 to 256"),
+            (quote!(batch = "32"), "the value of `batch` must be a whole number"),
+            (quote!(delays = ""), "`` is no duration"),
+            (quote!(delays = "1s, soon"), "`soon` is no duration"),
+            (quote!(backoff = "fixed", max_delay = "1s"), "a fixed backoff has no `max_delay`"),
         ] {
             let message = refused(tokens.clone());
             assert!(message.contains(expected), "{tokens}: {message}");

@@ -1,24 +1,54 @@
-//! The host as a native test sees it: it keeps what one attempt on this thread
-//! tells it, and answers what the test decided. Outside an attempt it keeps
+//! The host as a native test sees it: it keeps what one attempt, or one batch, on this
+//! thread tells it, and answers what the test decided. Outside an attempt it keeps
 //! nothing, so that a handler can be called directly as well.
 
 use std::cell::RefCell;
 use std::time::Instant;
 
+use crate::Parent;
+
 /// One log line as the host would get it.
 pub(crate) type Line = (log::Level, String, Vec<(String, String)>);
 
-/// What one attempt sees of its host and tells it.
+/// What the handler sees of its host and tells it.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     /// When its time is up; nothing means never.
     pub(crate) deadline: Option<Instant>,
+    /// The task, or those of a batch.
+    pub(crate) tasks: Vec<Seat>,
+    /// Whether it is a batch.
+    pub(crate) batch: bool,
+    /// The task of the batch that the handler works at.
+    pub(crate) focus: Option<usize>,
+}
+
+/// What concerns one task.
+#[derive(Debug, Default)]
+pub(crate) struct Seat {
     /// Whether somebody asked to cancel it.
     pub(crate) cancelled: bool,
+    /// What it waited for.
+    pub(crate) parents: Vec<Parent>,
     /// Its log lines.
     pub(crate) lines: Vec<Line>,
     /// Its progress reports.
     pub(crate) progress: Vec<(f32, String)>,
+}
+
+impl Attempt {
+    /// The tasks that what is said concerns.
+    fn concerned(&mut self) -> &mut [Seat] {
+        match self.focus {
+            Some(at) => self.tasks.get_mut(at..=at).unwrap_or_default(),
+            None => &mut self.tasks,
+        }
+    }
+
+    fn parents(&self) -> &[Parent] {
+        let at = if self.batch { self.focus } else { Some(0) };
+        at.and_then(|at| self.tasks.get(at)).map_or(&[], |seat| &seat.parents)
+    }
 }
 
 thread_local! {
@@ -35,11 +65,19 @@ fn with<R>(f: impl FnOnce(&mut Attempt) -> R) -> Option<R> {
 }
 
 pub(crate) fn write_log(level: log::Level, message: &str, fields: &[(String, String)]) {
-    with(|attempt| attempt.lines.push((level, message.to_owned(), fields.to_vec())));
+    with(|attempt| {
+        for seat in attempt.concerned() {
+            seat.lines.push((level, message.to_owned(), fields.to_vec()));
+        }
+    });
 }
 
 pub(crate) fn report_progress(fraction: f32, message: &str) {
-    with(|attempt| attempt.progress.push((fraction, message.to_owned())));
+    with(|attempt| {
+        for seat in attempt.concerned() {
+            seat.progress.push((fraction, message.to_owned()));
+        }
+    });
 }
 
 pub(crate) fn remaining_ms() -> u64 {
@@ -51,5 +89,21 @@ pub(crate) fn remaining_ms() -> u64 {
 }
 
 pub(crate) fn cancelled() -> bool {
-    with(|attempt| attempt.cancelled).unwrap_or(false)
+    with(|attempt| attempt.concerned().iter().all(|seat| seat.cancelled)).unwrap_or(false)
+}
+
+pub(crate) fn set_focus(task: Option<u32>) {
+    with(|attempt| {
+        let places = attempt.tasks.len();
+        attempt.focus = task.map(|task| task as usize).filter(|at| attempt.batch && *at < places);
+    });
+}
+
+pub(crate) fn count_parents() -> u32 {
+    let count = with(|attempt| attempt.parents().len()).unwrap_or(0);
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+pub(crate) fn parent(index: u32) -> Option<Parent> {
+    with(|attempt| attempt.parents().get(index as usize).cloned()).flatten()
 }

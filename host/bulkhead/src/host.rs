@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 use crate::clock::unix_ms;
 use crate::options::{HostOptions, QueueOptions};
 use crate::plugins::{Keeper, Registry};
-use crate::serve::{Interrupt, Line, Permits, Shared, listen};
+use crate::scheduler::{self, ScheduleBell};
+use crate::serve::{Interrupt, Line, Permits, Shared, carry, carry_last, carry_others, listen};
 use crate::shutdown::Shutdown;
 
 /// How often a host says that it runs.
@@ -78,6 +79,8 @@ impl HostBuilder {
         {
             return bad("the host's name must be 1 to 128 bytes without spaces");
         }
+        scheduler::check(options.schedules.as_deref().unwrap_or_default())
+            .map_err(HostError::Options)?;
         let sandbox = Sandbox::new(SandboxConfig {
             concurrency: options.concurrency,
             ceilings: options.ceilings,
@@ -97,7 +100,7 @@ impl HostBuilder {
             folder: options.plugin_dir.display().to_string(),
             source,
         })?;
-        Ok(Host { broker: self.broker, options, registry, keeper })
+        Ok(Host { broker: self.broker, options, registry, keeper, bell: ScheduleBell::new() })
     }
 }
 
@@ -107,6 +110,7 @@ pub struct Host {
     options: HostOptions,
     registry: Arc<Registry>,
     keeper: Keeper,
+    bell: ScheduleBell,
 }
 
 impl Host {
@@ -116,10 +120,17 @@ impl Host {
         HostBuilder { broker, options }
     }
 
+    /// What to ring after changing schedules in this process, so that this host looks at
+    /// once.
+    #[must_use]
+    pub fn schedule_bell(&self) -> ScheduleBell {
+        self.bell.clone()
+    }
+
     /// Load the plugins and serve until `shutdown`. Returns when every attempt has been
     /// settled or given back.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), HostError> {
-        let Self { broker, options, registry, mut keeper } = self;
+        let Self { broker, options, registry, mut keeper, bell } = self;
         for warning in broker.check().await? {
             tracing::warn!("{warning}");
         }
@@ -128,7 +139,11 @@ impl Host {
                 broker.set_policy(&queue.name, policy).await?;
             }
         }
-        let lines = Lines::new(&broker, &options, registry)?;
+        if let Some(schedules) = &options.schedules {
+            let served = options.queues.iter().map(|queue| &queue.name);
+            scheduler::define(broker.as_ref(), schedules, served).await?;
+        }
+        let lines = Lines::new(&broker, &options, registry, bell)?;
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.guest_threads)
             .thread_name("guests")
@@ -158,6 +173,7 @@ struct Lines {
     shared: Arc<Shared>,
     lines: Vec<Arc<Line>>,
     options: HostOptions,
+    bell: ScheduleBell,
     started_at: UnixMs,
 }
 
@@ -166,6 +182,7 @@ impl Lines {
         broker: &Arc<dyn Broker>,
         options: &HostOptions,
         registry: Arc<Registry>,
+        bell: ScheduleBell,
     ) -> Result<Self, HostError> {
         let unreadable_type =
             TaskType::new("unreadable").map_err(|e| HostError::Options(e.to_string()))?;
@@ -178,10 +195,11 @@ impl Lines {
             settlement_buffer: options.settlement_buffer,
             hunger: Notify::new(),
             unreadable_type,
+            control: tokio::runtime::Handle::current(),
         });
         let line = |queue: &QueueOptions| Arc::new(Line::new(shared.clone(), queue.clone()));
         let lines = options.queues.iter().map(line).collect();
-        Ok(Self { shared, lines, options: options.clone(), started_at: unix_ms() })
+        Ok(Self { shared, lines, options: options.clone(), bell, started_at: unix_ms() })
     }
 
     async fn run(
@@ -196,10 +214,21 @@ impl Lines {
             serving.spawn(line.serve(guests.clone(), shutdown.clone(), self.options.grace));
         }
         let mut beside = JoinSet::new();
+        let served = self.lines.iter().map(|line| line.queue.name.clone()).collect();
+        beside.spawn(carry_others(self.shared.broker.clone(), served));
         beside.spawn(follow_rescans(self.shared.broker.clone(), keeper.requests.clone()));
         beside.spawn(keeper.run(shutdown.clone()));
         beside.spawn(follow_cancels(self.shared.broker.clone(), self.lines.clone()));
         beside.spawn(listen(self.shared.clone(), self.lines.clone(), shutdown.clone()));
+        for line in &self.lines {
+            beside.spawn(carry(line.clone()));
+            beside.spawn(scheduler::follow(
+                self.shared.broker.clone(),
+                line.queue.name.clone(),
+                self.bell.clone(),
+            ));
+        }
+        let lines = self.lines.clone();
         beside.spawn(self.announce());
         while let Some(ended) = serving.join_next().await {
             if let Err(error) = ended {
@@ -207,6 +236,7 @@ impl Lines {
             }
         }
         beside.shutdown().await;
+        futures::future::join_all(lines.iter().map(|line| carry_last(line))).await;
         Ok(())
     }
 

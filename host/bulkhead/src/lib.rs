@@ -11,11 +11,13 @@ mod host;
 pub mod manifest;
 mod options;
 mod plugins;
+mod scheduler;
 mod serve;
 mod shutdown;
 
 pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
 pub use host::{Host, HostBuilder, HostError};
-pub use options::{HostOptions, QueueOptions};
+pub use options::{HostOptions, QueueOptions, QueueSchedule};
+pub use scheduler::ScheduleBell;
 pub use shutdown::{Shutdown, Trigger};

@@ -1,16 +1,21 @@
 //! The optional manifest beside a plugin, `name.toml`: what the operator says about
 //! `name.wasm`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use bulkhead_core::{Backoff, FailureKind, LimitsRequest, RetryPolicy, TaskType};
+use bulkhead_core::{Backoff, FailureKind, LimitsRequest, RetryRequest, TaskType};
 use bulkhead_sandbox::Manifest;
 use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::config::quantity::{Size, Span};
 
 /// Largest manifest, in bytes.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 10;
+
+/// The longest that a result is remembered.
+const MAX_REMEMBERED_MS: u64 = 366 * 24 * 3_600_000;
 
 /// A manifest that cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -30,6 +35,68 @@ struct Raw {
     retry: Option<RawRetry>,
     grants: BTreeSet<String>,
     instances: Option<u32>,
+    max_batch: Option<u32>,
+    cache: Remembering,
+}
+
+/// How long results are remembered, in milliseconds, and of which task types.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Remembering {
+    /// None is.
+    #[default]
+    Nothing,
+    /// Those of every type.
+    All(u64),
+    /// Those of these types.
+    Of(BTreeMap<TaskType, u64>),
+}
+
+impl Remembering {
+    /// For how long results of this type are remembered, if they are.
+    pub(crate) fn of(&self, task_type: &TaskType) -> Option<u64> {
+        match self {
+            Self::Nothing => None,
+            Self::All(ms) => Some(*ms),
+            Self::Of(types) => types.get(task_type).copied(),
+        }
+    }
+
+    /// The types that are named.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &TaskType> {
+        let types = if let Self::Of(types) = self { Some(types) } else { None };
+        types.into_iter().flat_map(BTreeMap::keys)
+    }
+}
+
+impl<'de> Deserialize<'de> for Remembering {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct SpanOrTypes;
+        impl<'de> Visitor<'de> for SpanOrTypes {
+            type Value = Remembering;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"1h\", or one for each task type")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Remembering, E> {
+                text.parse().map_err(E::custom).and_then(remembered).map(Remembering::All)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Remembering, A::Error> {
+                let mut types = BTreeMap::new();
+                while let Some((task_type, span)) = map.next_entry()? {
+                    types.insert(task_type, remembered(span)?);
+                }
+                Ok(Remembering::Of(types))
+            }
+        }
+        from.deserialize_any(SpanOrTypes)
+    }
+}
+
+/// A time that a result may be remembered, in milliseconds.
+fn remembered<E: de::Error>(span: Span) -> Result<u64, E> {
+    match span.as_ms() {
+        ms @ 1..=MAX_REMEMBERED_MS => Ok(ms),
+        _ => Err(E::custom(format!("`cache` is {span}; use 1ms to 366d, or leave it out"))),
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -61,6 +128,7 @@ struct RawRetry {
     backoff: Option<RawBackoff>,
     jitter: Option<f64>,
     retry_on: Option<Vec<FailureKind>>,
+    max_age: Option<Span>,
 }
 
 #[derive(Deserialize)]
@@ -69,11 +137,11 @@ enum RawBackoff {
     Fixed { delay: Span },
     Linear { initial: Span, step: Span, max: Span },
     Exponential { initial: Span, multiplier: f64, max: Span },
+    Delays { delays: Vec<Span> },
 }
 
-impl From<RawRetry> for RetryPolicy {
+impl From<RawRetry> for RetryRequest {
     fn from(raw: RawRetry) -> Self {
-        let default = Self::default();
         let backoff = raw.backoff.map(|backoff| match backoff {
             RawBackoff::Fixed { delay } => Backoff::Fixed { delay_ms: delay.as_ms() },
             RawBackoff::Linear { initial, step, max } => Backoff::Linear {
@@ -86,50 +154,66 @@ impl From<RawRetry> for RetryPolicy {
                 multiplier,
                 max_ms: max.as_ms(),
             },
+            RawBackoff::Delays { delays } => {
+                Backoff::Delays { delays_ms: delays.into_iter().map(Span::as_ms).collect() }
+            }
         });
         Self {
-            max_attempts: raw.max_attempts.unwrap_or(default.max_attempts),
-            backoff: backoff.unwrap_or(default.backoff),
-            jitter: raw.jitter.unwrap_or(default.jitter),
-            retry_on: raw.retry_on.unwrap_or(default.retry_on),
-            max_age_ms: None,
+            max_attempts: raw.max_attempts,
+            backoff,
+            jitter: raw.jitter,
+            retry_on: raw.retry_on,
+            max_age_ms: raw.max_age.map(Span::as_ms),
         }
     }
 }
 
-/// Parse a manifest's text; `file` names it in errors.
+/// Parse what a manifest's text says of the plugin; `file` names it in errors.
 pub fn parse(file: &str, text: &str) -> Result<Manifest, ManifestError> {
+    parse_whole(file, text).map(|(manifest, _)| manifest)
+}
+
+/// Parse all of a manifest's text, what concerns the host alone included.
+pub(crate) fn parse_whole(
+    file: &str,
+    text: &str,
+) -> Result<(Manifest, Remembering), ManifestError> {
     let failed = |reason: String| ManifestError { file: file.to_owned(), reason };
     let raw: Raw = toml::from_str(text).map_err(|e| failed(e.to_string()))?;
     if raw.instances == Some(0) {
         return Err(failed("`instances` is 0; use at least 1 or leave it out".into()));
     }
-    let retry = raw.retry.map(RetryPolicy::from);
+    let retry = raw.retry.map(RetryRequest::from);
     if let Some(reason) = retry.as_ref().and_then(senseless) {
         return Err(failed(reason));
     }
-    Ok(Manifest {
+    let manifest = Manifest {
         task_types: raw.task_types,
         limits: raw.limits.into(),
         retry,
         grants: raw.grants,
         instances: raw.instances,
-    })
+        max_batch: raw.max_batch,
+    };
+    Ok((manifest, raw.cache))
 }
 
 /// Why a retry policy makes no sense, if it does not.
-fn senseless(retry: &RetryPolicy) -> Option<String> {
-    if retry.max_attempts == 0 {
+fn senseless(retry: &RetryRequest) -> Option<String> {
+    if retry.max_attempts == Some(0) {
         return Some(
             "`retry.max_attempts` is 0; the first attempt counts, so use at least 1".into(),
         );
     }
-    if !(0.0..=1.0).contains(&retry.jitter) {
-        return Some(format!("`retry.jitter` is {}; use 0.0 to 1.0", retry.jitter));
+    if let Some(jitter) = retry.jitter.filter(|jitter| !(0.0..=1.0).contains(jitter)) {
+        return Some(format!("`retry.jitter` is {jitter}; use 0.0 to 1.0"));
     }
-    match retry.backoff {
-        Backoff::Exponential { multiplier, .. } if !(1.0..=100.0).contains(&multiplier) => {
+    match &retry.backoff {
+        Some(Backoff::Exponential { multiplier, .. }) if !(1.0..=100.0).contains(multiplier) => {
             Some(format!("`retry.backoff.multiplier` is {multiplier}; use 1.0 to 100.0"))
+        }
+        Some(Backoff::Delays { delays_ms }) if !(1..=64).contains(&delays_ms.len()) => {
+            Some(format!("`retry.backoff.delays` lists {} waits; use 1 to 64", delays_ms.len()))
         }
         _ => None,
     }
@@ -172,13 +256,32 @@ mod tests {
         assert_eq!((limits.fuel, limits.memory_bytes), (Some(1_000), Some(1 << 20)));
         assert_eq!(limits.wall_ms, Some(10_000));
         assert_eq!(manifest.instances, Some(4));
-        let retry = manifest.retry.unwrap();
-        assert_eq!((retry.max_attempts, retry.backoff), (2, Backoff::Fixed { delay_ms: 10 }));
+        let named = RetryRequest {
+            max_attempts: Some(2),
+            backoff: Some(Backoff::Fixed { delay_ms: 10 }),
+            ..Default::default()
+        };
+        assert_eq!(manifest.retry, Some(named), "and nothing that it does not name");
+    }
+
+    #[test]
+    fn results_are_remembered_for_all_types_or_for_some() {
+        let said = |text| parse_whole("x.toml", text).unwrap().1;
+        let of = |said: &Remembering, name| said.of(&TaskType::new(name).unwrap());
+        assert_eq!(of(&said(""), "a"), None);
+        let all = said("cache = \"1h\"");
+        assert_eq!((of(&all, "a"), all.named().count()), (Some(3_600_000), 0));
+        let some = said("cache = { a = \"1m\" }");
+        assert_eq!((of(&some, "a"), of(&some, "b")), (Some(60_000), None));
+        assert!(some.named().eq([&TaskType::new("a").unwrap()]));
     }
 
     #[test]
     fn unknown_keys_and_bad_values_say_where() {
         for (text, says) in [
+            ("cache = \"0s\"", "`cache` is 0s"),
+            ("cache = 5", "a duration such as"),
+            ("cache = { a = \"400d\" }", "`cache` is 400d"),
             ("fule = 1", "fule"),
             ("[limits]\nmemory_bytes = 1", "memory_bytes"),
             ("[limits]\nwall = 10", "duration"),
@@ -191,6 +294,7 @@ mod tests {
                  multiplier = -1.0",
                 "multiplier",
             ),
+            ("[retry.backoff]\nkind = \"delays\"\ndelays = []", "delays"),
             ("= 1", "line 1"),
         ] {
             let error = parse("x.toml", text).unwrap_err().to_string();

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bulkhead_core::{Limits, QueueName, QueuePolicy, RetryPolicy};
+use bulkhead_core::{Limits, QueueName, QueuePolicy, RetryPolicy, Schedule};
 
 /// How a [`crate::Host`] runs.
 #[derive(Debug, Clone)]
@@ -33,6 +33,19 @@ pub struct HostOptions {
     pub compile_budget: Duration,
     /// Settlements kept while the broker is away; at the bound no new attempt starts.
     pub settlement_buffer: usize,
+    /// The schedules that it brings along, in any queues. They are stored at start; those
+    /// of origin [`Schedule::FROM_CONFIG`] that are not among them are forgotten in the
+    /// queues that are served or named here. `None` leaves the stored ones as they are.
+    pub schedules: Option<Vec<QueueSchedule>>,
+}
+
+/// A schedule and the queue that it submits to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueueSchedule {
+    /// The queue. It fires while any host serves this queue.
+    pub queue: QueueName,
+    /// The schedule.
+    pub schedule: Schedule,
 }
 
 /// How a host serves one queue.
@@ -42,11 +55,12 @@ pub struct QueueOptions {
     pub name: QueueName,
     /// The retry policy of tasks that bring none and whose handler suggests none.
     pub retry: RetryPolicy,
-    /// How long completed and cancelled tasks are kept, in milliseconds.
+    /// How long completed and cancelled tasks are kept that do not say, in milliseconds.
     pub retention_ms: u64,
-    /// How long dead letters are kept, in milliseconds.
+    /// How long dead letters are kept that do not say, in milliseconds.
     pub dead_retention_ms: u64,
-    /// What the queue bounds, for whom; `None` leaves its stored policy as it is.
+    /// What the queue bounds, for whom: replaces its stored policy at start, for all hosts.
+    /// `None` leaves that as it is.
     pub policy: Option<QueuePolicy>,
 }
 
@@ -80,6 +94,7 @@ impl Default for HostOptions {
             max_plugin_bytes: 64 << 20,
             compile_budget: Duration::from_secs(60),
             settlement_buffer: 10_000,
+            schedules: None,
         }
     }
 }

@@ -3,7 +3,18 @@
 //! A schedule is data; its fire times are computed by [`Timing`]. Whoever computes them
 //! gets the same answer, and the queue accepts each fire once.
 
+mod cron;
+mod due;
+mod error;
+mod timing;
+
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
+
+pub use due::{Due, fire_id};
+pub use error::TimingError;
 
 use crate::{LimitsRequest, Payload, Priority, TaskType, TenantName, Terms, UnixMs};
 
@@ -45,10 +56,10 @@ pub enum Timing {
     },
     /// Again and again after the same time, counted from `start`.
     Every {
-        /// The interval, in milliseconds; at least 1,000.
+        /// The interval, in milliseconds; from 1,000 to 366 days.
         interval_ms: u64,
-        /// The most that a fire is delayed, in milliseconds; the delay is spread evenly and
-        /// is the same wherever it is computed.
+        /// The most that a fire is delayed, in milliseconds, less than the interval; the
+        /// delay is spread evenly and is the same wherever it is computed.
         jitter_ms: u64,
         /// The first fire without jitter.
         start: UnixMs,
@@ -71,6 +82,38 @@ pub enum Missed {
     },
 }
 
+/// `skip`, `once`, `all` (the latest 1,000) or `all 10` (the latest ten).
+impl FromStr for Missed {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || {
+            format!(
+                "`{}` is no way with missed fires; use skip, once, all or all 10 (the latest ten)",
+                text.escape_debug()
+            )
+        };
+        match text.trim() {
+            "skip" => Ok(Self::Skip),
+            "once" => Ok(Self::Once),
+            "all" => Ok(Self::All { at_most: due::MAX_MADE_UP_FOR }),
+            other => {
+                let at_most = other.strip_prefix("all ").ok_or_else(bad)?;
+                Ok(Self::All { at_most: at_most.trim().parse().map_err(|_| bad())? })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skip => f.write_str("skip"),
+            Self::Once => f.write_str("once"),
+            Self::All { at_most } => write!(f, "all {at_most}"),
+        }
+    }
+}
+
 /// The task that a schedule submits, without id and time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Template {
@@ -91,7 +134,13 @@ pub struct Template {
     /// Limits below the host's.
     #[serde(default)]
     pub limits: LimitsRequest,
-    /// The terms; `not_before`, `after`, `batch` and `schedule` are ignored.
+    /// The terms; `not_before`, `after`, `batch` and `schedule` are ignored, and
+    /// `expires_at` and `deadline_at` count from the time the fire is for.
     #[serde(default)]
     pub terms: Terms,
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,16 @@ pub struct Unreadable {
     pub bytes: Vec<u8>,
 }
 
+/// The longest time that scripts reckon with, in milliseconds: about 9,000 years. Lua's
+/// numbers are exact up to 2^53, and Redis refuses an expiry beyond its own range in the
+/// middle of a script.
+pub(crate) const FOREVER_MS: u64 = 1 << 48;
+
+/// A time or a span as scripts can reckon with it.
+pub(crate) fn reckonable(ms: u64) -> u64 {
+    ms.min(FOREVER_MS)
+}
+
 type Reader<'a> = Deserializer<ReadReader<Cursor<&'a [u8]>>>;
 
 /// What scripts read: version, type, tenant, priority, and the terms that bind a task to
@@ -58,7 +68,7 @@ struct Bonds<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a TermKey>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    unique: Option<&'a Unique>,
+    unique: Option<Unique>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     after: &'a [TaskRef],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,13 +94,16 @@ impl<'a> Bonds<'a> {
             || retention_ms.is_some();
         bound.then(|| Self {
             key: key.as_ref(),
-            unique: unique.as_ref(),
+            unique: unique.as_ref().map(|unique| Unique {
+                window_ms: unique.window_ms.map(reckonable),
+                ..unique.clone()
+            }),
             after,
             on_failed_parent: Some(*on_failed_parent)
                 .filter(|policy| *policy != Default::default()),
             batch: batch.as_ref(),
-            expires_at: *expires_at,
-            retention_ms: *retention_ms,
+            expires_at: expires_at.map(reckonable),
+            retention_ms: retention_ms.map(reckonable),
         })
     }
 }

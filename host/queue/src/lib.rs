@@ -29,7 +29,7 @@ pub use error::QueueError;
 pub use event::{Event, EventId, EventKind};
 pub use finding::{Finding, FindingKind};
 pub use host::{HostInfo, PluginInfo, RejectedVersion, ServingVersion};
-pub use redis::{RedisBroker, RedisConfig};
+pub use redis::{RedisBroker, RedisConfig, RedisUrl};
 pub use schedule::{DueSchedules, Fire, FireAnswer, LastFire, ScheduleView};
 pub use step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
 pub use usage::{Day, Usage, UsageRow};

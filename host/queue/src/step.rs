@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bulkhead_core::{AttemptReport, Priority, Task, TaskId, TaskType, TenantName};
+use bulkhead_core::{AttemptReport, Parent, Priority, Task, TaskId, TaskType, TenantName};
 
 use crate::codec::Unreadable;
 use crate::view::Progress;
@@ -49,6 +49,8 @@ pub struct Claim {
     pub task: Result<Task, Unreadable>,
     /// This attempt's number, starting at 1.
     pub attempt: u32,
+    /// How the tasks that it waited for ended.
+    pub parents: Vec<Parent>,
     /// Somebody asked to cancel the task: settle it, do not run it.
     pub cancelled: bool,
 }

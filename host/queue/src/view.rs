@@ -1,10 +1,10 @@
 //! What inspection shows of tasks and queues.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bulkhead_core::{
-    AttemptReport, BatchId, FailureKind, Outcome, Payload, QueueName, State, Task, TaskId, TaskRef,
-    TaskType, TenantName, UnixMs,
+    AttemptReport, BatchId, FailureKind, Outcome, Parent, Payload, QueueName, State, Task, TaskId,
+    TaskRef, TaskType, TenantName, UnixMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -169,6 +169,20 @@ pub(crate) fn attempts_in(history: &[Entry]) -> u32 {
         .filter(|entry| matches!(entry, Entry::Ended(..) | Entry::LeaseLost { .. }))
         .count();
     u32::try_from(fresh).unwrap_or(u32::MAX)
+}
+
+/// What a history says of the tasks that were waited for, in the order of `after`.
+pub(crate) fn parents_in(history: Vec<Entry>, after: &[TaskRef]) -> Vec<Parent> {
+    let parents = history.into_iter().filter_map(|entry| match entry {
+        Entry::Parent { parent, state, output } => Some(Parent { task: parent, state, output }),
+        _ => None,
+    });
+    let mut parents: Vec<Parent> = parents.collect();
+    if parents.len() > 1 {
+        let places: HashMap<&TaskRef, usize> = after.iter().zip(0..).collect();
+        parents.sort_by_key(|parent| places.get(&parent.task).copied().unwrap_or(usize::MAX));
+    }
+    parents
 }
 
 /// Which tasks to list. What is `None` does not matter.
@@ -352,4 +366,29 @@ pub struct QueueStats {
     pub paused: bool,
     /// How many tasks may run at once over all hosts.
     pub concurrency: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parents_are_read_in_the_order_in_which_they_were_named() {
+        let named = |n: u8| TaskRef {
+            queue: QueueName::default(),
+            id: TaskId(uuid::Uuid::from_u128(u128::from(n))),
+        };
+        let ended = |n| Entry::Parent {
+            parent: named(n),
+            state: Some(State::Completed),
+            output: Some(Payload::new("text/plain", vec![n])),
+        };
+        let history = vec![ended(3), Entry::Rerun { at: 1 }, ended(1), ended(2)];
+        let parents = parents_in(history, &[named(2), named(1), named(3)]);
+        let outputs: Vec<u8> =
+            parents.iter().flat_map(|p| p.output.as_ref().unwrap().data.clone()).collect();
+        assert_eq!(outputs, [2, 1, 3]);
+        assert_eq!(parents[0].task, named(2));
+        assert_eq!(parents_in(vec![Entry::Rerun { at: 1 }], &[]), []);
+    }
 }

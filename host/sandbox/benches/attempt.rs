@@ -61,6 +61,7 @@ fn attempt_overhead(criterion: &mut Criterion) {
                     limits: Limits::default(),
                     cancel: Cancel::new(),
                     progress: None,
+                    parents: None,
                 };
                 let end = plugin.attempt(attempt).await.expect("a free compartment");
                 assert!(matches!(end.outcome, Outcome::Done(_)), "{:?}", end.outcome);

@@ -11,17 +11,20 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bulkhead_core::{
-    Failure, FailureKind, Limits, LogLine, Metering, Outcome, Payload, Task, UnixMs,
+    Failure, FailureKind, Limits, LogLine, Metering, Outcome, Parent, Payload, Task, UnixMs,
 };
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::Store;
 
-use crate::bindings::bulkhead::handler::types;
+use crate::cancel::Cancels;
 use crate::compartment::{Compartment, Stdio, Stop, Stopped};
 use crate::failure::{self, Circumstances};
+use crate::handler::Returned;
+use crate::journal::Closed;
 use crate::plugin::{Plugin, Program};
 use crate::sandbox::Sandbox;
+use crate::seat::{Seat, Seats};
 use crate::stdio::CollectedStream;
 use crate::{Cancel, ProgressSink, Unavailable, command};
 
@@ -44,6 +47,8 @@ pub struct Attempt<'a> {
     pub cancel: Cancel,
     /// Where the guest's progress goes.
     pub progress: Option<Arc<dyn ProgressSink>>,
+    /// What the tasks came to that this one waited for. The guest reads them on demand.
+    pub parents: Option<Arc<[Parent]>>,
 }
 
 /// How an attempt ended.
@@ -62,12 +67,12 @@ impl Plugin {
     /// run it; the task is not to blame and the attempt does not count.
     pub async fn attempt(&self, attempt: Attempt<'_>) -> Result<AttemptEnd, Unavailable> {
         let limits = self.sandbox.within_ceilings(attempt.limits);
-        let stop = Stop::after(limits.wall_ms, attempt.deadline_at, attempt.cancel.clone());
+        let cancel = Cancels::One(attempt.cancel.clone());
+        let stop = Stop::after(limits.wall_ms, attempt.deadline_at, cancel);
+        let seats = Seats::alone(Seat::of(&attempt, stop.began, limits.log_bytes));
         match &self.program {
             Program::Handler(program) => {
-                let stdio = Stdio::Logged;
-                let progress = attempt.progress.clone();
-                let mut run = Run::open(&self.sandbox, limits, stop, stdio, progress)?;
+                let mut run = Run::open(&self.sandbox, limits, stop, Stdio::Logged, seats)?;
                 let call = run.bounded(async |store, instantiated| {
                     program.handle(store, &attempt, instantiated).await
                 });
@@ -79,11 +84,11 @@ impl Plugin {
                 let input = Bytes::copy_from_slice(&attempt.task.payload.data);
                 let name = self.name.clone();
                 let stdio = Stdio::Command { name, input, output: output.clone() };
-                let mut run = Run::open(&self.sandbox, limits, stop, stdio, None)?;
+                let mut run = Run::open(&self.sandbox, limits, stop, stdio, seats)?;
                 let call =
                     run.bounded(async |store, instantiated| program.run(store, instantiated).await);
                 let ended = call.await;
-                let last_error = run.store.data().journal.last_error();
+                let last_error = run.seats().common.journal.last_error();
                 let outcome = |code| command::outcome(code, output.take(), last_error, &limits);
                 run.end(ended.map(outcome))
             }
@@ -91,7 +96,7 @@ impl Plugin {
     }
 }
 
-/// An attempt in progress. Describing a plugin is one too.
+/// An attempt, or a batch of them, in progress. Describing a plugin is one too.
 pub(crate) struct Run {
     store: Store<Compartment>,
     limits: Limits,
@@ -107,19 +112,13 @@ impl Run {
         limits: Limits,
         stop: Stop,
         stdio: Stdio,
-        progress: Option<Arc<dyn ProgressSink>>,
+        seats: Seats,
     ) -> Result<Self, Unavailable> {
         let config = sandbox.config();
         let allowed = stop.deadline.saturating_duration_since(stop.began);
-        let store = Compartment::open(
-            sandbox.engine(),
-            &limits,
-            config.random_bytes,
-            stop,
-            stdio,
-            progress,
-        )
-        .map_err(|error| Unavailable::Broken(format!("{error:#}")))?;
+        let store =
+            Compartment::open(sandbox.engine(), &limits, config.random_bytes, stop, stdio, seats)
+                .map_err(|error| Unavailable::Broken(format!("{error:#}")))?;
         let stack_bytes = config.stack_bytes;
         let (cpu, instantiate) = (Duration::ZERO, Duration::ZERO);
         Ok(Self { store, limits, stack_bytes, allowed, cpu, instantiate })
@@ -151,23 +150,40 @@ impl Run {
         }
     }
 
+    pub(crate) fn seats(&self) -> &Seats {
+        &self.store.data().seats
+    }
+
     /// The end of the attempt, from what its work came to.
     pub(crate) fn end(self, ended: wasmtime::Result<Outcome>) -> Result<AttemptEnd, Unavailable> {
-        let compartment = self.store.data();
-        let log = compartment.journal.close();
+        let log = self.seats().common.journal.close();
         let outcome = match ended {
             Ok(outcome) => outcome,
-            Err(error) => Outcome::Failed(failure::judge(
-                &error,
-                &Circumstances {
-                    limits: &self.limits,
-                    allowed_ms: u64::try_from(self.allowed.as_millis()).unwrap_or(u64::MAX),
-                    stack_bytes: self.stack_bytes,
-                    panic: log.panic.as_deref(),
-                },
-            )?),
+            Err(error) => Outcome::Failed(self.judge(&error, log.panic.as_deref())?),
         };
-        let metering = Metering {
+        let metering = self.metering(&log);
+        Ok(AttemptEnd { outcome, metering, logs: log.lines })
+    }
+
+    /// The failure that ended the work, unless it is the host's own trouble.
+    pub(crate) fn judge(
+        &self,
+        error: &wasmtime::Error,
+        panic: Option<&str>,
+    ) -> Result<Failure, Unavailable> {
+        let about = Circumstances {
+            limits: &self.limits,
+            allowed_ms: u64::try_from(self.allowed.as_millis()).unwrap_or(u64::MAX),
+            stack_bytes: self.stack_bytes,
+            panic,
+        };
+        failure::judge(error, &about)
+    }
+
+    /// What the work used, with what `log` says of its lines.
+    pub(crate) fn metering(&self, log: &Closed) -> Metering {
+        let compartment = self.store.data();
+        Metering {
             fuel: self.limits.fuel.saturating_sub(self.store.get_fuel().unwrap_or(0)),
             peak_memory_bytes: compartment.memory.peak_bytes(),
             cpu_us: micros(self.cpu),
@@ -175,15 +191,12 @@ impl Run {
             instantiate_us: micros(self.instantiate),
             log_bytes: log.written_bytes,
             log_lines_dropped: log.dropped_lines,
-        };
-        Ok(AttemptEnd { outcome, metering, logs: log.lines })
+        }
     }
 }
 
-fn handler_outcome(
-    returned: Result<types::PayloadResult, types::Failure>,
-    limits: &Limits,
-) -> Outcome {
+/// What a handler's answer comes to.
+pub(crate) fn handler_outcome(returned: Returned, limits: &Limits) -> Outcome {
     match returned {
         Ok(output) => done(output.content_type, output.data, limits),
         Err(failure) => Outcome::Failed(failure::returned(failure)),

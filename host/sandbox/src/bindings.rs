@@ -7,7 +7,7 @@
 
 wasmtime::component::bindgen!({
     path: "../../wit",
-    world: "plugin",
+    world: "batch-plugin",
     imports: { default: trappable },
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: true },

@@ -48,6 +48,34 @@ impl Cancel {
     }
 }
 
+/// What stops a compartment: its one task's token, or those of all its tasks together.
+#[derive(Clone)]
+pub(crate) enum Cancels {
+    One(Cancel),
+    All(Arc<[Cancel]>),
+}
+
+impl Cancels {
+    pub(crate) fn is_cancelled(&self) -> bool {
+        match self {
+            Self::One(cancel) => cancel.is_cancelled(),
+            Self::All(cancels) => cancels.iter().all(Cancel::is_cancelled),
+        }
+    }
+
+    /// Wait until the one is cancelled, or all are.
+    pub(crate) async fn cancelled(&self) {
+        match self {
+            Self::One(cancel) => cancel.cancelled().await,
+            Self::All(cancels) => {
+                for cancel in cancels.iter() {
+                    cancel.cancelled().await;
+                }
+            }
+        }
+    }
+}
+
 impl std::fmt::Debug for Cancel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Cancel").field(&self.is_cancelled()).finish()
@@ -57,6 +85,17 @@ impl std::fmt::Debug for Cancel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn several_stop_together_when_the_last_does() {
+        let tokens = [Cancel::new(), Cancel::new()];
+        let all = Cancels::All(Arc::from(tokens.clone()));
+        tokens[1].cancel();
+        assert!(!all.is_cancelled());
+        tokens[0].cancel();
+        all.cancelled().await;
+        assert!(all.is_cancelled());
+    }
 
     #[tokio::test]
     async fn waiters_wake_whether_they_came_before_or_after() {

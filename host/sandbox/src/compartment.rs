@@ -1,5 +1,6 @@
-//! What one attempt owns inside its store: its meters, its log, and the little that
-//! WASI keeps. It lives for one attempt and is dropped with everything in it.
+//! What one attempt, or one batch of them, owns inside its store: its meters, its tasks'
+//! seats, and the little that WASI keeps. It lives for one call and is dropped with
+//! everything in it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,10 +11,11 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::cancel::Cancels;
 use crate::journal::{SharedJournal, Stream};
 use crate::memory::MemoryMeter;
+use crate::seat::Seats;
 use crate::stdio::{CollectedStream, LoggedStream, PayloadStream, Writer};
-use crate::{Cancel, ProgressSink};
 
 /// Entries of the host's own resource table for each handle of the guest: a timer the
 /// guest waits for is two.
@@ -39,12 +41,12 @@ pub(crate) struct Stop {
     pub(crate) began: Instant,
     pub(crate) deadline: Instant,
     pub(crate) deadline_at: UnixMs,
-    pub(crate) cancel: Cancel,
+    pub(crate) cancel: Cancels,
 }
 
 impl Stop {
     /// Stop after `wall_ms`, or at `deadline_at` if that comes first.
-    pub(crate) fn after(wall_ms: u64, deadline_at: UnixMs, cancel: Cancel) -> Self {
+    pub(crate) fn after(wall_ms: u64, deadline_at: UnixMs, cancel: Cancels) -> Self {
         let began = Instant::now();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = UnixMs::try_from(now.as_millis()).unwrap_or(UnixMs::MAX);
@@ -80,9 +82,9 @@ pub(crate) enum Stdio {
 /// One attempt's side of the store.
 pub(crate) struct Compartment {
     pub(crate) memory: MemoryMeter,
-    pub(crate) journal: SharedJournal,
+    pub(crate) seats: Seats,
     pub(crate) stop: Stop,
-    pub(crate) progress: Option<Arc<dyn ProgressSink>>,
+    pub(crate) hostcall_bytes: u64,
     stdio: Stdio,
     random_bytes: u64,
     table: ResourceTable,
@@ -98,16 +100,16 @@ impl Compartment {
         random_bytes: u64,
         stop: Stop,
         stdio: Stdio,
-        progress: Option<Arc<dyn ProgressSink>>,
+        seats: Seats,
     ) -> wasmtime::Result<Store<Self>> {
         let handles = limits.handles as usize;
         let mut table = ResourceTable::new();
         table.set_max_capacity(handles.saturating_mul(ENTRIES_PER_HANDLE));
         let compartment = Self {
             memory: MemoryMeter::new(limits.memory_bytes, limits.instances),
-            journal: SharedJournal::new(stop.began, limits.log_bytes),
+            seats,
             stop,
-            progress,
+            hostcall_bytes: limits.hostcall_bytes,
             stdio,
             random_bytes,
             table,
@@ -144,7 +146,8 @@ impl Compartment {
 
 impl WasiView for Compartment {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (journal, stdio, random_bytes) = (&self.journal, &self.stdio, self.random_bytes);
+        let journal = &self.seats.common.journal;
+        let (stdio, random_bytes) = (&self.stdio, self.random_bytes);
         let ctx = self.wasi.get_or_insert_with(|| Self::wasi(journal, stdio, random_bytes));
         WasiCtxView { ctx, table: &mut self.table }
     }

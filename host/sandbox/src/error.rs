@@ -47,7 +47,7 @@ pub enum Gate {
     World,
     /// Its memories, tables and instances fit a compartment.
     Shape,
-    /// The compiler survives it.
+    /// The compiler takes it.
     Compile,
     /// It compiles within the budget.
     CompileBudget,

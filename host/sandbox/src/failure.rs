@@ -33,6 +33,13 @@ const MAX_FRAME_BYTES: usize = 256;
 /// begins; a deadline so little earlier than the limit is the limit.
 const DEADLINE_SLACK_MS: u64 = 1_000;
 
+/// One call would give the guest more than it may be given.
+#[derive(Debug, thiserror::Error)]
+#[error("one host call would give {bytes} bytes")]
+pub(crate) struct TooLargeForCall {
+    pub(crate) bytes: u64,
+}
+
 /// What is known about an attempt when its end is judged.
 pub(crate) struct Circumstances<'a> {
     pub(crate) limits: &'a Limits,
@@ -105,6 +112,14 @@ fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> (FailureKind, 
     }
     if let Some(over) = error.downcast_ref::<OutputTooLarge>() {
         return result_too_large(over.limit_bytes);
+    }
+    if let Some(TooLargeForCall { bytes }) = error.downcast_ref() {
+        let message = format!(
+            "the output of a parent has {bytes} bytes and one host call may give \
+             `hostcall_bytes` = {}; raise the host's limit or let the parent return a reference",
+            limits.hostcall_bytes
+        );
+        return (FailureKind::HostcallTooLarge, message);
     }
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         let message = format!("the handler exited with code {} instead of returning", exit.0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bulkhead_core::Task;
+use bulkhead_core::{Task, UnixMs};
 use uuid::fmt::Hyphenated;
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, InstancePre};
@@ -13,6 +13,9 @@ use crate::compartment::Compartment;
 
 /// The exported interface, in the version that this host speaks.
 const INTERFACE: &str = "bulkhead:handler/handler@0.1.0";
+
+/// The exported interface of plugins that handle batches.
+const BATCH_INTERFACE: &str = "bulkhead:handler/batch-handler@0.1.0";
 
 /// An exported function does not have the type that the world gives it.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +29,15 @@ fn mistyped(function: &'static str, error: &wasmtime::Error) -> wasmtime::Error 
     wasmtime::Error::new(Mistyped { function, difference: format!("{error:#}") })
 }
 
-type Returned = Result<types::PayloadResult, types::Failure>;
+/// What a handler returns for one task.
+pub(crate) type Returned = Result<types::PayloadResult, types::Failure>;
 
 /// A linked component and where its functions are.
 pub(crate) struct HandlerProgram {
     pre: InstancePre<Compartment>,
     describe: ComponentExportIndex,
     handle: ComponentExportIndex,
+    handle_batch: Option<ComponentExportIndex>,
 }
 
 impl HandlerProgram {
@@ -45,7 +50,14 @@ impl HandlerProgram {
         let interface = find(None, INTERFACE)?;
         let describe = find(Some(&interface), "describe")?;
         let handle = find(Some(&interface), "handle")?;
-        Ok(Self { pre, describe, handle })
+        let batch = component.get_export_index(None, BATCH_INTERFACE);
+        let handle_batch = batch.map(|batch| find(Some(&batch), "handle-batch")).transpose()?;
+        Ok(Self { pre, describe, handle, handle_batch })
+    }
+
+    /// Whether it can take batches.
+    pub(crate) fn takes_batches(&self) -> bool {
+        self.handle_batch.is_some()
     }
 
     /// Ask the plugin what it handles; the error may be [`Mistyped`].
@@ -58,6 +70,14 @@ impl HandlerProgram {
         instance
             .get_typed_func::<(types::Task<'_>,), (Returned,)>(&mut *store, &self.handle)
             .map_err(|error| mistyped("handle", &error))?;
+        if let Some(handle_batch) = &self.handle_batch {
+            instance
+                .get_typed_func::<(&[types::Task<'_>],), (Vec<Returned>,)>(
+                    &mut *store,
+                    handle_batch,
+                )
+                .map_err(|error| mistyped("handle-batch", &error))?;
+        }
         let describe = instance
             .get_typed_func::<(), (types::PluginDescription,)>(&mut *store, &self.describe)
             .map_err(|error| mistyped("describe", &error))?;
@@ -75,19 +95,61 @@ impl HandlerProgram {
         let instance = timed(instantiate, self.pre.instantiate_async(&mut *store)).await?;
         let handle = instance
             .get_typed_func::<(types::Task<'_>,), (Returned,)>(&mut *store, &self.handle)?;
-        let Task { id, task_type, queue, tenant, payload, metadata, trace, .. } = attempt.task;
-        let mut id_text = [0; Hyphenated::LENGTH];
-        let metadata: Vec<(&str, &str)> =
-            metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let task = types::Task {
-            id: id.0.as_hyphenated().encode_lower(&mut id_text),
+        let mut spelt = Spelt::of(attempt);
+        let task = spelt.task(attempt, store.data().stop.deadline_at);
+        let (returned,) = handle.call_async(store, (task,)).await?;
+        Ok(returned)
+    }
+
+    /// Give the plugin several tasks at once, if it takes batches.
+    pub(crate) async fn handle_batch(
+        &self,
+        store: &mut Store<Compartment>,
+        attempts: &[Attempt<'_>],
+        instantiate: &mut Duration,
+    ) -> wasmtime::Result<Vec<Returned>> {
+        let Some(handle_batch) = &self.handle_batch else {
+            return Err(wasmtime::format_err!("the plugin takes no batches"));
+        };
+        let instance = timed(instantiate, self.pre.instantiate_async(&mut *store)).await?;
+        let handle_batch = instance
+            .get_typed_func::<(&[types::Task<'_>],), (Vec<Returned>,)>(&mut *store, handle_batch)?;
+        let deadline_ms = store.data().stop.deadline_at;
+        let mut spelt: Vec<Spelt<'_>> = attempts.iter().map(Spelt::of).collect();
+        let tasks: Vec<types::Task<'_>> = attempts
+            .iter()
+            .zip(&mut spelt)
+            .map(|(attempt, spelt)| spelt.task(attempt, deadline_ms))
+            .collect();
+        let (returned,) = handle_batch.call_async(store, (&tasks,)).await?;
+        Ok(returned)
+    }
+}
+
+/// What a task record refers to and a task does not hold in that form.
+struct Spelt<'a> {
+    id: [u8; Hyphenated::LENGTH],
+    metadata: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Spelt<'a> {
+    fn of(attempt: &Attempt<'a>) -> Self {
+        let metadata = attempt.task.metadata.iter();
+        let metadata = metadata.map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        Self { id: [0; Hyphenated::LENGTH], metadata }
+    }
+
+    fn task(&'a mut self, attempt: &Attempt<'a>, deadline_ms: UnixMs) -> types::Task<'a> {
+        let Task { id, task_type, queue, tenant, payload, trace, .. } = attempt.task;
+        types::Task {
+            id: id.0.as_hyphenated().encode_lower(&mut self.id),
             task_type: task_type.as_str(),
             tenant: tenant.as_str(),
             queue: queue.as_str(),
             attempt: attempt.attempt,
             max_attempts: attempt.max_attempts,
-            deadline_ms: store.data().stop.deadline_at,
-            metadata: &metadata,
+            deadline_ms,
+            metadata: &self.metadata,
             trace: trace.as_ref().map(|trace| types::TraceContext {
                 traceparent: &trace.traceparent,
                 tracestate: trace.tracestate.as_deref(),
@@ -96,8 +158,6 @@ impl HandlerProgram {
                 content_type: &payload.content_type,
                 data: &payload.data,
             },
-        };
-        let (returned,) = handle.call_async(store, (task,)).await?;
-        Ok(returned)
+        }
     }
 }

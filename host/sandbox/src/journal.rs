@@ -88,12 +88,35 @@ impl SharedJournal {
 }
 
 /// What an attempt's log came to.
+#[derive(Default)]
 pub(crate) struct Closed {
     pub(crate) lines: Vec<LogLine>,
     pub(crate) written_bytes: u64,
     pub(crate) dropped_lines: u64,
     /// The last panic that the guest reported, as `panicked at FILE:LINE: MESSAGE`.
     pub(crate) panic: Option<String>,
+}
+
+impl Closed {
+    /// A task's own log among the lines that it shares with the others of its batch, by
+    /// time and the shared ones first, within `limit_bytes`.
+    pub(crate) fn among(self, shared: &Self, limit_bytes: u64) -> Self {
+        if shared.lines.is_empty() && shared.dropped_lines == 0 {
+            return self;
+        }
+        let mut dropped_lines = self.dropped_lines + shared.dropped_lines;
+        let mut lines = shared.lines.clone();
+        lines.extend(self.lines);
+        lines.sort_by_key(|line| line.at_ms);
+        let mut left = Some(limit_bytes);
+        lines.retain(|line| {
+            left = left.and_then(|left| left.checked_sub(cost(&line.message, &line.fields)));
+            dropped_lines += u64::from(left.is_none());
+            left.is_some()
+        });
+        let (written_bytes, panic) = (self.written_bytes, self.panic);
+        Self { lines, written_bytes, dropped_lines, panic }
+    }
 }
 
 struct Journal {
@@ -125,10 +148,7 @@ impl Journal {
             return;
         }
         let message = bounded(message, MAX_LINE_BYTES);
-        let fields_cost: u64 =
-            fields.iter().map(|field| text_bytes(field) + FIELD_COST_BYTES).sum();
-        let cost = message.len() as u64 + fields_cost + LINE_COST_BYTES;
-        match self.left_bytes.checked_sub(cost) {
+        match self.left_bytes.checked_sub(cost(&message, &fields)) {
             Some(left) => self.left_bytes = left,
             None => {
                 // Later lines that would still fit are dropped as well: what is kept
@@ -215,6 +235,12 @@ impl PartialLine {
     }
 }
 
+/// What a line takes of the limit.
+fn cost(message: &str, fields: &[(String, String)]) -> u64 {
+    let fields: u64 = fields.iter().map(|field| text_bytes(field) + FIELD_COST_BYTES).sum();
+    message.len() as u64 + fields + LINE_COST_BYTES
+}
+
 fn text_bytes((key, value): &(String, String)) -> u64 {
     (key.len() + value.len()) as u64
 }
@@ -237,6 +263,27 @@ mod tests {
         let kept: Vec<_> = closed.lines.iter().map(|line| line.message.as_str()).collect();
         assert_eq!(kept, ["one.", "two.", "thr."]);
         assert_eq!((closed.dropped_lines, closed.written_bytes), (2, 16));
+    }
+
+    #[test]
+    fn shared_lines_stand_among_a_tasks_own_within_its_limit() {
+        let line = |at_ms, message: &str| LogLine {
+            at_ms,
+            level: LogLevel::Info,
+            message: message.to_owned(),
+            fields: Vec::new(),
+        };
+        let shared = Closed { lines: vec![line(1, "b"), line(4, "d")], ..Closed::default() };
+        let own = || Closed { lines: vec![line(0, "a"), line(2, "c")], ..Closed::default() };
+        let texts = |closed: &Closed| -> String {
+            closed.lines.iter().map(|line| line.message.as_str()).collect()
+        };
+        let all = own().among(&shared, 4 * (LINE_COST_BYTES + 1));
+        assert_eq!((texts(&all).as_str(), all.dropped_lines), ("abcd", 0));
+        let cut = own().among(&shared, 4 * (LINE_COST_BYTES + 1) - 1);
+        assert_eq!((texts(&cut).as_str(), cut.dropped_lines), ("abc", 1));
+        let alone = own().among(&Closed::default(), 0);
+        assert_eq!((texts(&alone).as_str(), alone.dropped_lines), ("ac", 0));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! [`Sandbox::load`] takes a file through the gates and gives a [`Plugin`];
 //! [`Plugin::attempt`] runs one attempt in a fresh compartment and gives an
-//! [`AttemptEnd`]. Whatever a guest does ends in an [`bulkhead_core::Outcome`]; an error
+//! [`AttemptEnd`], [`Plugin::attempt_batch`] several in one. Whatever a guest does ends in an [`bulkhead_core::Outcome`]; an error
 //! from this crate is always the host's own trouble. It knows neither queues nor Redis,
 //! neither files nor configuration formats: bytes and plain data come in, values go out.
 
 mod attempt;
+mod batch;
 mod bindings;
 mod cancel;
 mod capability;
@@ -22,10 +23,12 @@ mod load;
 mod memory;
 mod plugin;
 mod sandbox;
+mod seat;
 mod stdio;
 mod text;
 
 pub use attempt::{Attempt, AttemptEnd};
+pub use batch::BatchEnd;
 pub use cancel::Cancel;
 pub use capability::ProgressSink;
 pub use config::SandboxConfig;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_core::{Digest, Limits, LimitsRequest, RetryPolicy, TaskType};
+use bulkhead_core::{Digest, Limits, LimitsRequest, RetryRequest, TaskType};
 
 use crate::command::CommandProgram;
 use crate::handler::HandlerProgram;
@@ -31,12 +31,15 @@ pub struct Manifest {
     pub task_types: Option<Vec<TaskType>>,
     /// Limits that lower the host's ceilings.
     pub limits: LimitsRequest,
-    /// The retry policy of all its task types, instead of the suggested ones.
-    pub retry: Option<RetryPolicy>,
+    /// What holds for the retries of all its task types; what it does not name is as the
+    /// plugin suggests.
+    pub retry: Option<RetryRequest>,
     /// Interfaces, or whole packages of them, granted beyond the default set.
     pub grants: BTreeSet<String>,
     /// How many attempts of this plugin may run at one time. The sandbox only keeps it.
     pub instances: Option<u32>,
+    /// How many tasks one call may take at most; 1 means no batches.
+    pub max_batch: Option<u32>,
 }
 
 /// What kind of file a plugin came from.
@@ -82,8 +85,11 @@ pub struct HandlerDescription {
     pub input_schema: Option<String>,
     /// The stricter of the manifest's limits and the plugin's own suggestion.
     pub limits: LimitsRequest,
-    /// The manifest's retry policy, else the plugin's own suggestion.
-    pub retry: Option<RetryPolicy>,
+    /// What the manifest asks of the retries, completed by the plugin's own suggestion.
+    pub retry: Option<RetryRequest>,
+    /// How many tasks one call may take, the lower of the manifest's and the plugin's own;
+    /// 1 where it takes no batches.
+    pub max_batch: u32,
 }
 
 /// One version of a plugin, ready for attempts. Share it in an `Arc`: attempts in

@@ -17,7 +17,7 @@ pub use column::{
     ColumnReport, Distinct, Misfit, Misfits, NumberStats, Quantiles, TextLengths, TimeRange,
     TopValue,
 };
-pub use options::{Decimal, Header, OptionError, Options};
+pub use options::{Decimal, Header, Options};
 pub use report::{MAX_COLUMNS, MAX_INPUT_BYTES, Report, ReportError, Unequal, report};
 pub use value::{Kind, KindCounts};
 
@@ -31,7 +31,7 @@ pub use value::{Kind, KindCounts};
     max_attempts = 2
 )]
 fn csv_report(file: Payload, task: &Task) -> Result<Payload, Failure> {
-    let options = Options::read(|key| task.meta(key)).map_err(reject)?;
+    let options = Options::read(task.options())?;
     Payload::json(&report(&file.data, &options).map_err(reject)?)
 }
 

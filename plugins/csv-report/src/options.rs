@@ -3,7 +3,7 @@
 //! Unknown keys are left alone, since metadata also carries what other parties put
 //! there; a known key with a bad value is refused with the values it could have.
 
-use thiserror::Error;
+use bulkhead_guest::options::{OptionError, Reader};
 
 /// The most frequent values that may be listed per column.
 const MAX_TOP: usize = 100;
@@ -49,58 +49,35 @@ pub enum Decimal {
     Comma,
 }
 
-/// An option with a value that it cannot have.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("metadata `{key}` is {value:?}; use {expected}")]
-pub struct OptionError {
-    /// The metadata key.
-    pub key: &'static str,
-    /// The value it had, at most 100 characters of it.
-    pub value: String,
-    /// The values it could have.
-    pub expected: &'static str,
-}
-
 impl Options {
-    /// Read the options through `meta`, which looks up a metadata key.
+    /// Read the options of a task.
     ///
     /// # Errors
     ///
     /// If a key that is known here has a value that it cannot have.
-    pub fn read<'m>(meta: impl Fn(&'static str) -> Option<&'m str>) -> Result<Self, OptionError> {
-        let refuse = |key, value: &str, expected| {
-            Err(OptionError { key, value: value.chars().take(100).collect(), expected })
-        };
-        let mut options = Self::default();
-        match meta("delimiter") {
-            None | Some("auto") => {}
-            Some("tab") => options.delimiter = Some(b'\t'),
-            Some(other) => match other.as_bytes() {
-                [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => {
-                    options.delimiter = Some(*byte);
-                }
-                _ => return refuse("delimiter", other, "`auto`, `tab` or one ASCII character"),
-            },
-        }
-        options.header = match meta("header") {
-            None | Some("auto") => Header::Guess,
-            Some("true") => Header::Present,
-            Some("false") => Header::Absent,
-            Some(other) => return refuse("header", other, "`auto`, `true` or `false`"),
-        };
-        options.decimal = match meta("decimal") {
-            None | Some("auto") => Decimal::Guess,
-            Some("point") => Decimal::Point,
-            Some("comma") => Decimal::Comma,
-            Some(other) => return refuse("decimal", other, "`auto`, `point` or `comma`"),
-        };
-        if let Some(text) = meta("top") {
-            match text.parse() {
-                Ok(top) if top <= MAX_TOP => options.top = top,
-                _ => return refuse("top", text, "a whole number from 0 to 100"),
-            }
-        }
-        Ok(options)
+    pub fn read(given: Reader<'_>) -> Result<Self, OptionError> {
+        let default = Self::default();
+        let headers =
+            [("auto", Header::Guess), ("true", Header::Present), ("false", Header::Absent)];
+        let decimals =
+            [("auto", Decimal::Guess), ("point", Decimal::Point), ("comma", Decimal::Comma)];
+        let delimiters = "`auto`, `tab` or one ASCII character";
+        Ok(Self {
+            delimiter: given.parsed("delimiter", delimiters, delimiter)?.flatten(),
+            header: given.choice("header", &headers)?.unwrap_or(default.header),
+            decimal: given.choice("decimal", &decimals)?.unwrap_or(default.decimal),
+            top: given.number("top", 0..=MAX_TOP)?.unwrap_or(default.top),
+        })
+    }
+}
+
+/// The delimiter that `text` names; nothing inside if it is to be guessed.
+fn delimiter(text: &str) -> Option<Option<u8>> {
+    match (text, text.as_bytes()) {
+        ("auto", _) => Some(None),
+        ("tab", _) => Some(Some(b'\t')),
+        (_, [byte]) if byte.is_ascii() && !b"\"\r\n".contains(byte) => Some(Some(*byte)),
+        _ => None,
     }
 }
 
@@ -109,12 +86,12 @@ mod tests {
     use super::*;
 
     fn read(key: &'static str, value: &'static str) -> Result<Options, OptionError> {
-        Options::read(|asked| (asked == key).then_some(value))
+        Options::read(Reader::of(&[(key.to_owned(), value.to_owned())]))
     }
 
     #[test]
     fn nothing_asked_gives_the_defaults() {
-        assert_eq!(Options::read(|_| None), Ok(Options::default()));
+        assert_eq!(Options::read(Reader::of(&[])), Ok(Options::default()));
     }
 
     #[test]
@@ -142,7 +119,7 @@ mod tests {
         ] {
             let error = read(key, value).unwrap_err();
             assert_eq!(error.key, key);
-            assert!(error.to_string().contains(error.expected), "{error}");
+            assert!(error.to_string().contains(&error.expected), "{error}");
         }
     }
 }

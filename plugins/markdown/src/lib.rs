@@ -10,7 +10,7 @@ mod sanitizer;
 
 use bulkhead_guest::prelude::*;
 
-pub use options::{Layout, OptionError, Options, RawHtml};
+pub use options::{Layout, Options, RawHtml};
 pub use rendering::{MAX_DEPTH, MAX_DOCUMENT_BYTES, RenderError, render, render_bytes};
 
 /// Renders Markdown (GitHub's dialect: tables, task lists, footnotes, alerts) as HTML
@@ -23,7 +23,7 @@ pub use rendering::{MAX_DEPTH, MAX_DOCUMENT_BYTES, RenderError, render, render_b
     max_attempts = 2
 )]
 fn markdown(document: Payload, task: &Task) -> Result<Payload, Failure> {
-    let options = Options::read(|key| task.meta(key)).map_err(reject)?;
+    let options = Options::read(task.options())?;
     let html = render_bytes(&document.data, &options).map_err(reject)?;
     Ok(Payload::new("text/html; charset=utf-8", html))
 }

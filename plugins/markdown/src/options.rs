@@ -4,7 +4,7 @@
 //! there; a known key with a bad value is refused with the values it could have.
 
 use ammonia::Url;
-use thiserror::Error;
+use bulkhead_guest::options::{OptionError, Reader};
 
 /// How a document is rendered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,69 +44,29 @@ pub enum RawHtml {
     Escape,
 }
 
-/// An option with a value that it cannot have.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("metadata `{key}` is {value:?}; use {expected}")]
-pub struct OptionError {
-    /// The metadata key.
-    pub key: &'static str,
-    /// The value it had, at most 100 characters of it.
-    pub value: String,
-    /// The values it could have.
-    pub expected: &'static str,
-}
-
-impl OptionError {
-    fn new(key: &'static str, value: &str, expected: &'static str) -> Self {
-        Self { key, value: value.chars().take(100).collect(), expected }
-    }
-}
-
 impl Options {
-    /// Read the options through `meta`, which looks up a metadata key.
+    /// Read the options of a task.
     ///
     /// # Errors
     ///
     /// If a key that is known here has a value that it cannot have.
-    pub fn read<'m>(meta: impl Fn(&'static str) -> Option<&'m str>) -> Result<Self, OptionError> {
-        let switch = |key| match meta(key) {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(other) => Err(OptionError::new(key, other, "`true` or `false`")),
-        };
-        let layout = match meta("layout") {
-            None | Some("fragment") => Layout::Fragment,
-            Some("page") => Layout::Page { title: meta("title").map(str::to_owned) },
-            Some(other) => {
-                return Err(OptionError::new("layout", other, "`fragment` or `page`"));
-            }
-        };
-        let raw_html = match meta("raw-html") {
-            None | Some("sanitize") => RawHtml::Sanitize,
-            Some("escape") => RawHtml::Escape,
-            Some(other) => {
-                return Err(OptionError::new("raw-html", other, "`sanitize` or `escape`"));
-            }
-        };
-        let base_url = match meta("base-url") {
-            None => None,
-            Some(text) => Some(web_address(text)?),
-        };
+    pub fn read(given: Reader<'_>) -> Result<Self, OptionError> {
+        let title = given.text("title").map(str::to_owned);
+        let layouts = [("fragment", Layout::Fragment), ("page", Layout::Page { title })];
+        let raw_htmls = [("sanitize", RawHtml::Sanitize), ("escape", RawHtml::Escape)];
+        let urls = "an absolute http or https URL";
         Ok(Self {
-            layout,
-            raw_html,
-            smart_punctuation: switch("smart-punctuation")?,
-            hard_breaks: switch("hard-breaks")?,
-            base_url,
+            layout: given.choice("layout", &layouts)?.unwrap_or_default(),
+            raw_html: given.choice("raw-html", &raw_htmls)?.unwrap_or_default(),
+            smart_punctuation: given.flag("smart-punctuation")?.unwrap_or(false),
+            hard_breaks: given.flag("hard-breaks")?.unwrap_or(false),
+            base_url: given.parsed("base-url", urls, web_address)?,
         })
     }
 }
 
-fn web_address(text: &str) -> Result<Url, OptionError> {
-    Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .ok_or_else(|| OptionError::new("base-url", text, "an absolute http or https URL"))
+fn web_address(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 #[cfg(test)]
@@ -114,12 +74,12 @@ mod tests {
     use super::*;
 
     fn read(key: &'static str, value: &'static str) -> Result<Options, OptionError> {
-        Options::read(|asked| (asked == key).then_some(value))
+        Options::read(Reader::of(&[(key.to_owned(), value.to_owned())]))
     }
 
     #[test]
     fn nothing_asked_gives_the_defaults() {
-        assert_eq!(Options::read(|_| None), Ok(Options::default()));
+        assert_eq!(Options::read(Reader::of(&[])), Ok(Options::default()));
     }
 
     #[test]
@@ -144,7 +104,7 @@ mod tests {
         ] {
             let error = read(key, value).unwrap_err();
             assert_eq!(error.key, key);
-            assert!(error.to_string().contains(error.expected), "{error}");
+            assert!(error.to_string().contains(&error.expected), "{error}");
         }
     }
 }

@@ -15,7 +15,7 @@ use bulkhead_guest::prelude::*;
 
 pub use counting::Counts;
 pub use language::{Guess, Language};
-pub use options::{OptionError, Options};
+pub use options::Options;
 pub use readability::{Formula, Readability};
 pub use stats::{MAX_TEXT_BYTES, Pace, ReadingTime, StatsError, TextStats, measure};
 
@@ -29,7 +29,7 @@ pub use stats::{MAX_TEXT_BYTES, Pace, ReadingTime, StatsError, TextStats, measur
     max_attempts = 2
 )]
 fn text_stats(text: Payload, task: &Task) -> Result<Payload, Failure> {
-    let options = Options::read(|key| task.meta(key)).map_err(reject)?;
+    let options = Options::read(task.options())?;
     Payload::json(&measure(&text.data, &options).map_err(reject)?)
 }
 

@@ -3,7 +3,7 @@
 //! Unknown keys are left alone, since metadata also carries what other parties put
 //! there; a known key with a bad value is refused with the values it could have.
 
-use thiserror::Error;
+use bulkhead_guest::options::{OptionError, Reader};
 use whatlang::Lang;
 
 /// How a text is measured.
@@ -15,45 +15,22 @@ pub struct Options {
     pub words_per_minute: Option<u32>,
 }
 
-/// An option with a value that it cannot have.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("metadata `{key}` is {value:?}; use {expected}")]
-pub struct OptionError {
-    /// The metadata key.
-    pub key: &'static str,
-    /// The value it had, at most 100 characters of it.
-    pub value: String,
-    /// The values it could have.
-    pub expected: &'static str,
-}
-
 impl Options {
-    /// Read the options through `meta`, which looks up a metadata key.
+    /// Read the options of a task.
     ///
     /// # Errors
     ///
     /// If a key that is known here has a value that it cannot have.
-    pub fn read<'m>(meta: impl Fn(&'static str) -> Option<&'m str>) -> Result<Self, OptionError> {
-        let refuse = |key, value: &str, expected| OptionError {
-            key,
-            value: value.chars().take(100).collect(),
-            expected,
+    pub fn read(given: Reader<'_>) -> Result<Self, OptionError> {
+        let languages = "`auto` or an ISO 639-3 code such as `eng` or `deu`";
+        let language = |text: &str| match text {
+            "auto" => Some(None),
+            code => Lang::from_code(code).map(Some),
         };
-        let language = match meta("language") {
-            None | Some("auto") => None,
-            Some(code) => Some(Lang::from_code(code).ok_or_else(|| {
-                refuse("language", code, "`auto` or an ISO 639-3 code such as `eng` or `deu`")
-            })?),
-        };
-        let words_per_minute = match meta("words-per-minute") {
-            None => None,
-            Some(text) => {
-                let pace = text.parse().ok().filter(|pace| (50..=2_000).contains(pace));
-                let expected = "a whole number from 50 to 2000";
-                Some(pace.ok_or_else(|| refuse("words-per-minute", text, expected))?)
-            }
-        };
-        Ok(Self { language, words_per_minute })
+        Ok(Self {
+            language: given.parsed("language", languages, language)?.flatten(),
+            words_per_minute: given.number("words-per-minute", 50..=2_000)?,
+        })
     }
 }
 
@@ -62,12 +39,12 @@ mod tests {
     use super::*;
 
     fn read(key: &'static str, value: &'static str) -> Result<Options, OptionError> {
-        Options::read(|asked| (asked == key).then_some(value))
+        Options::read(Reader::of(&[(key.to_owned(), value.to_owned())]))
     }
 
     #[test]
     fn options_are_read() {
-        assert_eq!(Options::read(|_| None), Ok(Options::default()));
+        assert_eq!(Options::read(Reader::of(&[])), Ok(Options::default()));
         assert_eq!(read("language", "deu").unwrap().language, Some(Lang::Deu));
         assert_eq!(read("language", "auto").unwrap().language, None);
         assert_eq!(read("words-per-minute", "180").unwrap().words_per_minute, Some(180));
@@ -83,7 +60,7 @@ mod tests {
         ] {
             let error = read(key, value).unwrap_err();
             assert_eq!(error.key, key);
-            assert!(error.to_string().contains(error.expected), "{error}");
+            assert!(error.to_string().contains(&error.expected), "{error}");
         }
     }
 }

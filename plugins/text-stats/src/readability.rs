@@ -3,6 +3,11 @@
 //! A formula is applied only to a language it was fitted to; LIX, which compares only
 //! word and sentence lengths, to every language that separates words. For the rest
 //! there is no score but a note that says why.
+//!
+//! The coefficients were checked against public descriptions: LIX (Björnsson, 1968) at
+//! `github.com/lindehaven/lix` and in koRpus, Gulpease (GULP, 1988) at
+//! `okpedia.it/indice_di_gulpease`, and the national versions of Flesch's formula in
+//! issue 267 of `github.com/Yoast/YoastSEO.js`.
 
 use serde::Serialize;
 use unicode_segmentation::UnicodeSegmentation;
@@ -73,6 +78,7 @@ pub(crate) fn assess(
     let syllables = syllables::are_countable(lang)
         .then(|| text.unicode_words().map(|word| syllables::count(word, lang)).sum::<u64>());
     let mut scores = syllables.map(|syllables| fitted(lang, counts, syllables)).unwrap_or_default();
+    // Words per sentence, and words of more than six letters in a hundred.
     let lix = per(counts.words, counts.sentences) + 100.0 * per(counts.long_words, counts.words);
     scores.push(formula("LIX", lix, LIX));
 
@@ -112,6 +118,7 @@ fn fitted(lang: Lang, counts: &Counts, syllables: u64) -> Vec<Formula> {
         Lang::Spa => vec![formula("Fernández Huerta", ease(206.84, 1.02, 60.0), EASE)],
         Lang::Fra => vec![formula("Kandel-Moles", ease(207.0, 1.015, 73.6), EASE)],
         Lang::Ita => {
+            // 89 + (300 × sentences − 10 × letters) / words.
             let gulpease = 89.0 + (300.0 / sentence_words) - 10.0 * word_letters;
             vec![
                 formula("Gulpease", gulpease, EASE),
@@ -153,6 +160,12 @@ mod tests {
         ] {
             assert!((score(text, Lang::Eng, name) - expected).abs() < 0.01, "{name}");
         }
+        // 7 words, 2 sentences, 41 letters, 2 words of more than six letters.
+        let italian = "La biblioteca era chiusa. Torniamo domani presto.";
+        let gulpease = 89.0 + (300.0 * 2.0 - 10.0 * 41.0) / 7.0;
+        assert!((score(italian, Lang::Ita, "Gulpease") - gulpease).abs() < 0.01);
+        let lix = 7.0 / 2.0 + 100.0 * 2.0 / 7.0;
+        assert!((score(italian, Lang::Ita, "LIX") - lix).abs() < 0.01);
         let german = "Das Haus steht am Fluss.";
         assert_eq!(score(german, Lang::Deu, "Flesch-Amstad"), 180.0 - 5.0 - 58.5);
     }

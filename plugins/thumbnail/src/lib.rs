@@ -10,7 +10,7 @@ mod request;
 use bulkhead_guest::prelude::*;
 
 pub use picture::{MAX_DECODED_BYTES, MAX_SOURCE_SIDE_PX, PictureError, Thumbnail, shrink};
-pub use request::{Fit, Format, MAX_SIDE_PX, Request, RequestError};
+pub use request::{Fit, Format, MAX_SIDE_PX, Request};
 
 /// Shrinks a PNG, JPEG or WebP image to fit a box, upright and without its metadata.
 #[handler(
@@ -21,7 +21,7 @@ pub use request::{Fit, Format, MAX_SIDE_PX, Request, RequestError};
     max_attempts = 2
 )]
 fn thumbnail(image: Payload, task: &Task) -> Result<Payload, Failure> {
-    let request = Request::read(|key| task.meta(key)).map_err(reject)?;
+    let request = Request::read(task.options())?;
     let made = shrink(&image.data, &request).map_err(reject)?;
     Ok(Payload::new(made.format.content_type(), made.bytes))
 }

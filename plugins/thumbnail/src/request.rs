@@ -3,7 +3,7 @@
 //! Every number is bounded here, so that the rest can trust it. Unknown keys are
 //! left alone, since metadata also carries what other parties put there.
 
-use thiserror::Error;
+use bulkhead_guest::options::{OptionError, Reader};
 
 /// The largest side that may be asked for, in pixels.
 pub const MAX_SIDE_PX: u32 = 4096;
@@ -71,76 +71,32 @@ impl Format {
     }
 }
 
-/// A parameter with a value that it cannot have.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("metadata `{key}` is {value:?}; use {expected}")]
-pub struct RequestError {
-    /// The metadata key.
-    pub key: &'static str,
-    /// The value it had, at most 100 characters of it.
-    pub value: String,
-    /// The values it could have.
-    pub expected: &'static str,
-}
-
-impl RequestError {
-    fn new(key: &'static str, value: &str, expected: &'static str) -> Self {
-        Self { key, value: value.chars().take(100).collect(), expected }
-    }
-}
-
 impl Request {
-    /// Read the request through `meta`, which looks up a metadata key.
+    /// Read the request of a task.
     ///
     /// # Errors
     ///
     /// If a key that is known here has a value that it cannot have.
-    pub fn read<'m>(meta: impl Fn(&'static str) -> Option<&'m str>) -> Result<Self, RequestError> {
+    pub fn read(given: Reader<'_>) -> Result<Self, OptionError> {
         let default = Self::default();
-        let side = |key, default| match meta(key) {
-            None => Ok(default),
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|px| (1..=MAX_SIDE_PX).contains(px))
-                .ok_or_else(|| RequestError::new(key, text, "a whole number from 1 to 4096")),
-        };
-        let fit = match meta("fit") {
-            None | Some("contain") => Fit::Contain,
-            Some("cover") => Fit::Cover,
-            Some(other) => return Err(RequestError::new("fit", other, "`contain` or `cover`")),
-        };
-        let format = match meta("format") {
-            None | Some("same") => None,
-            Some("png") => Some(Format::Png),
-            Some("jpeg" | "jpg") => Some(Format::Jpeg),
-            Some("webp") => Some(Format::WebP),
-            Some(other) => {
-                let expected = "`same`, `png`, `jpeg` or `webp`";
-                return Err(RequestError::new("format", other, expected));
-            }
-        };
-        let quality = match meta("quality") {
-            None => default.quality,
-            Some(text) => {
-                text.parse().ok().filter(|quality| (1..=100).contains(quality)).ok_or_else(
-                    || RequestError::new("quality", text, "a whole number from 1 to 100"),
-                )?
-            }
-        };
-        let background = match meta("background") {
-            None => default.background,
-            Some(text) => colour(text).ok_or_else(|| {
-                RequestError::new("background", text, "a colour such as `#ffffff`")
-            })?,
-        };
+        let fits = [("contain", Fit::Contain), ("cover", Fit::Cover)];
+        let formats = [
+            ("same", None),
+            ("png", Some(Format::Png)),
+            ("jpeg", Some(Format::Jpeg)),
+            ("jpg", Some(Format::Jpeg)),
+            ("webp", Some(Format::WebP)),
+        ];
+        let side =
+            |key, default| given.number(key, 1..=MAX_SIDE_PX).map(|side| side.unwrap_or(default));
+        let background = given.parsed("background", "a colour such as `#ffffff`", colour)?;
         Ok(Self {
             width_px: side("width", default.width_px)?,
             height_px: side("height", default.height_px)?,
-            fit,
-            format,
-            quality,
-            background,
+            fit: given.choice("fit", &fits)?.unwrap_or(default.fit),
+            format: given.choice("format", &formats)?.unwrap_or(default.format),
+            quality: given.number("quality", 1..=100)?.unwrap_or(default.quality),
+            background: background.unwrap_or(default.background),
         })
     }
 }
@@ -158,13 +114,13 @@ fn colour(text: &str) -> Option<[u8; 3]> {
 mod tests {
     use super::*;
 
-    fn read(key: &'static str, value: &'static str) -> Result<Request, RequestError> {
-        Request::read(|asked| (asked == key).then_some(value))
+    fn read(key: &'static str, value: &'static str) -> Result<Request, OptionError> {
+        Request::read(Reader::of(&[(key.to_owned(), value.to_owned())]))
     }
 
     #[test]
     fn nothing_asked_gives_the_defaults() {
-        assert_eq!(Request::read(|_| None), Ok(Request::default()));
+        assert_eq!(Request::read(Reader::of(&[])), Ok(Request::default()));
     }
 
     #[test]
@@ -196,7 +152,7 @@ mod tests {
         ] {
             let error = read(key, value).unwrap_err();
             assert_eq!(error.key, key);
-            assert!(error.to_string().contains(error.expected), "{error}");
+            assert!(error.to_string().contains(&error.expected), "{error}");
         }
     }
 }

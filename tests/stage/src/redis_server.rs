@@ -1,15 +1,11 @@
-//! A Redis server that belongs to one test and is killed when it is dropped.
+//! A Redis or Valkey server that belongs to one test and is killed when it is dropped.
 
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bulkhead_queue::{RedisBroker, RedisConfig};
-use tempfile::TempDir;
 
-use crate::clock::{LIBRARY, StageClock};
+use crate::clock::StageClock;
+use crate::process::{Process, Program, basics};
 
 /// Whether the server's data survives its restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,14 +18,19 @@ pub enum Persistence {
     EverySecond,
 }
 
-/// A running server.
-pub struct RedisServer {
-    child: Option<Child>,
-    port: u16,
-    folder: TempDir,
-    persistence: Persistence,
-    clock: Option<Arc<StageClock>>,
+impl Persistence {
+    pub(crate) fn arguments(self) -> impl Iterator<Item = String> {
+        let arguments: &[&str] = match self {
+            Self::None => &["--appendonly", "no"],
+            Self::Always => &["--appendonly", "yes", "--appendfsync", "always"],
+            Self::EverySecond => &["--appendonly", "yes", "--appendfsync", "everysec"],
+        };
+        arguments.iter().map(|argument| (*argument).to_owned())
+    }
 }
+
+/// A running server.
+pub struct RedisServer(Process);
 
 impl RedisServer {
     /// Start a server without persistence on a free port of the loopback interface.
@@ -47,7 +48,7 @@ impl RedisServer {
     /// If `redis-server` is not installed or does not start.
     #[must_use]
     pub fn start_with(persistence: Persistence) -> Self {
-        Self::launch(persistence, None)
+        Self::start_as(Program::Redis, persistence, &[])
     }
 
     /// Start a server without persistence that lives by this clock.
@@ -56,33 +57,46 @@ impl RedisServer {
     /// If `redis-server` is not installed or does not start.
     #[must_use]
     pub fn start_at(clock: Arc<StageClock>) -> Self {
-        Self::launch(Persistence::None, Some(clock))
+        Self(Process::start_at(Program::Redis, Some(clock), |port, folder| {
+            let mut all = basics(port, folder);
+            all.extend(Persistence::None.arguments());
+            all
+        }))
     }
 
-    fn launch(persistence: Persistence, clock: Option<Arc<StageClock>>) -> Self {
-        // Another process may take the port between looking and binding: try again.
-        for _ in 0..20 {
-            let folder = tempfile::tempdir().expect("a temporary folder");
-            let port = free_port();
-            let child = Some(spawn(port, folder.path(), persistence, clock.as_deref()));
-            let mut server = Self { child, port, folder, persistence, clock: clock.clone() };
-            if server.answers() {
-                return server;
-            }
-        }
-        panic!("redis-server did not start; run `cargo xtask setup`");
+    /// Start a Valkey server without persistence.
+    ///
+    /// # Panics
+    /// If `valkey-server` is not installed or does not start.
+    #[must_use]
+    pub fn start_valkey() -> Self {
+        Self::start_as(Program::Valkey, Persistence::None, &[])
+    }
+
+    /// Start a server of a kind with arguments of its own.
+    ///
+    /// # Panics
+    /// If it is not installed or does not start.
+    #[must_use]
+    pub fn start_as(program: Program, persistence: Persistence, arguments: &[&str]) -> Self {
+        Self(Process::start(program, |port, folder| {
+            let mut all = basics(port, folder);
+            all.extend(persistence.arguments());
+            all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+            all
+        }))
     }
 
     /// The server's URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        self.0.url()
     }
 
     /// The server's port on the loopback interface.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.0.port
     }
 
     /// A broker on this server.
@@ -99,8 +113,7 @@ impl RedisServer {
     /// If it cannot connect.
     #[must_use]
     pub fn connection(&self) -> redis::Connection {
-        let client = redis::Client::open(self.url()).expect("a client");
-        client.get_connection().expect("a connection")
+        self.0.connection()
     }
 
     /// Run one command, given as its words.
@@ -117,8 +130,8 @@ impl RedisServer {
 
     /// Where it keeps its data.
     #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    pub fn folder(&self) -> &std::path::Path {
+        self.0.folder.path()
     }
 
     /// The keys it holds, sorted.
@@ -136,15 +149,12 @@ impl RedisServer {
     /// The server's process id.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+        self.0.pid()
     }
 
     /// Kill the server as a crash would.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.0.kill();
     }
 
     /// Start it again on the same port and data.
@@ -152,70 +162,22 @@ impl RedisServer {
     /// # Panics
     /// If it does not start.
     pub fn restart(&mut self) {
-        self.kill();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < deadline {
-            let clock = self.clock.as_deref();
-            self.child = Some(spawn(self.port, self.folder.path(), self.persistence, clock));
-            if self.answers() {
-                return;
-            }
-        }
-        panic!("redis-server did not start again");
+        self.0.restart();
     }
 
-    /// Whether it answers before it exits or ten seconds pass.
-    fn answers(&mut self) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < deadline {
-            let exited = self.child.as_mut().is_none_or(|c| !matches!(c.try_wait(), Ok(None)));
-            if exited {
-                return false;
-            }
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok()
-                && let Ok(client) = redis::Client::open(self.url())
-                && let Ok(mut connection) = client.get_connection()
-                && redis::cmd("PING").query::<String>(&mut connection).is_ok()
-            {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        false
+    /// Stop it without ending it: connections stay, nothing is answered.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn freeze(&self) {
+        self.0.signal("STOP");
     }
-}
 
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.kill();
+    /// Let it go on.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn thaw(&self) {
+        self.0.signal("CONT");
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
-}
-
-fn spawn(port: u16, folder: &Path, persistence: Persistence, clock: Option<&StageClock>) -> Child {
-    let mut command = Command::new("redis-server");
-    command
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
-        .arg("--dir")
-        .arg(folder);
-    match persistence {
-        Persistence::None => command.args(["--appendonly", "no"]),
-        Persistence::Always => command.args(["--appendonly", "yes", "--appendfsync", "always"]),
-        Persistence::EverySecond => {
-            command.args(["--appendonly", "yes", "--appendfsync", "everysec"])
-        }
-    };
-    if let Some(clock) = clock {
-        command.env("LD_PRELOAD", LIBRARY).env("STAGE_CLOCK_FILE", clock.path());
-    }
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("redis-server, which `cargo xtask setup` installs")
 }

@@ -16,7 +16,7 @@ enum Source {
 }
 
 /// Every figure, in the order in which they are shown.
-const FIGURES: [(&str, Source); 14] = [
+const FIGURES: [(&str, Source); 22] = [
     ("drain_noop", Source::Load("drain_noop")),
     ("ratio_rust_task_queue", Source::Peers("drain_noop")),
     ("ratio_apalis", Source::Peers("drain_noop")),
@@ -29,6 +29,14 @@ const FIGURES: [(&str, Source); 14] = [
     ("host_cpu", Source::Load("drain_noop")),
     ("redis_cpu", Source::Load("drain_noop")),
     ("drain_noop_64", Source::Load("host_rss")),
+    ("drain_embedded_memory", Source::Load("drain_embedded")),
+    ("drain_embedded_durable", Source::Load("drain_embedded")),
+    ("drain_cluster", Source::Load("drain_cluster")),
+    ("depth_claim_share", Source::Load("depth")),
+    ("depth_bytes_per_pending", Source::Load("depth")),
+    ("depth_longest_deep", Source::Load("depth")),
+    ("depth_longest_due", Source::Load("depth")),
+    ("depth_longest_in_flight", Source::Load("depth")),
     ("drain_rust_task_queue", Source::Peers("drain_noop")),
     ("drain_apalis", Source::Peers("drain_noop")),
 ];
@@ -134,7 +142,8 @@ mod tests {
     fn a_full_name_is_that_figure_and_a_part_is_all_that_contain_it() {
         assert!(!select("drain_noop", false).includes("drain_noop_64"));
         let drains = select("drain", false);
-        assert_eq!(drains.load_groups(), [Some("drain_noop"), Some("host_rss")]);
+        let groups = ["drain_cluster", "drain_embedded", "drain_noop", "host_rss"].map(Some);
+        assert_eq!(drains.load_groups(), groups);
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(crate) struct Options {
 pub(crate) fn measure(layout: &Layout, options: &Options) -> Result<()> {
     let selection = Selection::new(options.only.as_deref(), options.peers)?;
     eprintln!("== set up");
-    setup::install_to_run(layout)?;
+    setup::install_to_measure(layout)?;
     eprintln!("== build");
     guests::build_components(layout)?;
     let programs = Programs::build(layout, &selection, options.peers)?;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::document::{Plugin, Queue, Task};
+use super::document::{Changed, Plugin, Queue, Sent, Task};
 use crate::figures::harmless;
 
 /// How long a batch may take in all; the host's own limits end tasks sooner.
@@ -25,14 +25,20 @@ const NOT_FOUND: i32 = 4;
 #[derive(Debug, Clone)]
 pub(super) struct Console {
     binary: PathBuf,
-    url: String,
+    broker: String,
     folder: PathBuf,
 }
 
 impl Console {
-    /// Calls `binary` in `folder` for the broker on `port`.
-    pub(super) fn new(binary: PathBuf, port: u16, folder: PathBuf) -> Self {
-        Self { binary, url: format!("redis://127.0.0.1:{port}"), folder }
+    /// Calls `binary` in `folder`, for the embedded broker in there.
+    pub(super) fn new(binary: PathBuf, folder: PathBuf) -> Self {
+        let broker = format!("embedded:{}", folder.join("queue").display());
+        Self { binary, broker, folder }
+    }
+
+    /// Where tasks are kept.
+    pub(super) fn broker(&self) -> &str {
+        &self.broker
     }
 
     /// A call without its subcommand.
@@ -43,10 +49,12 @@ impl Console {
                 command.env_remove(name);
             }
         }
-        command
-            .current_dir(&self.folder)
-            .env("RUST_LIB_BACKTRACE", "0")
-            .args(["--color", "never", "--broker", &self.url]);
+        command.current_dir(&self.folder).env("RUST_LIB_BACKTRACE", "0").args([
+            "--color",
+            "never",
+            "--broker",
+            &self.broker,
+        ]);
         command
     }
 
@@ -90,6 +98,42 @@ impl Console {
     /// A queue's depths and totals; zeros while nothing has been submitted to it.
     pub(super) fn queue(&self, name: &str) -> Result<Queue> {
         Ok(self.ask(&["queue", "stats", name])?.unwrap_or_default())
+    }
+
+    /// Submits one task with these flags; its id.
+    pub(super) fn submit_one(&self, queue: &str, arguments: &[&str]) -> Result<String> {
+        let call = [&["submit", "--queue", queue], arguments].concat();
+        let sent: Sent = self.ask(&call)?.context("a submission has found nothing")?;
+        Ok(sent.id)
+    }
+
+    /// A task as it is now.
+    pub(super) fn task(&self, id: &str) -> Result<Task> {
+        self.ask(&["task", "show", id])?.with_context(|| format!("the task {id} is lost"))
+    }
+
+    /// Defines a schedule with these flags, or removes it.
+    pub(super) fn change_schedule(
+        &self,
+        queue: &str,
+        change: &str,
+        name: &str,
+        arguments: &[&str],
+    ) -> Result<()> {
+        let call = [&["schedule", change, name, "--queue", queue], arguments].concat();
+        let answer: Changed =
+            self.ask(&call)?.with_context(|| format!("there is no schedule `{name}`"))?;
+        ensure!(answer.changed, "`schedule {change} {name}` changed nothing");
+        Ok(())
+    }
+
+    /// The tasks that a schedule submitted and that have completed, in the order of its fires.
+    pub(super) fn fires(&self, queue: &str, schedule: &str) -> Result<Vec<Task>> {
+        let list = ["task", "list", "--queue", queue, "--schedule", schedule];
+        let list = [&list[..], &["--state", "completed"]].concat();
+        let mut tasks: Vec<Task> = self.ask(&list)?.unwrap_or_default();
+        tasks.sort_by_key(Task::fired_for);
+        Ok(tasks)
     }
 
     /// Submits tasks, given as the objects that JSON Lines take, and lets them run.
@@ -183,7 +227,7 @@ mod tests {
         let binary = folder.join("bulkhead");
         std::fs::write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Console::new(binary, 1, folder.to_owned())
+        Console::new(binary, folder.to_owned())
     }
 
     fn submit(script: &str) -> Result<Vec<Task>> {
@@ -205,6 +249,34 @@ mod tests {
         assert!(error.ends_with("no list of tasks: broken"), "{error}");
         let error = submit("echo '[]'").unwrap_err().to_string();
         assert_eq!(error, "1 tasks were submitted, 0 came back");
+    }
+
+    #[test]
+    fn fires_come_in_the_order_of_their_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let task = |id: u64, at: u64| {
+            format!(
+                r#"{{"id": "{id}", "type": "t", "state": "completed", "attempts": 1,
+                "metadata": {{"schedule_at": "{at}"}}}}"#
+            )
+        };
+        let console =
+            console(&format!("echo '[{}, {}]'", task(1, 2_000), task(2, 1_000)), folder.path());
+        let fires = console.fires("q", "s").unwrap();
+        assert_eq!(fires.iter().map(|task| task.id.as_str()).collect::<Vec<_>>(), ["2", "1"]);
+    }
+
+    #[test]
+    fn a_schedule_that_stays_as_it_was_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let same = console(r#"echo '{"changed": false}'"#, folder.path());
+        let error = same.change_schedule("q", "put", "s", &[]).unwrap_err().to_string();
+        assert_eq!(error, "`schedule put s` changed nothing");
+        let gone = console("exit 4", folder.path());
+        let error = gone.change_schedule("q", "remove", "s", &[]).unwrap_err().to_string();
+        assert_eq!(error, "there is no schedule `s`");
+        let error = gone.task("7").unwrap_err().to_string();
+        assert_eq!(error, "the task 7 is lost");
     }
 
     #[test]

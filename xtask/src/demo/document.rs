@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// A task that has ended.
+/// A task, which has ended unless it was asked for by its id.
 #[derive(Debug, Deserialize)]
 pub(super) struct Task {
     pub(super) id: String,
@@ -12,9 +12,25 @@ pub(super) struct Task {
     pub(super) task_type: String,
     pub(super) state: String,
     pub(super) attempts: u32,
+    #[serde(default)]
+    pub(super) submitted_at: u64,
+    #[serde(default)]
+    pub(super) metadata: BTreeMap<String, String>,
     pub(super) failure: Option<Failure>,
     #[serde(default)]
     pub(super) history: Vec<Entry>,
+}
+
+/// A task that was submitted.
+#[derive(Debug, Deserialize)]
+pub(super) struct Sent {
+    pub(super) id: String,
+}
+
+/// What became of a schedule.
+#[derive(Debug, Deserialize)]
+pub(super) struct Changed {
+    pub(super) changed: bool,
 }
 
 /// Why a task failed.
@@ -26,9 +42,18 @@ pub(super) struct Failure {
     pub(super) backtrace: Vec<String>,
 }
 
-/// What happened to a task; only ended attempts have a plugin and metering.
+/// What happened to a task; only ended attempts have a plugin and metering, only the end
+/// of a task that it waited for has a parent.
 #[derive(Debug, Deserialize)]
 pub(super) struct Entry {
+    /// Queue and id.
+    #[serde(default)]
+    pub(super) parent: Option<String>,
+    /// What the parent came to.
+    #[serde(default)]
+    pub(super) state: Option<String>,
+    #[serde(default)]
+    pub(super) started_at: u64,
     #[serde(default)]
     pub(super) plugin: String,
     #[serde(default)]
@@ -46,6 +71,21 @@ pub(super) struct Metering {
 impl Task {
     pub(super) fn is_completed(&self) -> bool {
         self.state == "completed"
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state.as_str(), "completed" | "failed" | "cancelled" | "expired")
+    }
+
+    /// The time for which a schedule submitted it.
+    pub(super) fn fired_for(&self) -> Option<u64> {
+        self.metadata.get("schedule_at")?.parse().ok()
+    }
+
+    /// When its last ended attempt began.
+    pub(super) fn started_at(&self) -> Option<u64> {
+        let ended = |entry: &&Entry| entry.metering.is_some();
+        self.history.iter().rev().find(ended).map(|entry| entry.started_at)
     }
 
     /// The digest of the plugin version that the last attempt ran, and what it used.

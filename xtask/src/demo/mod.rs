@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: the whole way of a task, shown on this machine.
 //!
 //! Files go in, handlers compiled from source process them in sandboxes, results come
-//! out; a plugin is replaced under load, limits stop what breaks them, and the host
-//! stops cleanly. Every step checks what it shows, and the first that does not hold
+//! out; a plugin is replaced under load, a task waits for another one and others for their
+//! time, limits stop what breaks them, and the host stops cleanly. Every step checks what it shows, and the first that does not hold
 //! ends the demo with an error. Everything is done through the real command line.
 
 mod console;
@@ -13,6 +13,7 @@ mod progress;
 mod service;
 mod stage;
 mod swap;
+mod waits;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ use crate::setup;
 use document::{Plugin, Task};
 use errand::Errand;
 use stage::{MISBEHAVING, Stage};
+use waits::Waits;
 
 /// Runs the demo; what the tasks produce goes to `out` or the target directory.
 pub(crate) fn show(layout: &Layout, out: Option<PathBuf>) -> Result<()> {
@@ -43,7 +45,7 @@ fn play(layout: &Layout, out: Option<PathBuf>, steps: &mut Steps) -> Result<()> 
     let interrupt = Interrupt::listen()?;
 
     steps.next("set up");
-    setup::install_to_run(layout)?;
+    setup::install_to_build(layout)?;
     interrupt.check()?;
 
     steps.next("build plugins and host");
@@ -53,14 +55,14 @@ fn play(layout: &Layout, out: Option<PathBuf>, steps: &mut Steps) -> Result<()> 
     run(&mut cargo(layout.root(), host))?;
     let built = steps.start.elapsed();
 
-    steps.next("start a broker and a host");
+    steps.next("start a host");
     let mut stage = Stage::start(layout, &interrupt)?;
     let result = act(layout, out, steps, &mut stage);
     let out = result.with_context(|| format!("it did not hold{}", stage.host_log()))?;
 
     steps.next("stop");
     stage.stop()?;
-    println!("  host and redis-server ended with success, no task is left");
+    println!("  the host ended with success, no task is left");
     conclude(layout, &out, built, steps.start.elapsed());
     Ok(())
 }
@@ -82,7 +84,12 @@ fn act(
     work(layout, stage, &names, &out)?;
 
     steps.next("replace a plugin while its tasks run");
+    // A host sees a new schedule within some seconds, which pass during this step.
+    let waits = Waits::begin(stage)?;
     swap::show(stage, layout)?;
+
+    steps.next("tasks that wait for each other and for their time");
+    waits.show()?;
 
     steps.next("three tasks that a limit stops");
     limits::show(stage)?;
@@ -216,9 +223,10 @@ fn conclude(layout: &Layout, out: &Path, built: Duration, total: Duration) {
     );
     println!("Results: {}", layout.shown(out));
     println!(
-        "Next, with a Redis on 127.0.0.1:6379, in two terminals:\n  \
-         {host} run --plugins {plugins}\n  \
-         {host} submit markdown --file plugins/markdown/samples/field-notes.md --wait",
+        "Next, in two terminals:\n  \
+         {host} run --broker embedded:data --plugins {plugins}\n  \
+         {host} submit --broker embedded:data markdown \
+         --file plugins/markdown/samples/field-notes.md --wait",
         host = layout.shown(&layout.release_binary("bulkhead")),
         plugins = layout.shown(&layout.plugins()),
     );

@@ -1,11 +1,9 @@
-//! The processes that the demo starts: a Redis server and a host.
+//! The process that the demo starts: a host, which is its own broker.
 //!
-//! Each is killed when its guard is dropped, so nothing outlives the demo whatever
-//! goes wrong, and each can be asked to end by itself, which is what the demo shows.
+//! It is killed when its guard is dropped, so nothing outlives the demo whatever goes
+//! wrong, and it can be asked to end by itself, which is what the demo shows.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -16,9 +14,6 @@ use super::console::Console;
 use crate::interrupt::Interrupt;
 use crate::program;
 
-const REDIS_STARTS_WITHIN: Duration = Duration::from_secs(10);
-/// Another process may take the port between looking and binding.
-const PORTS_TRIED: usize = 10;
 /// A host's grace period is 30 s.
 const STOPS_WITHIN: Duration = Duration::from_secs(40);
 const LOG_LINES_SHOWN: usize = 15;
@@ -90,43 +85,6 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A Redis server of the demo's own, without persistence, with its port.
-pub(super) fn start_redis(folder: &Path, interrupt: &Interrupt) -> Result<(Service, u16)> {
-    for _ in 0..PORTS_TRIED {
-        let port = free_port()?;
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-            .args(["--save", "", "--appendonly", "no", "--dir"])
-            .arg(folder);
-        let mut server = Service::start("redis-server", &mut command, folder.join("redis.log"))?;
-        let answers = interrupt.wait_until("redis-server answers", REDIS_STARTS_WITHIN, || {
-            if server.ended()?.is_some() {
-                return Ok(Some(false));
-            }
-            Ok(is_redis(port).then_some(true))
-        })?;
-        if answers {
-            return Ok((server, port));
-        }
-    }
-    bail!("`redis-server` found no free port in {PORTS_TRIED} tries; run the command again")
-}
-
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-    Ok(listener.local_addr().context("no free port")?.port())
-}
-
-fn is_redis(port: u16) -> bool {
-    let Ok(mut connection) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return false };
-    let mut answer = [0; 5];
-    connection.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
-        && connection.write_all(b"PING\r\n").is_ok()
-        && connection.read_exact(&mut answer).is_ok()
-        && &answer == b"+PONG"
 }
 
 /// A host on the folder `plugins`, serving `queues`.

@@ -1,4 +1,4 @@
-//! Everything that runs for the demo: a Redis server, a plugin folder, a host.
+//! Everything that runs for the demo: a plugin folder, and a host with a broker of its own.
 //!
 //! It lives in a temporary folder and leaves nothing behind. The plugin folder is a
 //! copy, so that replacing a plugin here changes nothing elsewhere.
@@ -22,7 +22,7 @@ use crate::layout::Layout;
 /// The test guest that misbehaves on request.
 pub(super) const MISBEHAVING: &str = "unruly";
 /// The queues of the demo's parts: each part can look at its own figures.
-pub(super) const QUEUES: [&str; 3] = ["work", "swap", "limits"];
+pub(super) const QUEUES: [&str; 4] = ["work", "swap", "waits", "limits"];
 
 const PLUGINS_LOAD_WITHIN: Duration = Duration::from_secs(60);
 const BATCH_ENDS_WITHIN: Duration = Duration::from_secs(70);
@@ -30,16 +30,15 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// What runs.
 pub(super) struct Stage {
-    // Dropped in this order: the host, its server, their folder.
+    // Dropped in this order: the host, then its folder.
     host: Service,
-    redis: Service,
     pub(super) console: Console,
     pub(super) interrupt: Interrupt,
     folder: TempDir,
 }
 
 impl Stage {
-    /// Starts a server and a host with a copy of every plugin and the misbehaving guest.
+    /// Starts a host with a copy of every plugin and the misbehaving guest.
     pub(super) fn start(layout: &Layout, interrupt: &Interrupt) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("bulkhead-demo-")
@@ -50,14 +49,12 @@ impl Stage {
         let guest = guests::test_guest(layout, MISBEHAVING)?;
         copy(&guest, &plugins.join(format!("{MISBEHAVING}.wasm")))?;
 
-        let (redis, port) = service::start_redis(folder.path(), interrupt)?;
         let binary = layout.release_binary("bulkhead");
-        let console = Console::new(binary, port, folder.path().to_owned());
+        let console = Console::new(binary, folder.path().to_owned());
         let log = folder.path().join("host.log");
         let host = service::start_host(&console, &plugins, &QUEUES, log)?;
-        println!("  redis-server on 127.0.0.1:{port} (process {})", redis.pid());
-        println!("  host `demo` (process {})", host.pid());
-        Ok(Self { host, redis, console, interrupt: interrupt.clone(), folder })
+        println!("  host `demo` (process {}) on {}", host.pid(), console.broker());
+        Ok(Self { host, console, interrupt: interrupt.clone(), folder })
     }
 
     /// Waits until the host serves the plugins of these names.
@@ -102,15 +99,16 @@ impl Stage {
         })
     }
 
-    /// Stops the host, checks that it left no task behind, stops the server.
+    /// Stops the host and checks that it left no task behind, which the command line can
+    /// tell from the folder alone.
     pub(super) fn stop(self) -> Result<()> {
-        let Self { host, redis, console, interrupt, folder: _folder } = self;
+        let Self { host, console, interrupt, folder: _folder } = self;
         host.stop(&interrupt)?;
         for queue in QUEUES {
             let open = console.queue(queue)?.open();
             ensure!(open == 0, "{open} tasks of the queue `{queue}` were left behind");
         }
-        redis.stop(&interrupt)
+        Ok(())
     }
 
     /// The end of the host's log, to be put behind an error.

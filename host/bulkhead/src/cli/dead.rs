@@ -1,46 +1,56 @@
 //! `bulkhead dead`: look at dead letters, run them again, drop them.
 
 use anyhow::Result;
-use bulkhead::core::{QueueName, State, TaskId};
-use bulkhead::queue::{Broker, ListFilter};
+use bulkhead::core::{State, TaskId};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::exit::{Exit, not_found};
+use super::asked::Content;
+use super::exit::{Exit, failed, not_found, usage};
 use super::queue::{Removed, agreed};
 use super::session::{BATCH, Session, locate, queues};
-use super::task::{Page, print_tasks, retry};
+use super::task::{Page, Selection, find, print_tasks, retry, show};
 
 /// Look at dead letters, run them again, drop them
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dead {
     /// List dead letters, the newest first
     List(Page),
-    /// Give dead letters fresh attempts
-    Replay(Which),
-    /// Remove dead letters for good
-    Drop {
+    /// Show a dead letter, its attempts and why it failed
+    Show {
+        /// Id of the task
+        id: TaskId,
+    },
+    /// Give dead letters fresh attempts; a single one may get another payload
+    Replay {
+        #[command(flatten)]
+        content: Content,
         #[command(flatten)]
         which: Which,
+    },
+    /// Remove dead letters for good
+    Drop {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        which: Which,
     },
 }
 
 /// Which dead letters.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("which").required(true))]
 pub(crate) struct Which {
     /// Ids of the tasks
-    #[arg(value_name = "ID", group = "which")]
+    #[arg(value_name = "ID",
+        conflicts_with_all = ["all", "queue", "task_type", "tenant", "batch", "schedule", "failure",
+            "contains", "submitted_from", "submitted_before"])]
     ids: Vec<TaskId>,
     /// All dead letters
-    #[arg(long, group = "which")]
+    #[arg(long)]
     all: bool,
-    /// With --all: only this queue's
-    #[arg(long, value_name = "NAME", requires = "all")]
-    queue: Option<QueueName>,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 /// How many tasks are in line again, in JSON.
@@ -58,25 +68,53 @@ impl Dead {
                 print_tasks(session, &page.read(broker.as_ref(), &[State::Failed]).await?)?;
                 Ok(Exit::Done)
             }
-            Self::Replay(which) if which.all => replay_all(session, which.queue.as_ref()).await,
-            Self::Replay(which) => retry(session, &which.ids).await,
-            Self::Drop { which, yes } if which.all => {
-                drop_all(session, which.queue.as_ref(), yes).await
+            Self::Show { id } => {
+                let view = find(session, id).await?;
+                if view.state != State::Failed {
+                    return Err(failed(format!(
+                        "task {id} is {} and no dead letter; `bulkhead task show {id}` shows it",
+                        view.state
+                    )));
+                }
+                show(session, &view)
             }
-            Self::Drop { which, .. } => drop_some(session, &which.ids).await,
+            Self::Replay { which, content } if !which.ids.is_empty() => {
+                retry(session, &which.ids, &content).await
+            }
+            Self::Replay { content, .. } if content.is_given() => {
+                Err(usage("a payload is for one dead letter; name its id"))
+            }
+            Self::Replay { which, .. } => replay(session, &which.checked()?).await,
+            Self::Drop { which, .. } if !which.ids.is_empty() => {
+                drop_some(session, &which.ids).await
+            }
+            Self::Drop { which, yes } => drop_selected(session, &which.checked()?, yes).await,
         }
     }
 }
 
-async fn replay_all(session: &Session, queue: Option<&QueueName>) -> Result<Exit> {
+impl Which {
+    /// The selection, if it was meant to be one.
+    fn checked(self) -> Result<Selection> {
+        if self.selection.is_everything() && !self.all {
+            return Err(usage(
+                "no dead letter is named; give ids, or say which by --type, --failure and the \
+                 like, or --all",
+            ));
+        }
+        Ok(self.selection)
+    }
+}
+
+async fn replay(session: &Session, selection: &Selection) -> Result<Exit> {
     let broker = session.broker().await?;
     let mut replayed = 0;
-    for queue in queues(broker.as_ref(), queue).await? {
-        // The whole list first: tasks that fail again meanwhile are not replayed twice.
-        for batch in dead_ids(broker.as_ref(), &queue).await?.chunks(BATCH) {
-            broker.rerun(&queue, batch).await?;
-            replayed += batch.len();
-        }
+    for queue in queues(broker.as_ref(), selection.queue.as_ref()).await? {
+        let act = async |ids: &[TaskId]| {
+            broker.rerun(&queue, ids).await?;
+            Ok(())
+        };
+        replayed += selection.sweep(broker.as_ref(), &queue, State::Failed, act).await?;
     }
     if session.out.is_json() {
         session.out.document(&Replayed { replayed })?;
@@ -86,37 +124,23 @@ async fn replay_all(session: &Session, queue: Option<&QueueName>) -> Result<Exit
     Ok(Exit::Done)
 }
 
-async fn dead_ids(broker: &dyn Broker, queue: &QueueName) -> Result<Vec<TaskId>> {
-    let bound = usize::try_from(broker.stats(queue).await?.failed)?;
-    let mut ids = Vec::new();
-    while ids.len() < bound {
-        let filter = ListFilter {
-            offset: ids.len(),
-            limit: BATCH.min(bound - ids.len()),
-            ..ListFilter::of(State::Failed)
-        };
-        let page = broker.list(queue, &filter).await?;
-        if page.is_empty() {
-            break;
-        }
-        ids.extend(page.iter().map(|view| view.id));
-    }
-    ids.sort();
-    ids.dedup();
-    Ok(ids)
-}
-
-async fn drop_all(session: &Session, queue: Option<&QueueName>, yes: bool) -> Result<Exit> {
+async fn drop_selected(session: &Session, selection: &Selection, yes: bool) -> Result<Exit> {
     let broker = session.broker().await?;
-    let queues = queues(broker.as_ref(), queue).await?;
+    let queues = queues(broker.as_ref(), selection.queue.as_ref()).await?;
     let mut dead = 0;
     for queue in &queues {
         dead += broker.stats(queue).await?.failed;
     }
-    agreed(&format!("Remove {dead} dead letters of {} queues for good?", queues.len()), yes)?;
+    let which = if selection.is_everything() { "all" } else { "those selected" };
+    let of = queues.len();
+    agreed(&format!("Remove {which} of the {dead} dead letters of {of} queues for good?"), yes)?;
     let mut removed = 0;
     for queue in &queues {
-        removed += broker.purge(queue, State::Failed).await?;
+        let act = async |ids: &[TaskId]| {
+            removed += broker.drop_dead(queue, ids).await?;
+            Ok(())
+        };
+        selection.sweep(broker.as_ref(), queue, State::Failed, act).await?;
     }
     print_removed(session, removed)?;
     Ok(Exit::Done)
@@ -129,7 +153,9 @@ async fn drop_some(session: &Session, ids: &[TaskId]) -> Result<Exit> {
     let mut found = 0;
     for (queue, ids) in &located.by_queue {
         found += ids.len() as u64;
-        removed += broker.drop_dead(queue, ids).await?;
+        for ids in ids.chunks(BATCH) {
+            removed += broker.drop_dead(queue, ids).await?;
+        }
     }
     print_removed(session, removed)?;
     if !located.missing.is_empty() {
@@ -137,7 +163,7 @@ async fn drop_some(session: &Session, ids: &[TaskId]) -> Result<Exit> {
     }
     if removed < found {
         let alive = found - removed;
-        return Err(super::exit::failed(format!("{alive} of the tasks are no dead letters")));
+        return Err(failed(format!("{alive} of the tasks are no dead letters")));
     }
     Ok(Exit::Done)
 }

@@ -3,10 +3,10 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bulkhead::core::{
-    AttemptReport, Failure, LimitsRequest, LogLine, Metering, Outcome, Payload, RetryRequest,
-    State, Task,
+    AttemptReport, Failure, LimitsRequest, LogLine, Metering, Outcome, Payload, State, Task,
+    TaskRef, Terms,
 };
-use bulkhead::queue::{CancelReason, Entry, Holder, Next, TaskView};
+use bulkhead::queue::{CancelReason, Entry, Holder, Next, Progress, TaskView};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -29,6 +29,10 @@ pub(crate) struct TaskDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     kept_until: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<&'a Progress>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    waits_for: &'a [TaskRef],
+    #[serde(skip_serializing_if = "Option::is_none")]
     lease: Option<&'a Holder>,
     cancel_requested: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,15 +47,11 @@ struct Submitted<'a> {
     tenant: &'a str,
     priority: u8,
     submitted_at: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    not_before: Option<u64>,
+    #[serde(flatten)]
+    terms: &'a Terms,
     #[serde(serialize_with = "as_map")]
     metadata: &'a [(String, String)],
     limits: LimitsRequest,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry: Option<&'a RetryRequest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retention_ms: Option<u64>,
     payload: PayloadDocument<'a>,
 }
 
@@ -79,7 +79,9 @@ enum EntryDocument<'a> {
     Cancelled {
         at: u64,
         #[serde(skip_serializing_if = "Option::is_none")]
-        reason: Option<&'a CancelReason>,
+        replaced_by: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parent: Option<String>,
     },
     Expired {
         at: u64,
@@ -126,6 +128,8 @@ impl<'a> From<&'a TaskView> for TaskDocument<'a> {
             unreadable: view.task.as_ref().err().map(|unreadable| unreadable.reason.as_str()),
             due_at: view.due_at,
             kept_until: view.kept_until,
+            progress: view.progress.as_ref(),
+            waits_for: &view.waits_for,
             lease: view.holder.as_ref(),
             cancel_requested: view.cancel_requested,
             output: outcome.and_then(|outcome| match outcome {
@@ -144,11 +148,9 @@ impl<'a> From<&'a Task> for Submitted<'a> {
             tenant: task.tenant.as_str(),
             priority: task.priority.level(),
             submitted_at: task.submitted_at,
-            not_before: task.terms.not_before,
+            terms: &task.terms,
             metadata: &task.metadata,
             limits: task.limits,
-            retry: task.terms.retry.as_ref(),
-            retention_ms: task.terms.retention_ms,
             payload: PayloadDocument::from(&task.payload),
         }
     }
@@ -175,7 +177,14 @@ impl<'a> From<&'a Entry> for EntryDocument<'a> {
         match entry {
             Entry::Ended(next, report) => Self::Ended(AttemptDocument::new(*next, report)),
             Entry::LeaseLost { at, host } => Self::LeaseLost { at: *at, host },
-            Entry::Cancelled { at, reason } => Self::Cancelled { at: *at, reason: reason.as_ref() },
+            Entry::Cancelled { at, reason } => {
+                let (replaced_by, parent) = match reason {
+                    Some(CancelReason::ReplacedBy(id)) => (Some(id.to_string()), None),
+                    Some(CancelReason::Parent(task)) => (None, Some(task.to_string())),
+                    None => (None, None),
+                };
+                Self::Cancelled { at: *at, replaced_by, parent }
+            }
             Entry::Expired { at } => Self::Expired { at: *at },
             Entry::Parent { parent, state, output } => Self::Parent {
                 parent: parent.to_string(),

@@ -38,6 +38,15 @@ pub(crate) fn time(unix_ms: u64) -> String {
         .map_or_else(|| format!("{unix_ms} ms"), |time| format!("{time:.3}"))
 }
 
+/// A time in Unix milliseconds by the wall clock of a time zone.
+pub(crate) fn time_in(unix_ms: u64, zone: &str) -> String {
+    i64::try_from(unix_ms)
+        .ok()
+        .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+        .and_then(|time| time.in_tz(zone).ok())
+        .map_or_else(String::new, |time| time.strftime("%Y-%m-%d %H:%M:%S %Z").to_string())
+}
+
 /// How long ago a time in Unix milliseconds was, or how far ahead it is.
 pub(crate) fn relative(unix_ms: u64, now_ms: u64) -> String {
     if unix_ms > now_ms {
@@ -98,6 +107,8 @@ mod tests {
     fn times_are_utc_and_relative_to_now() {
         assert_eq!(time(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(time(u64::MAX), format!("{} ms", u64::MAX));
+        assert_eq!(time_in(0, "Europe/Berlin"), "1970-01-01 01:00:00 CET");
+        assert_eq!(time_in(0, "Nowhere"), "");
         assert_eq!(relative(1_000, 6_000), "5s ago");
         assert_eq!(relative(3_700_000, 0), "in 1h 1m");
     }

@@ -3,17 +3,24 @@
 //! One file per group of commands. Each takes a [`session::Session`], asks the library
 //! for what it needs and prints through [`output::Output`]; none knows the environment.
 
+mod asked;
+mod batch;
 mod config;
 mod dead;
+mod dev;
+mod doctor;
 mod document;
 mod escape;
 mod exit;
 mod figures;
 mod host;
+mod open;
 mod output;
 mod plugin;
 mod queue;
+mod reason;
 mod run;
+mod schedule;
 mod session;
 mod submit;
 mod task;
@@ -73,13 +80,19 @@ enum Command {
     /// The first SIGTERM or SIGINT stops claiming and lets running attempts end within
     /// the grace period; a second one gives them back at once.
     Run(run::HostFlags),
+    Dev(dev::Dev),
     Submit(Box<submit::Submit>),
     #[command(subcommand)]
     Task(task::Task),
     #[command(subcommand)]
+    Batch(batch::Batch),
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
+    #[command(subcommand)]
     Queue(queue::Queue),
     #[command(subcommand)]
     Dead(dead::Dead),
+    Doctor(doctor::Doctor),
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     #[command(subcommand)]
@@ -110,6 +123,9 @@ impl Cli {
         if let Command::Run(host) | Command::Config(config::Config::Check(host)) = &self.command {
             flags.extend(host.settings());
         }
+        if let Command::Dev(dev) = &self.command {
+            flags.extend(dev.settings());
+        }
         Sources { file: self.global.config.clone(), env, flags, dir: PathBuf::new() }
     }
 
@@ -120,7 +136,7 @@ impl Cli {
 
     /// Whether this is a host, which serves until it is stopped.
     pub(crate) fn is_host(&self) -> bool {
-        matches!(self.command, Command::Run(_))
+        matches!(self.command, Command::Run(_) | Command::Dev(_))
     }
 
     /// What this command logs: a host what is configured, any other only trouble.
@@ -146,10 +162,14 @@ impl Cli {
         let session = Session { config, out: Output::new(self.global.json) };
         match self.command {
             Command::Run(_) => run::run(&session).await,
+            Command::Dev(dev) => dev.run(&session).await,
             Command::Submit(submit) => submit.run(&session).await,
             Command::Task(task) => task.run(&session).await,
+            Command::Batch(batch) => batch.run(&session).await,
+            Command::Schedule(schedule) => schedule.run(&session).await,
             Command::Queue(queue) => queue.run(&session).await,
             Command::Dead(dead) => dead.run(&session).await,
+            Command::Doctor(doctor) => doctor.run(&session).await,
             Command::Plugin(plugin) => plugin.run(&session).await,
             Command::Host(host) => host.run(&session).await,
             Command::Config(config) => config.run(&session),

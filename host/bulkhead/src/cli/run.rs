@@ -1,6 +1,6 @@
 //! `bulkhead run`: a host, until a signal stops it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bulkhead::config::{Flag, FlagValue};
@@ -9,6 +9,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Exit;
+use super::open::HostBroker;
 use super::session::Session;
 
 /// Settings of a host that flags can override.
@@ -73,13 +74,37 @@ impl HostFlags {
 
 /// Run a host until it is stopped.
 pub(crate) async fn run(session: &Session) -> Result<Exit> {
-    let broker = session.broker().await?;
-    let host = Host::builder(broker, session.config.host.clone()).build()?;
+    host(session, None, |_| {}).await
+}
+
+/// Run a host until it is stopped. A broker in memory is served in `shared`, if that is
+/// given; `served` learns what other processes name to reach the broker.
+pub(crate) async fn host(
+    session: &Session,
+    shared: Option<&Path>,
+    served: impl FnOnce(&str),
+) -> Result<Exit> {
     let stop = Stop::listen().context("cannot listen for signals")?;
+    let opened = HostBroker::open(&session.config, shared).await?;
+    let ended = serve(session, &opened, served, stop).await;
+    // However it ended, no socket stays behind that nobody answers at.
+    opened.close().await;
+    ended.map(|()| Exit::Done)
+}
+
+async fn serve(
+    session: &Session,
+    opened: &HostBroker,
+    served: impl FnOnce(&str),
+    stop: Stop,
+) -> Result<()> {
+    let host = Host::builder(opened.broker.clone(), session.config.host.clone()).build()?;
+    if let Some(address) = opened.address() {
+        served(&address);
+    }
     let (trigger, shutdown) = Shutdown::new();
     tokio::spawn(stop.pull(trigger));
-    host.run(shutdown).await?;
-    Ok(Exit::Done)
+    Ok(host.run(shutdown).await?)
 }
 
 /// The signals that stop a host.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use bulkhead::config::Config;
 use bulkhead::core::{QueueName, TaskId};
-use bulkhead::queue::{Broker, Client, QueueError, RedisBroker};
+use bulkhead::queue::{Broker, Client};
 
-use super::exit::{not_found, unavailable};
+use super::exit::not_found;
+use super::open;
 use super::output::Output;
 
 /// Ids that are looked up in one call.
@@ -23,16 +24,7 @@ pub(crate) struct Session {
 impl Session {
     /// Connect to the broker.
     pub(crate) async fn broker(&self) -> Result<Arc<dyn Broker>> {
-        match RedisBroker::connect(self.config.redis()).await {
-            Ok(broker) => Ok(Arc::new(broker)),
-            Err(QueueError::Unavailable(reason)) => Err(unavailable(format!(
-                "cannot reach the broker at {}: {reason}; start one with `redis-server`, or name \
-                 another with --broker, `broker` in the configuration or BULKHEAD_BROKER",
-                self.config.broker
-            ))),
-            Err(error) => Err(anyhow::Error::from(error)
-                .context(format!("cannot use the broker at {}", self.config.broker))),
-        }
+        open::for_command(&self.config).await
     }
 
     /// Connect as a producer.

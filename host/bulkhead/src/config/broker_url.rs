@@ -4,16 +4,27 @@
 //! which hide the password; only connecting asks for the whole text.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
+
+use bulkhead_queue::RedisUrl;
 
 /// What stands in for a secret.
 const HIDDEN: &str = "***";
 
-/// Schemes that name a Redis or Valkey server.
-const SCHEMES: [&str; 5] = ["redis", "valkey", "redis+unix", "valkey+unix", "unix"];
+/// How the URL of a broker in the host's own process begins; a folder may follow.
+const EMBEDDED: &str = "embedded:";
 
-/// Schemes that ask for TLS.
-const TLS_SCHEMES: [&str; 2] = ["rediss", "valkeys"];
+/// What kind of broker a URL names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BrokerPlace {
+    /// A server, or several.
+    Redis,
+    /// This folder, opened by one host.
+    Embedded(PathBuf),
+    /// The memory of one host.
+    Memory,
+}
 
 /// The URL of a broker.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,31 +36,35 @@ impl BrokerUrl {
     pub fn expose(&self) -> &str {
         &self.0
     }
+
+    /// What kind of broker it names.
+    #[must_use]
+    pub fn place(&self) -> BrokerPlace {
+        match self.0.strip_prefix(EMBEDDED) {
+            None => BrokerPlace::Redis,
+            Some("") => BrokerPlace::Memory,
+            Some(folder) => BrokerPlace::Embedded(folder.into()),
+        }
+    }
 }
 
 impl FromStr for BrokerUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "embedded" || text.starts_with("embedded:") {
-            return Err("embedded brokers are not available in this version; use a Redis or \
-                        Valkey server, such as redis://127.0.0.1:6379"
+        if text == "embedded" {
+            return Err("`embedded` names no broker; write `embedded:PATH` for one that keeps \
+                        tasks in a folder, or `embedded:` for one in memory"
                 .into());
         }
-        match text.split_once("://") {
-            Some((scheme, _)) if TLS_SCHEMES.contains(&scheme) => Err(format!(
-                "TLS to the broker is not available in this version; use {} and keep the \
-                 connection on a trusted network",
-                &scheme[..scheme.len() - 1]
-            )),
-            Some((scheme, rest)) if SCHEMES.contains(&scheme) && !rest.is_empty() => {
-                Ok(Self(text.to_owned()))
+        if text.starts_with(EMBEDDED) {
+            return Ok(Self(text.to_owned()));
+        }
+        match text.parse::<RedisUrl>() {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(reason) => {
+                Err(format!("`{}` is no usable broker URL: {reason}", redact(text).escape_debug()))
             }
-            _ => Err(format!(
-                "`{}` is no broker URL; write redis://[user:password@]host:port[/db] or \
-                 redis+unix:///path",
-                redact(text).escape_debug()
-            )),
         }
     }
 }
@@ -89,7 +104,7 @@ pub(super) fn redact(url: &str) -> String {
         let shown: Vec<String> = query
             .split('&')
             .map(|pair| match pair.split_once('=') {
-                Some((key, _)) if key.starts_with("pass") => format!("{key}={HIDDEN}"),
+                Some((key, _)) if key.contains("pass") => format!("{key}={HIDDEN}"),
                 _ => pair.to_owned(),
             })
             .collect();
@@ -125,8 +140,13 @@ mod tests {
             ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379"),
             ("redis://:secret@h:1/2", "redis://:***@h:1/2"),
             ("redis://ann:secret@h", "redis://ann:***@h"),
-            ("redis://ann:se/cr@et@h", "redis://ann:***@h"),
+            ("redis://ann:se%2Fcr@et@h", "redis://ann:***@h"),
             ("redis://secret@h", "redis://***@h"),
+            ("rediss+cluster://ann:secret@h,i:2?ca=/c", "rediss+cluster://ann:***@h,i:2?ca=/c"),
+            (
+                "redis+sentinel://:secret@h/main?sentinel_password=secret",
+                "redis+sentinel://:***@h/main?sentinel_password=***",
+            ),
             ("redis+unix:///s?db=1&pass=secret", "redis+unix:///s?db=1&pass=***"),
         ] {
             let broker: BrokerUrl = url.parse().unwrap();
@@ -151,10 +171,22 @@ mod tests {
     }
 
     #[test]
-    fn embedded_brokers_are_announced_as_missing() {
-        for url in ["embedded:", "embedded:data.redb", "embedded"] {
+    fn a_url_that_leads_nowhere_is_refused_without_leaking() {
+        for url in
+            ["redis://ann:sec/ret@h", "redis+sentinel://ann:secret@h", "redis://a:secret@h/x"]
+        {
             let error = url.parse::<BrokerUrl>().unwrap_err();
-            assert!(error.contains("not available in this version"), "{error}");
+            assert!(!error.contains("secret") && !error.contains("ret@"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_embedded_broker_is_in_a_folder_or_in_memory() {
+        let place = |url: &str| url.parse::<BrokerUrl>().unwrap().place();
+        assert_eq!(place("embedded:"), BrokerPlace::Memory);
+        assert_eq!(place("embedded:data/queue"), BrokerPlace::Embedded("data/queue".into()));
+        assert_eq!(place("redis://h"), BrokerPlace::Redis);
+        let error = "embedded".parse::<BrokerUrl>().unwrap_err();
+        assert!(error.contains("embedded:PATH"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use figment::providers::{Format, Toml, Yaml};
-use figment::value::{Dict, Tag, Value};
+use figment::value::{Dict, Empty, Tag, Value};
 
 use super::error::Problem;
 use super::raw::Raw;
@@ -18,6 +18,8 @@ use super::raw::Raw;
 const ENV_PREFIX: &str = "BULKHEAD_";
 /// The variable that names the configuration file.
 pub(super) const ENV_FILE: &str = "BULKHEAD_CONFIG";
+/// Under which the TOML parser hands over a time.
+const TOML_TIME: &str = "$__toml_private_datetime";
 /// Keys at most this many edits away are offered as what was meant.
 const MAX_EDITS: usize = 3;
 
@@ -69,7 +71,7 @@ impl Layer {
             _ => Err("its name must end in .toml, .yaml or .yml".into()),
         };
         parsed
-            .map(|values| Self { origin: origin.clone(), values })
+            .map(|values| Self { origin: origin.clone(), values: plain(values) })
             .map_err(|message| failed(message.trim_end().to_owned()))
     }
 
@@ -125,6 +127,8 @@ impl Layer {
             };
             match (known.get(key).or_else(|| known.get("*")), value) {
                 (None, _) => problem(unknown(known, key)),
+                // Stands for any value whatever.
+                (Some(Value::Empty(_, Empty::Unit)), _) => {}
                 (Some(Value::Dict(_, known)), Value::Dict(_, given)) => {
                     self.compare(known, given, path, problems);
                 }
@@ -164,7 +168,20 @@ impl Layer {
     }
 }
 
-/// The tree of all keys, `*` standing for a queue's name.
+/// Values with times as text: TOML has a type for them, which arrives as a section with one
+/// key of the parser's own.
+fn plain(values: Dict) -> Dict {
+    let value = |value| match value {
+        Value::Dict(_, mut inner) if inner.len() == 1 && inner.contains_key(TOML_TIME) => {
+            inner.remove(TOML_TIME).unwrap_or_else(|| Value::from(""))
+        }
+        Value::Dict(tag, inner) => Value::Dict(tag, plain(inner)),
+        other => other,
+    };
+    values.into_iter().map(|(key, inner)| (key, value(inner))).collect()
+}
+
+/// The tree of all keys, `*` standing for any name.
 fn every_key() -> Dict {
     Value::serialize(Raw::with_every_key()).ok().and_then(Value::into_dict).unwrap_or_default()
 }

@@ -27,7 +27,7 @@ use crate::options::{HostOptions, QueueOptions};
 use layer::Layer;
 use raw::Raw;
 
-pub use broker_url::BrokerUrl;
+pub use broker_url::{BrokerPlace, BrokerUrl};
 pub use error::{ConfigError, Problem};
 pub use layer::Origin;
 pub use log::{LogFormat, LogOptions};

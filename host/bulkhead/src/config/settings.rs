@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::raw::{Raw, RawQueue};
+use super::raw::{Raw, RawQueue, RawRetry};
 use super::validation::Valid;
 use super::{Origin, Origins};
 
@@ -34,7 +34,11 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
         .queues
         .values()
         .chain(&valid.host.queues)
-        .map(|queue| (queue.name.to_string(), RawQueue::from(queue)))
+        .map(|queue| {
+            let said = raw.queues.get(queue.name.as_str()).cloned().unwrap_or_default();
+            let retry = RawRetry::from(&queue.retry);
+            (queue.name.to_string(), RawQueue { retry, ..said })
+        })
         .collect();
     let mut settings = Vec::new();
     if let Ok(Value::Object(tree)) = serde_json::to_value(&effective) {
@@ -48,8 +52,8 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
 }
 
 /// The sections in the order of the documentation.
-const SECTIONS: [&str; 8] =
-    ["broker", "namespace", "host", "plugins", "limits", "queues", "submit", "log"];
+const SECTIONS: [&str; 9] =
+    ["broker", "namespace", "host", "plugins", "limits", "queues", "schedules", "submit", "log"];
 
 fn flatten<'a>(
     path: &mut Vec<&'a str>,
@@ -57,7 +61,16 @@ fn flatten<'a>(
     origins: &Origins,
     settings: &mut Vec<Setting>,
 ) {
+    let set = |value: &Value| Setting {
+        key: path.join("."),
+        value: value.clone(),
+        origin: origins.of(path),
+    };
     match value {
+        // A payload is one value, whatever is in it.
+        Value::Object(_) if matches!(path[..], ["schedules", _, "json"]) => {
+            settings.push(set(value));
+        }
         Value::Object(tree) => {
             for (key, value) in tree {
                 path.push(key);
@@ -65,12 +78,9 @@ fn flatten<'a>(
                 path.pop();
             }
         }
-        // A key that does not belong to this kind of backoff.
-        Value::Null if path.contains(&"backoff") => {}
-        value => settings.push(Setting {
-            key: path.join("."),
-            value: value.clone(),
-            origin: origins.of(path),
-        }),
+        // A key that does not belong to this kind of backoff, or that bounds nothing.
+        Value::Null if path.contains(&"backoff") || path.len() > 3 && path[0] == "queues" => {}
+        Value::Null if path[0] == "schedules" => {}
+        value => settings.push(set(value)),
     }
 }

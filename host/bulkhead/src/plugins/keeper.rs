@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::folder::{AT_REST, Folder};
 use super::{Registry, TASK_TYPE_TAKEN};
 use crate::clock::unix_ms;
-use crate::manifest;
+use crate::manifest::{self, Remembering};
 use crate::shutdown::Shutdown;
 
 /// Looks at the start: a second of waiting for files to come to rest.
@@ -152,9 +152,9 @@ impl Keeper {
                 self.folder.doubt(name, Instant::now());
                 return true;
             }
-            Ok(Some(plugin)) => {
+            Ok(Some((plugin, remembering))) => {
                 let compile_ms = plugin.load_times().compile.as_millis();
-                match self.registry.serve(plugin, unix_ms()) {
+                match self.registry.serve(plugin, remembering, unix_ms()) {
                     Ok(()) => tracing::info!(plugin = name, digest = %digest.short(), compile_ms,
                         total_ms = began.elapsed().as_millis(), "plugin serves"),
                     Err(reason) => self.refuse(name, digest, (TASK_TYPE_TAKEN.into(), reason)),
@@ -171,23 +171,34 @@ impl Keeper {
         name: &str,
         bytes: Vec<u8>,
         digest: Digest,
-    ) -> Result<Option<Plugin>, Refusal> {
+    ) -> Result<Option<(Plugin, Remembering)>, Refusal> {
         let file = format!("{name}.toml");
         let unusable = |reason: String| ("manifest".to_owned(), reason);
-        let manifest = match self.folder.manifest(name) {
-            Ok(None) => bulkhead_sandbox::Manifest::default(),
-            Ok(Some(text)) => manifest::parse(&file, &text).map_err(|e| unusable(e.to_string()))?,
+        let (manifest, remembering) = match self.folder.manifest(name) {
+            Ok(None) => Default::default(),
+            Ok(Some(text)) => {
+                manifest::parse_whole(&file, &text).map_err(|e| unusable(e.to_string()))?
+            }
             Err(error) => return Err(unusable(format!("`{file}` cannot be read: {error}"))),
         };
         if let Some(serving) = self.registry.serving(name)
             && serving.plugin.digest() == digest
             && *serving.plugin.manifest() == manifest
+            && serving.remembering == remembering
         {
             return Ok(None);
         }
         let source = PluginSource { name: name.to_owned(), bytes, manifest };
         let loaded = self.sandbox.load(source).await;
-        loaded.map(Some).map_err(|rejection| (rejection.gate.as_str().into(), rejection.message))
+        let plugin =
+            loaded.map_err(|rejection| (rejection.gate.as_str().into(), rejection.message))?;
+        if let Some(stray) = remembering.named().find(|named| plugin.handler(named).is_none()) {
+            return Err(unusable(format!(
+                "`{file}` wants results of `{stray}` remembered (`cache`), which the plugin does \
+                 not serve; remove it"
+            )));
+        }
+        Ok(Some((plugin, remembering)))
     }
 
     fn refuse(&self, name: &str, digest: Digest, (gate, reason): Refusal) {

@@ -17,7 +17,12 @@ use bulkhead_sandbox::Plugin;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::manifest::Remembering;
+
 pub(crate) use keeper::Keeper;
+
+/// The interface by which guests report progress.
+const PROGRESS: &str = "bulkhead:handler/progress@";
 
 /// The gate between two plugins that want one task type.
 const TASK_TYPE_TAKEN: &str = "task_type_taken";
@@ -26,6 +31,10 @@ const TASK_TYPE_TAKEN: &str = "task_type_taken";
 pub(crate) struct Serving {
     pub(crate) plugin: Plugin,
     pub(crate) loaded_at: UnixMs,
+    /// Whether its guests can report progress.
+    pub(crate) reports_progress: bool,
+    /// What the operator said of remembered results.
+    remembering: Remembering,
     /// Attempts that run on any version of this plugin.
     in_flight: Arc<AtomicU32>,
 }
@@ -35,6 +44,11 @@ impl Serving {
     pub(crate) fn room(&self) -> Option<u32> {
         let bound = self.plugin.manifest().instances?;
         Some(bound.saturating_sub(self.in_flight.load(Ordering::Acquire)))
+    }
+
+    /// For how long results of this type are remembered, if they are.
+    pub(crate) fn remembers_ms(&self, task_type: &TaskType) -> Option<u64> {
+        self.remembering.of(task_type)
     }
 
     /// Count an attempt while the guard lives.
@@ -58,11 +72,17 @@ impl Drop for InFlight {
 pub(crate) struct Table {
     by_type: HashMap<TaskType, Arc<Serving>>,
     types: Vec<TaskType>,
+    takes_batches: bool,
 }
 
 impl Table {
     pub(crate) fn get(&self, task_type: &TaskType) -> Option<&Arc<Serving>> {
         self.by_type.get(task_type)
+    }
+
+    /// Whether any type is handled several tasks at a time.
+    pub(crate) fn takes_batches(&self) -> bool {
+        self.takes_batches
     }
 
     /// All types, sorted.
@@ -133,7 +153,7 @@ impl Registry {
 
     /// Let a new version serve. If another plugin serves one of its types already, the
     /// version is rejected.
-    fn serve(&self, plugin: Plugin, now: UnixMs) -> Result<(), String> {
+    fn serve(&self, plugin: Plugin, remembering: Remembering, now: UnixMs) -> Result<(), String> {
         let mut state = self.state.lock();
         let name = plugin.name().to_owned();
         for handler in &plugin.description().handlers {
@@ -149,7 +169,14 @@ impl Registry {
         }
         let known = state.entry(name).or_default();
         let in_flight = known.serving.as_ref().map(|old| old.in_flight.clone()).unwrap_or_default();
-        known.serving = Some(Arc::new(Serving { plugin, loaded_at: now, in_flight }));
+        let reports_progress = plugin.asked().iter().any(|import| import.starts_with(PROGRESS));
+        known.serving = Some(Arc::new(Serving {
+            plugin,
+            loaded_at: now,
+            reports_progress,
+            remembering,
+            in_flight,
+        }));
         known.rejected = None;
         self.publish(&state);
         Ok(())
@@ -195,6 +222,7 @@ impl Registry {
         for serving in state.values().filter_map(|known| known.serving.as_ref()) {
             for handler in &serving.plugin.description().handlers {
                 table.by_type.insert(handler.task_type.clone(), serving.clone());
+                table.takes_batches |= handler.max_batch > 1;
             }
         }
         table.types = table.by_type.keys().cloned().collect();

@@ -1,19 +1,21 @@
-//! From a claim to its settlement: resolve the handler, run the attempt, let policy
-//! decide what follows.
+//! From a claim to the end of its attempt: resolve the handler, see whether it may run,
+//! run it. What follows is `conclude`'s affair, and several at a time are `together`'s.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead_core::{
-    AttemptReport, Attempted, Digest, Disposition, Failure, FailureKind, Metering, Outcome,
-    Payload, Priority, RetryPolicy, RetryRequest, Task, TaskId, TenantName, Terms, dispose,
-};
-use bulkhead_queue::{Claim, ClaimToken, End, Settlement};
-use bulkhead_sandbox::{Attempt, AttemptEnd, ProgressSink, Unavailable};
+use bulkhead_core::{Failure, FailureKind, Outcome, Parent, RetryPolicy, Task, TaskId, UnixMs};
+use bulkhead_queue::{Claim, ClaimToken, Settlement};
+use bulkhead_sandbox::{Attempt, AttemptEnd, ProgressSink};
 use parking_lot::Mutex;
+use tokio::runtime::Handle as Runtime;
 
-use super::ledger::{Handle, Interrupt};
+use super::conclude::{Ran, bury, conclude, give_back, without_running};
+use super::ledger::Handle;
 use super::line::Line;
+use super::progress::Reporter;
+use super::recall::Memory;
+use super::together::{self, Load};
 use crate::clock::unix_ms;
 use crate::plugins::Serving;
 
@@ -21,33 +23,52 @@ use crate::plugins::Serving;
 /// runtime have a turn.
 const TURN: Duration = Duration::from_millis(1);
 
-/// Run claims on the guests' threads. Each thread works through the batch; an attempt
-/// that does not end in its first poll goes on as a task of its own. Most do end, and
-/// so cost no task, no wake-up and no move of their large futures.
-pub(super) fn start(
-    line: &Arc<Line>,
-    guests: &tokio::runtime::Handle,
-    claims: Vec<Claim>,
-    handles: Vec<Handle>,
-) {
-    let threads = guests.metrics().num_workers().min(claims.len());
-    let batch = Arc::new(Mutex::new(claims.into_iter().zip(handles)));
-    for _ in 0..threads {
-        guests.spawn(work_through(line.clone(), batch.clone()));
+/// Run claims on the guests' threads. Each thread works through what was claimed; an
+/// attempt that does not end in its first poll goes on as a task of its own. Most do end,
+/// and so cost no task, no wake-up and no move of their large futures.
+pub(super) fn start(line: &Arc<Line>, guests: &Runtime, claims: Vec<Claim>, handles: Vec<Handle>) {
+    let table = line.shared.registry.table();
+    let claims = claims.into_iter().zip(handles);
+    if table.takes_batches() {
+        let loads = together::gather(&table, claims);
+        spread(line, guests, loads.len(), loads.into_iter());
+    } else {
+        let loads = claims.map(|(claim, handle)| Load::One(claim, handle));
+        spread(line, guests, loads.len(), loads);
     }
 }
 
-async fn work_through(
-    line: Arc<Line>,
-    batch: Arc<Mutex<impl Iterator<Item = (Claim, Handle)> + Send>>,
+fn spread(
+    line: &Arc<Line>,
+    guests: &Runtime,
+    number: usize,
+    loads: impl Iterator<Item = Load> + Send + 'static,
 ) {
+    let threads = guests.metrics().num_workers().min(number);
+    let loads = Arc::new(Mutex::new(loads));
+    for _ in 0..threads {
+        guests.spawn(work_through(line.clone(), loads.clone()));
+    }
+}
+
+async fn work_through(line: Arc<Line>, loads: Arc<Mutex<impl Iterator<Item = Load> + Send>>) {
     let mut turn = Instant::now();
     loop {
-        let next = batch.lock().next();
-        let Some((claim, handle)) = next else { return };
-        let mut attempt = Box::pin(run(line.clone(), claim, handle));
-        if futures::poll!(attempt.as_mut()).is_pending() {
-            tokio::spawn(attempt);
+        let next = loads.lock().next();
+        match next {
+            None => return,
+            Some(Load::One(claim, handle)) => {
+                let mut attempt = Box::pin(run(line.clone(), claim, handle));
+                if futures::poll!(attempt.as_mut()).is_pending() {
+                    tokio::spawn(attempt);
+                }
+            }
+            Some(Load::Many(claims)) => {
+                let mut attempts = Box::pin(together::run(line.clone(), claims));
+                if futures::poll!(attempts.as_mut()).is_pending() {
+                    tokio::spawn(attempts);
+                }
+            }
         }
         if turn.elapsed() >= TURN {
             tokio::task::yield_now().await;
@@ -59,207 +80,152 @@ async fn work_through(
 /// Run one claim and enter its end in the ledger.
 async fn run(line: Arc<Line>, claim: Claim, handle: Handle) {
     let id = claim.id;
-    let settlement = settle(&line, claim, &handle).await;
+    let settlement = match admit(&line, claim, handle).await {
+        Ok(job) => attempt(&line, job, None).await,
+        Err(settlement) => settlement,
+    };
+    finish(&line, id, settlement);
+}
+
+/// Enter the end of a claim in the ledger and give its permit back.
+pub(super) fn finish(line: &Line, id: TaskId, settlement: Option<Settlement>) {
+    if let Some(settlement) = &settlement {
+        line.words.forget(&settlement.token);
+    }
     line.shared.permits.give_back(1);
     line.ledger.end(id, settlement);
 }
 
-/// The claim's settlement; nothing if the claim is no longer this host's.
-async fn settle(line: &Line, claim: Claim, handle: &Handle) -> Option<Settlement> {
-    let Claim { token, id, task, attempt, cancelled } = claim;
+/// A claim whose handler may run.
+pub(super) struct Job {
+    pub(super) token: ClaimToken,
+    pub(super) task: Task,
+    pub(super) attempt: u32,
+    pub(super) parents: Option<Arc<[Parent]>>,
+    pub(super) policy: RetryPolicy,
+    pub(super) started_at: UnixMs,
+    pub(super) handle: Handle,
+    /// The plugin version that serves it.
+    pub(super) serving: Option<Arc<Serving>>,
+    memory: Option<Memory>,
+}
+
+/// The job of a claim, or the settlement of one whose handler need not run.
+pub(super) async fn admit(
+    line: &Arc<Line>,
+    claim: Claim,
+    handle: Handle,
+) -> Result<Job, Option<Settlement>> {
+    let Claim { token, id, task, attempt, parents, cancelled } = claim;
     let task = match task {
         Ok(task) => task,
-        Err(unreadable) => return Some(bury(line, token, id, unreadable, attempt)),
+        Err(unreadable) => return Err(Some(bury(line, token, id, unreadable, attempt))),
     };
     let table = line.shared.registry.table();
     let serving = table.get(&task.task_type).cloned();
     drop(table);
     let handler = serving.as_ref().and_then(|serving| serving.plugin.handler(&task.task_type));
-    let suggested = handler.and_then(|handler| handler.retry.clone().map(RetryRequest::from));
+    let suggested = handler.and_then(|handler| handler.retry.clone());
     let asked = task.terms.retry.clone().unwrap_or_default();
     let policy = line.queue.retry.with(&suggested.map_or(asked.clone(), |s| asked.or(&s)));
-    let started_at = unix_ms();
-    let mut digest = Digest::default();
-    let without_running =
-        |kind, message: &str| AttemptEnd { outcome: failed(kind, message), ..empty_end() };
-    let end = if cancelled {
-        without_running(FailureKind::Cancelled, "cancelled before the attempt began")
-    } else if attempt > policy.max_attempts.max(1) {
-        without_running(
-            FailureKind::LeaseLost,
-            "every attempt lost its lease: its host died, hung or was cut off each time",
-        )
-    } else {
-        let Some(serving) = serving else {
-            return Some(give_back(line, token, &task));
-        };
-        digest = serving.plugin.digest();
-        match run_attempt(&serving, &task, attempt, &policy, handle).await {
-            Ok(end) => end,
-            Err(unavailable) => {
-                line.stumble(&unavailable);
-                return Some(give_back(line, token, &task));
-            }
-        }
+    let parents = (!parents.is_empty()).then(|| Arc::from(parents));
+    let (started_at, memory) = (unix_ms(), None);
+    let mut job =
+        Job { token, task, attempt, parents, policy, started_at, handle, serving, memory };
+    if let Some(failure) = forestalled(&job, cancelled) {
+        let end = without_running(Outcome::Failed(failure));
+        return Err(conclude(line, job, end, Ran::default()));
+    }
+    let Some(serving) = &job.serving else {
+        return Err(Some(give_back(line, job.token, &job.task)));
     };
-    let interrupted = matches!(
-        &end.outcome,
-        Outcome::Failed(failure) if failure.kind == FailureKind::Cancelled
+    let plugin = serving.plugin.digest();
+    if let Some(ttl_ms) = serving.remembers_ms(&job.task.task_type) {
+        let memory = Memory::of(&job.task, plugin, ttl_ms);
+        if let Some(output) = memory.recall(line).await {
+            let end = without_running(Outcome::Done(output));
+            return Err(conclude(line, job, end, Ran { plugin, cached: true }));
+        }
+        job.memory = Some(memory);
+    }
+    Ok(job)
+}
+
+/// Why an attempt fails before it begins, if it does.
+fn forestalled(job: &Job, cancelled: bool) -> Option<Failure> {
+    if cancelled {
+        let message = "cancelled before the attempt began";
+        return Some(Failure::new(FailureKind::Cancelled, message));
+    }
+    if job.attempt > job.policy.max_attempts.max(1) {
+        let message = "every attempt lost its lease: its host died, hung or was cut off each time";
+        return Some(Failure::new(FailureKind::LeaseLost, message));
+    }
+    let late_ms = job.started_at.checked_sub(job.task.terms.deadline_at?)?;
+    let message = format!(
+        "the task's deadline had passed {late_ms} ms before the attempt could begin, so it did \
+         not run"
     );
-    if interrupted {
-        match handle.why() {
-            Interrupt::Lost => return None,
-            Interrupt::Stopping => return Some(give_back(line, token, &task)),
-            Interrupt::None | Interrupt::Cancelled => {}
-        }
-    }
-    let now = unix_ms();
-    let ended = Attempted {
-        outcome: &end.outcome,
-        attempt,
-        submitted_at: task.submitted_at,
-        deadline_at: task.terms.deadline_at,
-    };
-    let disposition = dispose(&policy, ended, now, fastrand::f64());
-    narrate(line, &task, attempt, &end, disposition);
-    let report = AttemptReport {
-        attempt,
-        started_at,
-        host: line.shared.host.to_string(),
-        plugin: digest,
-        metering: end.metering,
-        logs: end.logs,
-        outcome: end.outcome,
-        cached: false,
-    };
-    let retention_ms = task.terms.retention_ms.unwrap_or(line.queue.retention_ms);
-    let end = match disposition {
-        Disposition::Complete => End::Complete { report, retention_ms },
-        Disposition::Cancel => End::Cancel { report, retention_ms },
-        Disposition::Retry { at } => {
-            End::Retry { report, delay_ms: at.saturating_sub(now), retention_ms }
-        }
-        Disposition::DeadLetter => {
-            End::DeadLetter { report, retention_ms: line.queue.dead_retention_ms }
-        }
-        Disposition::Return => return Some(give_back(line, token, &task)),
-    };
-    Some(Settlement { token, end })
+    Some(Failure::new(FailureKind::TimedOut, message))
 }
 
-async fn run_attempt(
-    serving: &Arc<Serving>,
-    task: &Task,
-    attempt: u32,
-    policy: &RetryPolicy,
-    handle: &Handle,
-) -> Result<AttemptEnd, Unavailable> {
-    let _counted = serving.begin();
-    let limits = serving.plugin.limits(&task.task_type, &task.limits);
-    serving
-        .plugin
-        .attempt(Attempt {
-            task,
-            attempt,
-            max_attempts: policy.max_attempts.max(1),
-            deadline_at: unix_ms().saturating_add(limits.wall_ms),
+/// Run a job to its settlement; nothing if the claim is no longer this host's. `fallen` is
+/// its share of a batch that fell.
+pub(super) async fn attempt(
+    line: &Arc<Line>,
+    job: Job,
+    fallen: Option<AttemptEnd>,
+) -> Option<Settlement> {
+    let Some(serving) = job.serving.clone() else {
+        return Some(give_back(line, job.token, &job.task));
+    };
+    let counted = serving.begin();
+    let ended = serving.plugin.attempt(job.attempt(line, &serving)).await;
+    drop(counted);
+    match ended {
+        Ok(end) => {
+            job.remember(line, &end.outcome).await;
+            let end = match fallen {
+                Some(fallen) => together::after(fallen, end),
+                None => end,
+            };
+            conclude(line, job, end, Ran { plugin: serving.plugin.digest(), cached: false })
+        }
+        Err(unavailable) => {
+            line.stumble(&unavailable);
+            Some(give_back(line, job.token, &job.task))
+        }
+    }
+}
+
+impl Job {
+    /// What the sandbox is to run.
+    pub(super) fn attempt(&self, line: &Arc<Line>, serving: &Serving) -> Attempt<'_> {
+        let limits = serving.plugin.limits(&self.task.task_type, &self.task.limits);
+        let latest = unix_ms().saturating_add(limits.wall_ms);
+        let deadline_at = self.task.terms.deadline_at;
+        // A guest that cannot report is spared the sink.
+        let progress = serving.reports_progress.then(|| {
+            let (line, id, token) = (line.clone(), self.task.id, self.token.clone());
+            Arc::new(Reporter { line, id, token }) as Arc<dyn ProgressSink>
+        });
+        Attempt {
+            task: &self.task,
+            attempt: self.attempt,
+            max_attempts: self.policy.max_attempts.max(1),
+            deadline_at: deadline_at.map_or(latest, |deadline| deadline.min(latest)),
             limits,
-            cancel: handle.cancel.clone(),
-            progress: Narrator::of(task),
-        })
-        .await
-}
-
-/// Tells the log of a guest's progress.
-struct Narrator(TaskId);
-
-impl Narrator {
-    /// Nothing where nobody listens, which spares the attempt the sink.
-    fn of(task: &Task) -> Option<Arc<dyn ProgressSink>> {
-        tracing::enabled!(target: "bulkhead::guest", tracing::Level::DEBUG)
-            .then(|| Arc::new(Self(task.id)) as Arc<dyn ProgressSink>)
+            cancel: self.handle.cancel.clone(),
+            progress,
+            parents: self.parents.clone(),
+        }
     }
-}
 
-impl ProgressSink for Narrator {
-    fn report(&self, fraction: f32, message: &str) {
-        tracing::debug!(target: "bulkhead::guest", task = %self.0, fraction,
-            message = %message.escape_debug(), "progress");
-    }
-}
-
-fn give_back(line: &Line, token: ClaimToken, task: &Task) -> Settlement {
-    let end = End::Return {
-        task_type: task.task_type.clone(),
-        tenant: task.tenant.clone(),
-        priority: task.priority,
-        retention_ms: line.queue.retention_ms,
-    };
-    Settlement { token, end }
-}
-
-/// The settlement of a record that cannot be read: a dead letter that keeps the bytes.
-fn bury(
-    line: &Line,
-    token: ClaimToken,
-    id: TaskId,
-    unreadable: bulkhead_queue::Unreadable,
-    attempt: u32,
-) -> Settlement {
-    tracing::warn!(queue = %line.queue.name, task = %id, error = %unreadable, "unreadable task");
-    let now = unix_ms();
-    let report = AttemptReport {
-        attempt,
-        started_at: now,
-        host: line.shared.host.to_string(),
-        plugin: Digest::default(),
-        metering: Metering::default(),
-        logs: Vec::new(),
-        outcome: failed(FailureKind::Unreadable, &unreadable.to_string()),
-        cached: false,
-    };
-    let task = Task {
-        id,
-        task_type: line.shared.unreadable_type.clone(),
-        queue: line.queue.name.clone(),
-        tenant: TenantName::default(),
-        priority: Priority::default(),
-        payload: Payload::new(Payload::BINARY, unreadable.bytes),
-        metadata: Vec::new(),
-        trace: None,
-        limits: Default::default(),
-        submitted_at: now,
-        terms: Terms::default(),
-    };
-    let retention_ms = line.queue.dead_retention_ms;
-    Settlement { token, end: End::Unreadable { task: Box::new(task), report, retention_ms } }
-}
-
-fn failed(kind: FailureKind, message: &str) -> Outcome {
-    Outcome::Failed(Failure::new(kind, message))
-}
-
-fn empty_end() -> AttemptEnd {
-    AttemptEnd {
-        outcome: failed(FailureKind::NoHandler, ""),
-        metering: Metering::default(),
-        logs: Vec::new(),
-    }
-}
-
-/// Tell the log what happened. Guest text is escaped.
-fn narrate(line: &Line, task: &Task, attempt: u32, end: &AttemptEnd, next: Disposition) {
-    for log in &end.logs {
-        tracing::debug!(target: "bulkhead::guest", task = %task.id, task_type = %task.task_type,
-            level = %log.level, message = %log.message.escape_debug());
-    }
-    if let Outcome::Failed(failure) = &end.outcome {
-        tracing::info!(queue = %line.queue.name, task = %task.id, task_type = %task.task_type,
-            attempt, outcome = %failure.kind, ?next, reason = %failure.message.escape_debug(),
-            "attempt failed");
-    } else {
-        tracing::trace!(queue = %line.queue.name, task = %task.id, task_type = %task.task_type,
-            attempt, "attempt done");
+    /// Keep the output for later tasks of the same input, if the operator asked for it.
+    pub(super) async fn remember(&self, line: &Line, outcome: &Outcome) {
+        if let (Some(memory), Outcome::Done(output)) = (&self.memory, outcome) {
+            memory.remember(line, output).await;
+        }
     }
 }
 

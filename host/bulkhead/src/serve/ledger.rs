@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use bulkhead_core::TaskId;
-use bulkhead_queue::{ClaimToken, Settlement};
+use bulkhead_queue::{Claim, ClaimToken, Settlement};
 use bulkhead_sandbox::Cancel;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -88,7 +88,7 @@ pub(crate) struct Glance {
 
 impl Ledger {
     /// Enter new claims; the handles by which they can be interrupted, in order.
-    pub(crate) fn begin(&self, claims: &[bulkhead_queue::Claim]) -> Vec<Handle> {
+    pub(crate) fn begin(&self, claims: &[Claim]) -> Vec<Handle> {
         let mut books = self.books.lock();
         let handles = claims
             .iter()
@@ -158,6 +158,17 @@ impl Ledger {
         settlements.append(&mut books.ended);
         books.ended = settlements;
         books.waiting_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Of these claims the ones that are not in the books, at most `max`.
+    pub(crate) fn unknown(&self, mut claims: Vec<Claim>, max: usize) -> Vec<Claim> {
+        let books = self.books.lock();
+        claims.retain(|claim| {
+            let runs = books.running.get(&claim.id).is_some_and(|r| r.token == claim.token);
+            !runs && !books.ended.iter().any(|settlement| settlement.token == claim.token)
+        });
+        claims.truncate(max);
+        claims
     }
 
     /// The tokens of what runs, at most `max`.

@@ -18,6 +18,8 @@ use tokio::sync::Notify;
 use super::attempt;
 use super::ledger::{Glance, Interrupt, Ledger};
 use super::permits::Permits;
+use super::progress::Words;
+use super::recover::Doubt;
 use crate::options::QueueOptions;
 use crate::plugins::Registry;
 use crate::shutdown::Shutdown;
@@ -49,6 +51,24 @@ pub(crate) struct Shared {
     pub(crate) hunger: Notify,
     /// The task type under which unreadable records are shown.
     pub(crate) unreadable_type: TaskType,
+    /// The runtime on which the broker's connections live.
+    pub(crate) control: Runtime,
+}
+
+/// What is known of ends that other queues wait for.
+#[derive(Default)]
+pub(super) struct Outbox {
+    /// Rung when there are some.
+    pub(super) bell: Notify,
+    /// Whether there were some when last heard of.
+    pub(super) waits: AtomicBool,
+}
+
+impl Outbox {
+    pub(super) fn ring(&self) {
+        self.waits.store(true, Ordering::Release);
+        self.bell.notify_one();
+    }
 }
 
 /// One queue of one host.
@@ -56,6 +76,8 @@ pub(crate) struct Line {
     pub(crate) shared: Arc<Shared>,
     pub(crate) queue: QueueOptions,
     pub(crate) ledger: Ledger,
+    pub(super) words: Words,
+    pub(super) outbox: Outbox,
     /// Whether the line wants to be woken.
     pub(crate) waiting: AtomicBool,
     /// Whether somebody said that there is work.
@@ -72,6 +94,8 @@ struct Pace {
     next_renewal: Instant,
     next_reclaim: Instant,
     pause: Duration,
+    /// Claims may have been lost with an answer.
+    doubt: Option<Doubt>,
 }
 
 impl Line {
@@ -80,6 +104,8 @@ impl Line {
             shared,
             queue,
             ledger: Ledger::default(),
+            words: Words::default(),
+            outbox: Outbox::default(),
             waiting: AtomicBool::new(false),
             woken: AtomicBool::new(false),
             stumbled: Mutex::new(None),
@@ -114,6 +140,7 @@ impl Line {
             next_renewal: now + self.shared.lease / 3,
             next_reclaim: now,
             pause: Duration::ZERO,
+            doubt: None,
         };
         while !shutdown.is_draining() {
             if self.due(&pace) {
@@ -143,7 +170,8 @@ impl Line {
                 || glance.ended >= BATCH
                 || glance.waiting_since.is_some_and(|since| now >= since + LINGER));
         let wanted = (pace.more || self.woken.load(Ordering::Acquire)) && self.has_room(&glance);
-        ripe || wanted || now >= pace.next_look || now >= pace.next_renewal
+        let said = self.words.due_at().is_some_and(|at| now >= at);
+        ripe || wanted || said || now >= pace.next_look || now >= pace.next_renewal
     }
 
     /// Whether the line has work to claim, no room for it, and nothing of its own whose
@@ -166,7 +194,7 @@ impl Line {
     fn wake_at(&self, pace: &Pace) -> Instant {
         let glance = self.ledger.glance();
         let linger = glance.waiting_since.filter(|_| glance.ended > 0).map(|since| since + LINGER);
-        [linger, *self.stumbled.lock()]
+        [linger, *self.stumbled.lock(), self.words.due_at()]
             .into_iter()
             .flatten()
             .fold(pace.next_look.min(pace.next_renewal), Instant::min)
@@ -182,6 +210,7 @@ impl Line {
             }
         }
         let settle = self.ledger.take_ended(BATCH);
+        let progress = self.words.take(now);
         let renew = if now >= pace.next_renewal {
             self.ledger.running_tokens(BATCH * 4)
         } else {
@@ -196,7 +225,7 @@ impl Line {
             host: &self.shared.host,
             settle: &settle,
             renew: &renew,
-            progress: &[],
+            progress: &progress,
             want,
             types: &types,
             lease: self.shared.lease,
@@ -229,10 +258,13 @@ impl Line {
                     self.shared.hunger.notify_one();
                 }
                 self.apply(guests, stepped, &settle, &renew);
+                self.recover(claim.then_some(guests), &mut pace.doubt).await;
             }
             Err(error) => {
                 self.shared.permits.give_back(want);
                 self.ledger.put_back(settle);
+                self.words.put_back(progress);
+                self.doubt(&mut pace.doubt, want);
                 if woken {
                     self.woken.store(true, Ordering::Release);
                 }
@@ -302,6 +334,9 @@ impl Line {
             tracing::info!(queue = %self.queue.name, leases = stepped.reclaimed,
                 "took back leases that ran out");
         }
+        if stepped.outbox {
+            self.outbox.ring();
+        }
         if stepped.claims.is_empty() {
             return;
         }
@@ -322,7 +357,12 @@ impl Line {
         loop {
             let glance = self.ledger.glance();
             if glance.running == 0 && glance.ended == 0 {
-                return;
+                self.recover(None, &mut pace.doubt).await;
+                pace.doubt = None;
+                if self.ledger.glance().ended == 0 {
+                    return;
+                }
+                continue;
             }
             if glance.running == 0 && !interrupted {
                 interrupted = true;

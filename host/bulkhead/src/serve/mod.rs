@@ -1,11 +1,18 @@
 //! Serving queues: claim, run, settle.
 
 mod attempt;
+mod carry;
+mod conclude;
 mod ledger;
 mod line;
 mod listen;
 mod permits;
+mod progress;
+mod recall;
+mod recover;
+mod together;
 
+pub(crate) use carry::{carry, carry_last, carry_others};
 pub(crate) use ledger::Interrupt;
 pub(crate) use line::{Line, Shared};
 pub(crate) use listen::listen;

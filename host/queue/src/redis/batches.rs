@@ -3,12 +3,11 @@
 use bulkhead_core::{BatchId, QueueName, TaskRef};
 use redis::{Cmd, Value};
 
-use super::script::reckonable;
 use super::stats::pairs;
 use super::submit::announce;
 use super::{RedisBroker, outbox, script};
 use crate::batch::{Batch, BatchView, Over};
-use crate::codec;
+use crate::codec::{self, reckonable};
 use crate::error::QueueError;
 
 /// Members in one call of a script.

@@ -1,78 +1,287 @@
-//! One multiplexed connection for all commands, made again when it breaks.
+//! Commands to whichever server is the primary of their key.
+//!
+//! One multiplexed link to each primary, opened when it is first needed. A command that was
+//! surely not done (no link, moved slot, demoted primary) is sent again where it belongs; one
+//! that may have been done is never repeated here: its caller decides. Redirections of a slot
+//! that is being moved are not followed: half of a queue would be missing there.
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Cmd, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{RedisBroker, RedisConfig, script};
+use parking_lot::Mutex;
+use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
+use tokio::sync::OnceCell;
+
+use super::RedisConfig;
+use super::dial::{Dial, Link};
+use super::failure::{Recourse, at, recourse, refused, unreachable};
+use super::place::Place;
+use super::slot;
+use super::url::{Address, RedisUrl, Servers};
 use crate::error::QueueError;
 
-/// The oldest Redis that has all the commands the scripts use.
-const OLDEST: (u32, u32) = (6, 2);
+/// Servers that one command is sent to at most.
+const MAX_HOPS: usize = 4;
+/// How much later than it should a server may answer a command that blocks.
+pub(super) const BLOCKED: Duration = Duration::from_secs(5);
+/// How long replicas may take to confirm a submission.
+const CONFIRM: Duration = Duration::from_secs(1);
 
-pub(super) struct Connection(ConnectionManager);
+pub(super) struct Connection {
+    pub(super) dial: Dial,
+    pub(super) place: Place,
+    links: Mutex<HashMap<Address, Arc<OnceCell<Link>>>>,
+    min_replicas: u32,
+}
+
+/// What is sent: a command, and whether replicas must confirm that they have its effect.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    command: &'a Cmd,
+    is_confirmed: bool,
+}
 
 impl Connection {
-    pub(super) async fn open(
-        client: &redis::Client,
-        config: &RedisConfig,
-    ) -> Result<Self, QueueError> {
-        // One retry within the library: callers have a backoff of their own and say
-        // in health and metrics that they use it.
-        let manager_config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(config.response_timeout))
-            .set_connection_timeout(Some(config.connect_timeout))
-            .set_number_of_retries(1)
-            .set_max_delay(std::time::Duration::from_millis(200));
-        let manager = ConnectionManager::new_with_config(client.clone(), manager_config).await?;
-        Ok(Self(manager))
+    /// Connect; fails if no primary answers.
+    pub(super) async fn open(config: &RedisConfig) -> Result<Self, QueueError> {
+        let url: RedisUrl = config.url.parse().map_err(|reason| {
+            QueueError::Refused(format!("the broker's URL is not usable: {reason}"))
+        })?;
+        let connection = Self {
+            dial: Dial::new(&url, config.connect_timeout, config.response_timeout)?,
+            place: Place::new(url.servers),
+            links: Mutex::default(),
+            min_replicas: url.min_replicas,
+        };
+        connection.place.ask_again(&connection.dial, &connection.place.view(), None).await?;
+        let mut unreached = None;
+        for primary in connection.place.view().primaries() {
+            match connection.link(&primary).await {
+                Ok(_) => return Ok(connection),
+                Err(error) => unreached = Some(error),
+            }
+        }
+        Err(unreached.unwrap_or_else(|| unreachable("no primary is known".into())).into())
     }
 
+    /// Replicas that confirm each submission.
+    pub(super) fn min_replicas(&self) -> u32 {
+        self.min_replicas
+    }
+
+    /// Send a command to its key's primary.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, QueueError> {
-        let mut connection = self.0.clone();
-        let value = connection.send_packed_command(command).await?;
-        value.extract_error().map_err(QueueError::from)
+        Ok(self.route(Request { command, is_confirmed: false }).await?)
     }
 
-    pub(super) async fn send_raw(&self, command: &Cmd) -> redis::RedisResult<Value> {
-        let mut connection = self.0.clone();
-        connection.send_packed_command(command).await?.extract_error()
+    /// Call a script by its EVALSHA; a server that does not know it is sent the source.
+    /// With `is_confirmed`, as many replicas as configured must have what it did.
+    pub(super) async fn call(
+        &self,
+        command: &Cmd,
+        source: &str,
+        is_confirmed: bool,
+    ) -> Result<Value, QueueError> {
+        let is_confirmed = is_confirmed && self.min_replicas > 0;
+        let reply = match self.route(Request { command, is_confirmed }).await {
+            Err(error) if recourse(&error) == Recourse::Teach => {
+                // EVAL goes where EVALSHA went, by its key, and is remembered there.
+                let command = &taught(command, source);
+                self.route(Request { command, is_confirmed }).await
+            }
+            reply => reply,
+        };
+        Ok(reply?)
+    }
+
+    /// Send a command that may block for `wait`. A blocked connection can do nothing else, so
+    /// it is this command's own.
+    pub(super) async fn block(&self, command: &Cmd, wait: Duration) -> Result<Value, QueueError> {
+        let slot = slot::of_command(command).unwrap_or(0);
+        let server = self.owner(slot).await?;
+        let reply = async { self.dial.waiting_link(&server).await?.send(command).await };
+        let reply = match tokio::time::timeout(wait + BLOCKED, reply).await {
+            Ok(reply) => reply,
+            Err(_) => Err(unreachable(format!("{server}: no answer to a wait"))),
+        };
+        if reply.is_err() {
+            self.doubt(slot, &server).await;
+        }
+        Ok(reply?)
+    }
+
+    /// Send a command that has no key to one server.
+    pub(super) async fn send_to(&self, server: &Address, command: &Cmd) -> RedisResult<Value> {
+        let link = self.link(server).await?;
+        let reply = link.send(command).await;
+        if let Err(error) = &reply
+            && recourse(error) == Recourse::Reconnect
+        {
+            self.close(server, &link);
+        }
+        reply
+    }
+
+    /// The primary of a slot.
+    pub(super) async fn owner(&self, slot: u16) -> RedisResult<Address> {
+        let view = self.place.view();
+        if let Some(owner) = view.owner(slot) {
+            return Ok(owner.clone());
+        }
+        self.place.ask_again(&self.dial, &view, None).await?;
+        let owner = self.place.view().owner(slot).cloned();
+        owner.ok_or_else(|| unreachable("no primary serves this queue's slot just now".into()))
+    }
+
+    /// Whether a server is a slot's primary as far as is known.
+    pub(super) fn leads_to(&self, slot: u16, server: &Address) -> bool {
+        self.place.view().owner(slot) == Some(server)
+    }
+
+    /// Something went wrong with a server: ask who the primaries are.
+    pub(super) async fn doubt(&self, slot: u16, owner: &Address) {
+        let view = self.place.view();
+        if self.leads_to(slot, owner) {
+            // The next call fails with a better reason if nobody knows.
+            let _unknown = self.place.ask_again(&self.dial, &view, None).await;
+        }
+    }
+
+    /// Keys or channels in lots that one server has together: all of them, or by slot.
+    pub(super) fn lots<T>(&self, items: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<(u16, Vec<T>)> {
+        if !self.place.is_cluster() {
+            return vec![(0, items)];
+        }
+        let mut lots: HashMap<u16, Vec<T>> = HashMap::new();
+        for item in items {
+            lots.entry(slot::of_key(name(&item).as_bytes())).or_default().push(item);
+        }
+        lots.into_iter().collect()
+    }
+
+    async fn route(&self, request: Request<'_>) -> RedisResult<Value> {
+        let slot = match self.place.is_cluster() {
+            true => slot::of_command(request.command).unwrap_or(0),
+            false => 0,
+        };
+        let mut failure = None;
+        for _ in 0..MAX_HOPS {
+            let owner = self.owner(slot).await?;
+            let view = self.place.view();
+            let link = match self.link(&owner).await {
+                Ok(link) => link,
+                Err(error) => {
+                    self.place.ask_again(&self.dial, &view, None).await?;
+                    if self.leads_to(slot, &owner) {
+                        return Err(error);
+                    }
+                    failure = Some(error);
+                    continue;
+                }
+            };
+            let error = match self.exchange(&link, request).await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            match recourse(&error) {
+                Recourse::Report | Recourse::Teach => return Err(error),
+                Recourse::Reconnect => {
+                    self.close(&owner, &link);
+                    self.doubt(slot, &owner).await;
+                    return Err(at(&owner, error));
+                }
+                Recourse::Elsewhere(node) => {
+                    if node.is_none() {
+                        self.close(&owner, &link);
+                    }
+                    if let Servers::One(_) = self.place.servers() {
+                        return Err(alone(&owner, node.is_some()));
+                    }
+                    let hint = node.map(|(host, port)| beside(&owner, host, port));
+                    self.place.ask_again(&self.dial, &view, hint).await?;
+                    failure = Some(error);
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| unreachable("no primary was found".into())))
+    }
+
+    async fn exchange(&self, link: &Link, request: Request<'_>) -> RedisResult<Value> {
+        if !request.is_confirmed {
+            return link.send(request.command).await;
+        }
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.add_command(request.command.clone());
+        let timeout_ms = u64::try_from(CONFIRM.as_millis()).unwrap_or(u64::MAX);
+        pipeline.cmd("WAIT").arg(self.min_replicas).arg(timeout_ms);
+        let mut replies = link.send_all(&pipeline).await?.into_iter();
+        let absent = || (ErrorKind::Parse, "two answers were expected");
+        let reply = replies.next().ok_or_else(absent)?.extract_error()?;
+        match replies.next().ok_or_else(absent)?.extract_error()? {
+            Value::Int(has) if has >= i64::from(self.min_replicas) => Ok(reply),
+            _ => Err((
+                ErrorKind::Client,
+                "not confirmed",
+                format!(
+                    "stored, but fewer than {} replicas confirmed it within {CONFIRM:?}, so a \
+                     failover may lose it; submit again with the same id",
+                    self.min_replicas
+                ),
+            )
+                .into()),
+        }
+    }
+
+    /// The link to a server, opened if there is none or its server has hung up.
+    async fn link(&self, server: &Address) -> RedisResult<Link> {
+        let cell = {
+            let mut links = self.links.lock();
+            match links.get(server) {
+                Some(cell) if cell.get().is_none_or(|link| !link.is_over()) => cell.clone(),
+                _ => {
+                    let cell = Arc::new(OnceCell::new());
+                    links.insert(server.clone(), cell.clone());
+                    cell
+                }
+            }
+        };
+        cell.get_or_try_init(|| self.dial.link(server)).await.cloned()
+    }
+
+    /// Use this link no more. Commands that others sent on it keep their own clone.
+    fn close(&self, server: &Address, link: &Link) {
+        let mut links = self.links.lock();
+        if links.get(server).and_then(|cell| cell.get()).is_some_and(|held| held.is(link)) {
+            links.remove(server);
+        }
     }
 }
 
-/// Whether the server is one that keeps tasks: its version, its eviction policy, its
-/// persistence. Returns warnings; an unsupported version is an error.
-pub(super) async fn check(broker: &RedisBroker) -> Result<Vec<String>, QueueError> {
-    let info = broker.run(redis::cmd("INFO").arg("server")).await?;
-    let info = String::from_utf8_lossy(&script::bytes(info)?).into_owned();
-    let version = field(&info, "redis_version:").unwrap_or("0");
-    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-    if found < OLDEST {
-        return Err(QueueError::Refused(format!(
-            "this server is Redis {version}; Bulkhead needs {}.{} or later, or Valkey",
-            OLDEST.0, OLDEST.1
-        )));
+/// The same call with the script itself instead of its digest.
+fn taught(command: &Cmd, source: &str) -> Cmd {
+    let mut taught = Cmd::with_capacity(8, source.len() + 128);
+    taught.arg("EVAL").arg(source);
+    for argument in command.args_iter().skip(2) {
+        if let Arg::Simple(bytes) = argument {
+            taught.arg(bytes);
+        }
     }
-    let mut warnings = Vec::new();
-    let memory = broker.run(redis::cmd("INFO").arg("memory")).await?;
-    let memory = String::from_utf8_lossy(&script::bytes(memory)?).into_owned();
-    let policy = field(&memory, "maxmemory_policy:").unwrap_or("noeviction");
-    let bounded = field(&memory, "maxmemory:").is_some_and(|bytes| bytes != "0");
-    if bounded && policy != "noeviction" {
-        warnings.push(format!(
-            "Redis may evict tasks: maxmemory-policy is `{policy}`; set it to `noeviction`"
-        ));
-    }
-    let persistence = broker.run(redis::cmd("INFO").arg("persistence")).await?;
-    let persistence = String::from_utf8_lossy(&script::bytes(persistence)?).into_owned();
-    if field(&persistence, "aof_enabled:") != Some("1") {
-        warnings.push(
-            "Redis may lose tasks when it restarts: appendonly is off; set `appendonly yes`".into(),
-        );
-    }
-    Ok(warnings)
+    taught
 }
 
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+/// Why a server that is named alone cannot do it.
+fn alone(server: &Address, is_redirecting: bool) -> RedisError {
+    match is_redirecting {
+        true => refused(format!("{server} is a node of a Cluster; write redis+cluster://")),
+        false => unreachable(format!("{server} is a read-only replica; name its primary")),
+    }
+}
+
+/// The node that a redirection names; without a host it is where the answer came from.
+fn beside(owner: &Address, host: String, port: u16) -> Address {
+    match owner {
+        Address::Tcp(asked, _) if host.is_empty() => Address::Tcp(asked.clone(), port),
+        _ => Address::Tcp(host, port),
+    }
 }

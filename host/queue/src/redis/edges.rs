@@ -3,10 +3,9 @@
 use bulkhead_core::{Payload, QueueName, State, TaskId};
 use redis::{Cmd, Value};
 
-use super::script::reckonable;
 use super::{RedisBroker, outbox, script};
 use crate::broker::Broker;
-use crate::codec;
+use crate::codec::{self, reckonable};
 use crate::error::QueueError;
 use crate::view::{CancelAnswer, RerunAnswer};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bulkhead_core::{QueueName, TaskId};
-use redis::{AsyncConnectionConfig, Value};
+use redis::Value;
 
 use super::stats::pairs;
 use super::{RedisBroker, script};
@@ -34,22 +34,12 @@ pub(super) async fn read(
     if !events.is_empty() || wait.is_zero() {
         return Ok(events);
     }
-    // A blocked connection can do nothing else, so it is this wait's own.
     let wait = wait.min(WAIT_MAX);
-    let patience = wait + Duration::from_secs(5);
-    let blocked = async {
-        let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        let mut connection =
-            broker.client.get_multiplexed_async_connection_with_config(&config).await?;
-        let mut block = redis::cmd("XREAD");
-        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
-        block.arg("COUNT").arg(limit).arg("BLOCK").arg(wait_ms);
-        block.arg("STREAMS").arg(&key).arg(after);
-        connection.send_packed_command(&block).await?.extract_error()
-    };
-    let reply = tokio::time::timeout(patience, blocked)
-        .await
-        .map_err(|_| QueueError::Unavailable("no answer to a wait for events".into()))??;
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+    let mut block = redis::cmd("XREAD");
+    block.arg("COUNT").arg(limit).arg("BLOCK").arg(wait_ms);
+    block.arg("STREAMS").arg(&key).arg(after);
+    let reply = broker.connection.block(&block, wait).await?;
     match reply {
         Value::Nil => Ok(Vec::new()),
         Value::Map(streams) => {

@@ -4,7 +4,9 @@
 //! states its contract. This module knows how to call them and how to stay connected.
 
 mod batches;
+mod check;
 mod connection;
+mod dial;
 mod edges;
 mod events;
 mod examine;
@@ -13,18 +15,23 @@ mod hosts;
 mod inspect;
 mod list;
 mod outbox;
+mod place;
 mod policy;
 mod results;
+mod rights;
 mod schedules;
 mod script;
 mod signals;
+mod slot;
 mod stats;
 mod step;
 mod submit;
+mod url;
 mod usage;
 mod wake;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,11 +54,12 @@ use crate::usage::{Day, UsageRow};
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
 use connection::Connection;
 use script::Scripts;
+pub use url::RedisUrl;
 
 /// How to reach Redis.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
-    /// `redis://[user:password@]host:port[/db]` or `redis+unix:///path`.
+    /// Which servers, as [`RedisUrl`] reads it: one, behind Sentinels, or a Cluster.
     pub url: String,
     /// Prefix of all keys, so that several systems can share one server.
     pub namespace: String,
@@ -73,11 +81,10 @@ impl RedisConfig {
     }
 }
 
-/// Tasks in Redis 6.2 or later, or Valkey.
+/// Tasks in Redis 6.2 or later, or Valkey 7.2 or later.
 pub struct RedisBroker {
     namespace: String,
-    connection: Connection,
-    client: redis::Client,
+    connection: Arc<Connection>,
     scripts: Scripts,
     wake: wake::Wake,
     /// Queues this process has announced in the namespace's set of queues.
@@ -85,22 +92,19 @@ pub struct RedisBroker {
 }
 
 impl RedisBroker {
-    /// Connect; fails if the server does not answer or the configuration is wrong.
+    /// Connect; fails if the server does not answer, the configuration is wrong or the user
+    /// lacks a right.
     pub async fn connect(config: RedisConfig) -> Result<Self, QueueError> {
         check_name("namespace", &config.namespace)
             .map_err(|e| QueueError::Refused(e.to_string()))?;
-        let client = redis::Client::open(config.url.as_str()).map_err(|e| {
-            QueueError::Refused(format!(
-                "the Redis URL is not usable: {e}; expected redis://host:port or redis+unix:///path"
-            ))
-        })?;
-        let connection = Connection::open(&client, &config).await?;
+        let connection = Arc::new(Connection::open(&config).await?);
+        let scripts = Scripts::new().confirming();
+        rights::require(&connection, &config.namespace, &scripts.sources()).await?;
         Ok(Self {
             namespace: config.namespace,
-            wake: wake::Wake::new(client.clone(), config.connect_timeout),
             connection,
-            client,
-            scripts: Scripts::new(),
+            scripts,
+            wake: wake::Wake::default(),
             announced: Mutex::default(),
         })
     }
@@ -137,7 +141,7 @@ impl Broker for RedisBroker {
                 types.iter().map(move |task_type| format!("{prefix}:wake:{task_type}"))
             })
             .collect();
-        self.wake.pop(keys, timeout).await
+        self.wake.pop(&self.connection, keys, timeout).await
     }
 
     fn subscribe(&self, topic: Topic, queues: Vec<QueueName>) -> mpsc::Receiver<Signal> {
@@ -149,7 +153,7 @@ impl Broker for RedisBroker {
             Topic::Done => of_queues("done"),
             Topic::Rescan => vec![(hosts::channel(&self.namespace), None)],
         };
-        signals::subscribe(self.client.clone(), channels)
+        signals::subscribe(self.connection.clone(), channels)
     }
 
     async fn watch(&self, queue: &QueueName, ids: &[TaskId]) -> Result<Vec<bool>, QueueError> {
@@ -360,6 +364,6 @@ impl Broker for RedisBroker {
     }
 
     async fn check(&self) -> Result<Vec<String>, QueueError> {
-        connection::check(self).await
+        check::check(self).await
     }
 }

@@ -3,9 +3,9 @@
 use bulkhead_core::{Payload, QueueName, TaskId};
 use redis::{Cmd, Value};
 
-use super::script::reckonable;
 use super::step::{parse_id, parse_member, read_claim};
 use super::{RedisBroker, list, script};
+use crate::codec::reckonable;
 use crate::error::QueueError;
 use crate::step::Claim;
 

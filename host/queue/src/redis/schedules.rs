@@ -3,10 +3,10 @@
 use bulkhead_core::{QueueName, Schedule, UnixMs};
 use redis::Value;
 
-use super::script::reckonable;
 use super::stats::pairs;
 use super::submit::{announce, write_task};
 use super::{RedisBroker, outbox, script};
+use crate::codec::reckonable;
 use crate::error::QueueError;
 use crate::schedule::{DueSchedules, Fire, FireAnswer, LastFire, ScheduleView};
 

@@ -1,8 +1,8 @@
-//! The scripts and how they are called: EVALSHA, loaded when the server does not know
+//! The scripts and how they are called: EVALSHA, the source where the server does not know
 //! them, and replies taken apart without trust.
 
 use bulkhead_core::QueueName;
-use redis::{Cmd, ServerErrorKind, Value};
+use redis::{Cmd, Value};
 
 use super::RedisBroker;
 use crate::error::QueueError;
@@ -40,16 +40,6 @@ const WATCH: &str = include_str!("scripts/watch.lua");
 const CHECK: &str = include_str!("scripts/check.lua");
 const TALLY: &str = include_str!("scripts/tally.lua");
 const FIRE: &str = include_str!("scripts/fire.lua");
-
-/// The longest time that is put into a script, in milliseconds: about 9,000 years. Lua's
-/// numbers are exact up to 2^53, and Redis refuses an expiry beyond its own range in the
-/// middle of a script.
-const FOREVER_MS: u64 = 1 << 48;
-
-/// A time or a span as scripts can reckon with it.
-pub(super) fn reckonable(ms: u64) -> u64 {
-    ms.min(FOREVER_MS)
-}
 
 pub(super) struct Scripts {
     pub(super) submit: Script,
@@ -109,16 +99,78 @@ impl Scripts {
     }
 }
 
+impl Scripts {
+    /// Mark the scripts whose effect a failover must not lose once it was answered, for
+    /// nobody would do it again. What a step did is done again by itself when its leases
+    /// run out.
+    pub(super) fn confirming(mut self) -> Self {
+        for script in [
+            &mut self.submit,
+            &mut self.fire,
+            &mut self.cancel,
+            &mut self.rerun,
+            &mut self.edit,
+            &mut self.pause,
+            &mut self.policy,
+            &mut self.schedule,
+            &mut self.open_batch,
+            &mut self.link,
+            &mut self.resolve,
+            &mut self.told,
+            &mut self.count,
+        ] {
+            script.is_confirmed = true;
+        }
+        self
+    }
+
+    /// All sources, for what must hold of each.
+    pub(super) fn sources(&self) -> Vec<&str> {
+        let Self {
+            submit,
+            step,
+            cancel,
+            rerun,
+            edit,
+            drop,
+            purge,
+            inspect,
+            stats,
+            pause,
+            policy,
+            relax,
+            link,
+            resolve,
+            told,
+            open_batch,
+            count,
+            schedule,
+            due,
+            fire,
+            watch,
+            check,
+            tally,
+        } = self;
+        [
+            submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
+            link, resolve, told, open_batch, count, schedule, due, fire, watch, check, tally,
+        ]
+        .map(|script| &*script.source)
+        .to_vec()
+    }
+}
+
 pub(super) struct Script {
     source: String,
     sha1: String,
+    is_confirmed: bool,
 }
 
 impl Script {
     fn new(parts: &[&str]) -> Self {
         let source = parts.join("\n");
         let sha1 = redis::Script::new(&source).get_hash().to_owned();
-        Self { source, sha1 }
+        Self { source, sha1, is_confirmed: false }
     }
 
     /// Start a call whose arguments are pushed one by one; `size` is a guess at their
@@ -141,13 +193,7 @@ impl Script {
         broker: &RedisBroker,
         command: &Cmd,
     ) -> Result<Value, QueueError> {
-        match broker.connection.send_raw(command).await {
-            Err(error) if error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
-                broker.run(redis::cmd("SCRIPT").arg("LOAD").arg(&self.source)).await?;
-                broker.run(command).await
-            }
-            other => other.map_err(QueueError::from),
-        }
+        broker.connection.call(command, &self.source, self.is_confirmed).await
     }
 
     /// Call with these arguments.

@@ -5,12 +5,11 @@ use std::time::Duration;
 use bulkhead_core::{QueueName, TaskId};
 use redis::{Cmd, Value};
 
-use super::script::reckonable;
 use super::{RedisBroker, script, usage};
-use crate::codec;
+use crate::codec::{self, reckonable};
 use crate::error::QueueError;
 use crate::step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
-use crate::view::{Next, attempts_in};
+use crate::view::{Next, attempts_in, parents_in};
 
 /// Leases taken back in one step.
 const RECLAIM_MAX: u32 = 100;
@@ -215,15 +214,20 @@ pub(super) fn read_claim(
 ) -> Result<Option<Claim>, QueueError> {
     let Ok(member) = script::text(member) else { return Ok(None) };
     let Ok(id) = parse_id(member.get(..ID_BYTES).unwrap_or("")) else { return Ok(None) };
-    let (task, attempts) = match codec::decode(queue, id, &script::bytes(record)?) {
-        Ok(record) => (Ok(record.task), attempts_in(&record.history)),
-        Err(unreadable) => (Err(unreadable), 0),
+    let (task, attempts, parents) = match codec::decode(queue, id, &script::bytes(record)?) {
+        Ok(record) => {
+            let attempts = attempts_in(&record.history);
+            let parents = parents_in(record.history, &record.task.terms.after);
+            (Ok(record.task), attempts, parents)
+        }
+        Err(unreadable) => (Err(unreadable), 0, Vec::new()),
     };
     Ok(Some(Claim {
         token: ClaimToken(member),
         id,
         task,
         attempt: attempts.saturating_add(1),
+        parents,
         cancelled,
     }))
 }

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use bulkhead_core::{QueueName, Task};
 use redis::Value;
 
-use super::script::reckonable;
 use super::step::parse_id;
 use super::{RedisBroker, script};
-use crate::codec;
+use crate::codec::{self, reckonable};
 use crate::error::QueueError;
 use crate::view::SubmitAnswer;
 

@@ -18,6 +18,9 @@ impl Host for Compartment {
     }
 
     fn cancelled(&mut self) -> wasmtime::Result<bool> {
-        Ok(self.stop.cancel.is_cancelled())
+        Ok(match self.seats.in_focus() {
+            Some(seat) => seat.cancel.is_cancelled(),
+            None => self.stop.cancel.is_cancelled(),
+        })
     }
 }

@@ -24,7 +24,7 @@ impl Host for Compartment {
             Level::Warn => LogLevel::Warn,
             Level::Error => LogLevel::Error,
         };
-        self.journal.write(level, message, fields);
+        self.seats.current().journal.write(level, message, fields);
         Ok(())
     }
 }

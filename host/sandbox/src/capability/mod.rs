@@ -5,6 +5,8 @@
 //! default set is what the standard libraries of guest languages import whether the
 //! handler means to or not, and none of it reaches outside the compartment:
 //!
+//! - the handler contract's own interfaces: log, progress, the attempt's circumstances, the
+//!   outputs of the tasks it waited for;
 //! - clocks, random numbers and `wasi:io`, which carries no authority of its own;
 //! - the standard streams, captured into the attempt's log;
 //! - the environment, which is empty, and `exit`, which ends the attempt;
@@ -14,12 +16,15 @@
 //!
 //! Sockets, name look-up and HTTP are not linked at all.
 
+mod batch;
 mod context;
 mod log;
+mod parents;
 mod progress;
 mod wasi;
 
 pub use progress::ProgressSink;
+pub(crate) use progress::Reports;
 
 use std::collections::BTreeSet;
 
@@ -50,6 +55,8 @@ const CAPABILITIES: &[Capability] = &[
     default("bulkhead:handler/log", "0.1", log::add_to_linker),
     default("bulkhead:handler/progress", "0.1", progress::add_to_linker),
     default("bulkhead:handler/context", "0.1", context::add_to_linker),
+    default("bulkhead:handler/parents", "0.1", parents::add_to_linker),
+    default("bulkhead:handler/batch", "0.1", batch::add_to_linker),
     default("wasi:io/error", "0.2", wasi::io_error),
     default("wasi:io/poll", "0.2", wasi::io_poll),
     default("wasi:io/streams", "0.2", wasi::io_streams),

@@ -1,18 +1,22 @@
 //! The last gates: the plugin runs once, under small limits, and says what it handles.
 //! What it says is hostile until checked here.
 
+use std::ops::RangeInclusive;
+
 use bulkhead_core::{
-    Backoff, Failure, FailureKind, LimitsRequest, Outcome, Payload, RetryPolicy, TaskType, UnixMs,
+    Backoff, Failure, FailureKind, LimitsRequest, Outcome, Payload, RetryRequest, TaskType, UnixMs,
 };
 
 use super::own_type;
 use crate::attempt::Run;
 use crate::bindings::bulkhead::handler::types;
+use crate::cancel::Cancels;
 use crate::command::CommandProgram;
 use crate::compartment::{Stdio, Stop};
 use crate::handler::{HandlerProgram, Mistyped};
 use crate::plugin::{HandlerDescription, Manifest, PluginDescription};
 use crate::sandbox::Sandbox;
+use crate::seat::{Seat, Seats};
 use crate::text::bounded;
 use crate::{Cancel, Gate, Rejection};
 
@@ -25,6 +29,15 @@ const MAX_TEXT_BYTES: usize = 4 << 10;
 /// Longest JSON Schema, in bytes.
 const MAX_SCHEMA_BYTES: usize = 64 << 10;
 
+/// Most tasks of one call.
+const MAX_BATCH: u32 = 256;
+
+/// Most waits in a list of delays.
+const MAX_DELAYS: usize = 64;
+
+/// What an exponential backoff may multiply by.
+const MULTIPLIERS: RangeInclusive<f64> = 1.0..=100.0;
+
 /// Call `describe` and check the answer.
 pub(super) async fn ask(
     sandbox: &Sandbox,
@@ -36,7 +49,10 @@ pub(super) async fn ask(
     let described =
         run.bounded(async |store, instantiated| program.describe(store, instantiated).await).await;
     match described {
-        Ok(described) => check(described, name, manifest),
+        Ok(described) => {
+            check_batches(&described, program.takes_batches())?;
+            check(described, name, manifest)
+        }
         Err(error) => Err(failed(run, error, Gate::Describe, "describing itself")),
     }
 }
@@ -61,6 +77,7 @@ pub(super) fn of_command(name: &str, manifest: &Manifest) -> Result<PluginDescri
         input_schema: None,
         limits: manifest.limits,
         retry: manifest.retry.clone(),
+        max_batch: 1,
     });
     let handlers: Vec<_> = handlers.collect();
     check_number(handlers.len())?;
@@ -70,8 +87,9 @@ pub(super) fn of_command(name: &str, manifest: &Manifest) -> Result<PluginDescri
 
 fn open(sandbox: &Sandbox) -> Result<Run, Rejection> {
     let limits = sandbox.within_ceilings(sandbox.config().describe_limits);
-    let stop = Stop::after(limits.wall_ms, UnixMs::MAX, Cancel::new());
-    Run::open(sandbox, limits, stop, Stdio::Logged, None)
+    let stop = Stop::after(limits.wall_ms, UnixMs::MAX, Cancels::One(Cancel::new()));
+    let seats = Seats::alone(Seat::bare(stop.began, limits.log_bytes));
+    Run::open(sandbox, limits, stop, Stdio::Logged, seats)
         .map_err(|error| Rejection::new(Gate::Smoke, error.to_string()))
 }
 
@@ -149,6 +167,10 @@ fn check_handler(
     if let Some(schema) = &described.input_schema {
         check_schema(&task_type, schema)?;
     }
+    let suggested_retry = match described.retry {
+        Some(suggested) => Some(check_retry(&task_type, suggested)?),
+        None => None,
+    };
     let suggested = LimitsRequest {
         fuel: described.limits.fuel,
         memory_bytes: described.limits.memory_bytes,
@@ -160,7 +182,11 @@ fn check_handler(
         description: bounded(described.description, MAX_TEXT_BYTES),
         input_schema: described.input_schema,
         limits: stricter(manifest.limits, suggested),
-        retry: manifest.retry.clone().or_else(|| described.retry.map(suggested_retry)),
+        retry: match (manifest.retry.clone(), suggested_retry) {
+            (Some(asked), Some(suggested)) => Some(asked.or(&suggested)),
+            (asked, suggested) => asked.or(suggested),
+        },
+        max_batch: described.max_batch.unwrap_or(1).min(manifest.max_batch.unwrap_or(MAX_BATCH)),
     })
 }
 
@@ -190,14 +216,64 @@ fn stricter(a: LimitsRequest, b: LimitsRequest) -> LimitsRequest {
     }
 }
 
-fn suggested_retry(suggested: types::RetrySuggestion) -> RetryPolicy {
-    let types::RetrySuggestion { max_attempts, backoff, initial_ms, max_ms } = suggested;
-    let backoff = match backoff {
-        types::Backoff::Fixed => Backoff::Fixed { delay_ms: initial_ms.min(max_ms) },
-        types::Backoff::Linear => Backoff::Linear { initial_ms, step_ms: initial_ms, max_ms },
-        types::Backoff::Exponential => Backoff::Exponential { initial_ms, multiplier: 2.0, max_ms },
+/// Batches need bounds, and a function that takes them.
+fn check_batches(
+    described: &types::PluginDescription,
+    takes_batches: bool,
+) -> Result<(), Rejection> {
+    for handler in &described.handlers {
+        let task_type = bounded(handler.task_type.clone(), MAX_TEXT_BYTES);
+        match handler.max_batch {
+            Some(size) if !(1..=MAX_BATCH).contains(&size) => {
+                return Err(refused(&format!(
+                    "it takes `{task_type}` in batches of up to {size}; use 1 to {MAX_BATCH}"
+                )));
+            }
+            Some(2..) if !takes_batches => {
+                return Err(refused(&format!(
+                    "it takes `{task_type}` in batches and does not export \
+                     `bulkhead:handler/batch-handler@0.1.0`"
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_retry(
+    task_type: &TaskType,
+    suggested: types::RetrySuggestion,
+) -> Result<RetryRequest, Rejection> {
+    let senseless = |what: &str| {
+        Err(refused(&format!("the retry policy that it suggests for `{task_type}` {what}")))
     };
-    RetryPolicy { max_attempts: max_attempts.max(1), backoff, ..Default::default() }
+    let types::RetrySuggestion { max_attempts, backoff, max_age_ms } = suggested;
+    if max_attempts == Some(0) {
+        return senseless("has no attempts; the first one counts, so use at least 1");
+    }
+    let backoff = match backoff {
+        None => None,
+        Some(types::Backoff::Fixed(delay_ms)) => Some(Backoff::Fixed { delay_ms }),
+        Some(types::Backoff::Linear(types::LinearBackoff { initial_ms, step_ms, max_ms })) => {
+            Some(Backoff::Linear { initial_ms, step_ms, max_ms })
+        }
+        Some(types::Backoff::Exponential(backoff)) => {
+            let types::ExponentialBackoff { initial_ms, multiplier, max_ms } = backoff;
+            if !MULTIPLIERS.contains(&multiplier) {
+                return senseless(&format!("multiplies waits by {multiplier}; use 1.0 to 100.0"));
+            }
+            Some(Backoff::Exponential { initial_ms, multiplier, max_ms })
+        }
+        Some(types::Backoff::Delays(delays_ms)) => {
+            if !(1..=MAX_DELAYS).contains(&delays_ms.len()) {
+                let number = delays_ms.len();
+                return senseless(&format!("lists {number} waits; use 1 to {MAX_DELAYS}"));
+            }
+            Some(Backoff::Delays { delays_ms })
+        }
+    };
+    Ok(RetryRequest { max_attempts, backoff, max_age_ms, ..Default::default() })
 }
 
 fn refused(message: &str) -> Rejection {

@@ -53,6 +53,10 @@ impl Sandbox {
             return Err(Rejection::new(Gate::Size, message));
         }
         check_name(&name)?;
+        if manifest.max_batch == Some(0) {
+            let message = "the manifest's `max_batch` is 0; use 1 for no batches";
+            return Err(Rejection::new(Gate::Manifest, message));
+        }
         let (compiled, _permit) = self.compile(bytes, &manifest).await?;
         let began = Instant::now();
         let description = match &compiled.program {
@@ -150,7 +154,7 @@ fn compile(
     let grant =
         Grant::of(&imports, granted).map_err(|message| Rejection::new(Gate::Imports, message))?;
     let compiled = Component::from_binary(engine, component)
-        .map_err(|error| Rejection::new(Gate::Shape, format!("{error:#}")))?;
+        .map_err(|error| uncompiled(engine, component, &error))?;
     let mut linker = Linker::new(engine);
     grant.link(&mut linker).map_err(|error| Rejection::new(Gate::Imports, format!("{error:#}")))?;
     let pre = linker
@@ -167,6 +171,14 @@ fn compile(
     };
     let kind = if adapted.is_some() { PluginKind::Adapted } else { kind };
     Ok(Compiled { program, digest, kind, asked: imports, took: began.elapsed() })
+}
+
+/// Why there is no compiled component: what the compiler takes does not fit a compartment.
+fn uncompiled(engine: &Engine, component: &[u8], error: &wasmtime::Error) -> Rejection {
+    match engine.precompile_component(component) {
+        Ok(_) => Rejection::new(Gate::Shape, format!("{error:#}")),
+        Err(error) => Rejection::new(Gate::Compile, format!("it cannot be compiled: {error:#}")),
+    }
 }
 
 fn refuse_precompiled(bytes: &[u8]) -> Result<(), Rejection> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bulkhead_core::{Backoff, LimitsRequest, RetryPolicy};
+use bulkhead_core::{Backoff, LimitsRequest, RetryRequest};
 use bulkhead_sandbox::{Gate, Manifest, PluginKind, PluginSource, Sandbox, SandboxConfig};
 
 use crate::rig::{guest, load_bytes, sandbox, source, task_type, unruly};
@@ -18,9 +18,10 @@ async fn a_good_plugin_describes_itself() {
     assert_eq!(echo.limits.memory_bytes, Some(32 << 20));
     assert_eq!(echo.limits.wall_ms, Some(5_000));
     let retry = echo.retry.as_ref().unwrap();
-    assert_eq!(retry.max_attempts, 4);
     let linear = Backoff::Linear { initial_ms: 100, step_ms: 100, max_ms: 1_000 };
-    assert_eq!(retry.backoff, linear);
+    let named = RetryRequest { max_attempts: Some(4), backoff: Some(linear), ..Default::default() };
+    assert_eq!(*retry, named, "only what it names");
+    assert_eq!(plugin.handler(&task_type("noop")).unwrap().retry, None);
     assert!(plugin.handler(&task_type("nothing")).is_none());
     assert!(plugin.load_times().compile > Duration::ZERO);
 }
@@ -39,7 +40,7 @@ async fn the_digest_is_the_files() {
 
 #[tokio::test]
 async fn the_manifest_lowers_and_overrides() {
-    let retry = RetryPolicy { max_attempts: 2, ..Default::default() };
+    let retry = RetryRequest { max_attempts: Some(2), jitter: Some(0.0), ..Default::default() };
     let limits = LimitsRequest { wall_ms: Some(9_000), fuel: Some(7), ..Default::default() };
     let manifest = Manifest {
         task_types: Some(vec![task_type("echo")]),
@@ -53,7 +54,9 @@ async fn the_manifest_lowers_and_overrides() {
     let echo = plugin.handler(&task_type("echo")).unwrap();
     assert_eq!(echo.limits.fuel, Some(7), "the manifest is stricter");
     assert_eq!(echo.limits.wall_ms, Some(5_000), "the plugin is stricter");
-    assert_eq!(echo.retry, Some(retry));
+    let suggested = Backoff::Linear { initial_ms: 100, step_ms: 100, max_ms: 1_000 };
+    let both = RetryRequest { backoff: Some(suggested), ..retry };
+    assert_eq!(echo.retry, Some(both), "the manifest's, completed by the plugin's");
     let asked = LimitsRequest { wall_ms: Some(1_000), ..Default::default() };
     let limits = plugin.limits(&task_type("echo"), &asked);
     assert_eq!((limits.fuel, limits.wall_ms, limits.memory_bytes), (7, 1_000, 32 << 20));
@@ -222,6 +225,23 @@ async fn shape() {
     let table = |elements| shapes::handler(&format!("(table {elements} funcref)"), "");
     load_bytes(sandbox, table(60_000)).await.unwrap();
     check(load_bytes(sandbox, table(70_000)).await, Gate::Shape, "table");
+}
+
+/// Valid WebAssembly of a kind that this host's compiler is built without.
+#[tokio::test]
+async fn compile() {
+    let text = r#"(component
+        (core module $m
+            (type $pair (struct (field i32) (field i32)))
+            (func (export "run") (result i32)
+                (drop (struct.new $pair (i32.const 1) (i32.const 2)))
+                (i32.const 0)))
+        (core instance $i (instantiate $m))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $exported (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $exported)))"#;
+    let bytes = wat::parse_str(text).unwrap();
+    check(load_bytes(sandbox().await, bytes).await, Gate::Compile, "cannot be compiled");
 }
 
 #[tokio::test]

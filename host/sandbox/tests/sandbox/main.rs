@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod batches;
 mod commands;
 mod gates;
 mod isolation;
 mod limits;
 mod logs;
 mod outcomes;
+mod parents;
 mod rig;
 mod shapes;
 mod time;

@@ -89,6 +89,7 @@ pub(crate) fn attempt(task: &Task) -> Attempt<'_> {
         limits: Limits::default(),
         cancel: Cancel::new(),
         progress: None,
+        parents: None,
     }
 }
 

@@ -10,15 +10,35 @@ const DESCRIPTION_AT: usize = 256;
 const STRINGS_AT: usize = 16 << 10;
 
 /// Bytes of one handler's record in the canonical ABI.
-const HANDLER_BYTES: usize = 112;
+const HANDLER_BYTES: usize = 160;
+
+/// Where its `max-batch` lies in it.
+const MAX_BATCH_AT: usize = 152;
 
 /// A task type that a shape describes, and its schema.
 pub(crate) type Described<'a> = (&'a str, Option<&'a str>);
 
+/// A `handle-batch` that returns no results at all.
+pub(crate) const HANDLE_BATCH: &str = r#"
+    (func (export "bulkhead:handler/batch-handler@0.1.0#handle-batch")
+        (param i32 i32) (result i32) (i32.const 0))"#;
+
 /// The core module of a handler plugin: `items` are its further definitions, `handle`
 /// the instructions before it returns an empty output.
 pub(crate) fn module(handlers: &[Described<'_>], items: &str, handle: &str) -> Vec<u8> {
-    let data = describe(handlers);
+    build(describe(handlers), items, handle)
+}
+
+/// The core module of a plugin with the one task type `shape`, in batches of up to `size`.
+pub(crate) fn batch(size: u32, items: &str, handle: &str) -> Vec<u8> {
+    let mut data = describe(&[("shape", None)]);
+    let at = DESCRIPTION_AT + 32 + MAX_BATCH_AT;
+    data[at] = 1;
+    data[at + 4..at + 8].copy_from_slice(&size.to_le_bytes());
+    build(data, items, handle)
+}
+
+fn build(data: Vec<u8>, items: &str, handle: &str) -> Vec<u8> {
     let pages = data.len().div_ceil(64 << 10) + 1;
     let escaped: String = data.iter().map(|byte| format!("\\{byte:02x}")).collect();
     let text = format!(
@@ -43,7 +63,9 @@ pub(crate) fn module(handlers: &[Described<'_>], items: &str, handle: &str) -> V
     let mut resolve = Resolve::default();
     let wit = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit");
     let (package, _) = resolve.push_path(wit).unwrap();
-    let world = resolve.select_world(&[package], Some("plugin")).unwrap();
+    let batches = text.contains("#handle-batch");
+    let world = if batches { "batch-plugin" } else { "plugin" };
+    let world = resolve.select_world(&[package], Some(world)).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     module
 }

@@ -51,12 +51,16 @@ pub(crate) fn flaky(failures: String, task: &Task) -> Result<String, Failure> {
     Err(Failure::retry(format!("attempt {} of {failures} that fail", task.attempt)))
 }
 
-/// Reports progress thrice.
+/// Reports progress thrice; at half it rests for the payload's number of milliseconds.
 #[handler(task_type = "progress")]
-pub(crate) fn report_progress(_: Payload) {
-    for (fraction, message) in [(0.25, "a quarter"), (0.5, "half"), (1.0, "all")] {
-        progress(fraction, message);
+pub(crate) fn report_progress(rest_ms: String) -> Result<(), Failure> {
+    progress(0.25, "a quarter");
+    progress(0.5, "half");
+    if !rest_ms.is_empty() {
+        std::thread::sleep(Duration::from_millis(number(&rest_ms)?));
     }
+    progress(1.0, "all");
+    Ok(())
 }
 
 /// Hashes an integer as often as the payload says, and returns the hash.

@@ -7,6 +7,7 @@ mod crash;
 mod exhaust;
 mod flood;
 mod look;
+mod together;
 
 use bulkhead_guest::prelude::*;
 
@@ -33,6 +34,8 @@ plugin!(
     look::clock,
     look::probe,
     look::context,
+    together::together,
+    together::parents,
 );
 
 /// The number in `text`.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use bulkhead::config::quantity::{Size, Span};
-use bulkhead::core::{Backoff, LimitsRequest, RetryPolicy};
+use bulkhead::core::{Backoff, LimitsRequest, RetryRequest};
 use bulkhead::manifest;
 use bulkhead_sandbox::{HandlerDescription, Plugin, PluginSource, Sandbox, SandboxConfig};
 use comfy_table::{Cell, Color};
@@ -34,7 +34,8 @@ struct HandlerDocument<'a> {
     task_type: &'a str,
     description: &'a str,
     limits: LimitsRequest,
-    retry: Option<&'a RetryPolicy>,
+    retry: Option<&'a RetryRequest>,
+    max_batch: u32,
     input_schema: Option<&'a RawValue>,
 }
 
@@ -181,6 +182,7 @@ fn document(plugin: &Plugin) -> PluginDocument<'_> {
                 description: &handler.description,
                 limits: handler.limits,
                 retry: handler.retry.as_ref(),
+                max_batch: handler.max_batch,
                 input_schema: handler
                     .input_schema
                     .as_deref()
@@ -224,6 +226,9 @@ fn handler_text(handler: &HandlerDescription) -> String {
         "  retry   {}\n",
         handler.retry.as_ref().map_or("the queue's policy".to_owned(), retry)
     ));
+    if handler.max_batch > 1 {
+        text.push_str(&format!("  batch   up to {} tasks in one call\n", handler.max_batch));
+    }
     if let Some(schema) = &handler.input_schema {
         let pretty = serde_json::from_str::<serde_json::Value>(schema)
             .and_then(|schema| serde_json::to_string_pretty(&schema))
@@ -248,12 +253,28 @@ fn limits(limits: &LimitsRequest) -> String {
     if asked.is_empty() { "the host's".into() } else { asked.join(", ") }
 }
 
-fn retry(policy: &RetryPolicy) -> String {
-    let backoff = match policy.backoff {
+/// What is asked of the retries, in words; the queue's policy holds for the rest.
+fn retry(asked: &RetryRequest) -> String {
+    let named = [
+        asked.max_attempts.map(|attempts| format!("{attempts} attempts")),
+        asked.backoff.as_ref().map(waits),
+        asked.jitter.map(|jitter| format!("jitter {jitter}")),
+        asked.retry_on.as_ref().map(|kinds| {
+            let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+            format!("on {}", kinds.join(" "))
+        }),
+        asked.max_age_ms.map(|ms| format!("within {}", Span::from_ms(ms))),
+    ];
+    let named: Vec<String> = named.into_iter().flatten().collect();
+    named.join(", ")
+}
+
+fn waits(backoff: &Backoff) -> String {
+    match *backoff {
         Backoff::Delays { ref delays_ms } => {
             let waits: Vec<String> =
                 delays_ms.iter().map(|ms| Span::from_ms(*ms).to_string()).collect();
-            format!("after {}", waits.join(", "))
+            format!("after {}", waits.join(" "))
         }
         Backoff::Fixed { delay_ms } => format!("{} apart", Span::from_ms(delay_ms)),
         Backoff::Linear { initial_ms, step_ms, max_ms } => format!(
@@ -267,6 +288,5 @@ fn retry(policy: &RetryPolicy) -> String {
             Span::from_ms(initial_ms),
             Span::from_ms(max_ms)
         ),
-    };
-    format!("{} attempts, {backoff}", policy.max_attempts)
+    }
 }

@@ -10,24 +10,16 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use bulkhead::config::quantity::Size;
-use bulkhead::core::{QueueName, TaskId, TaskType};
 use bulkhead::queue::{Client, NewTask};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::Sent;
 use super::line::Line;
 use crate::cli::exit::usage;
 use crate::cli::session::BATCH;
 
-/// A task that was sent.
-pub(super) struct Sent {
-    pub(super) id: TaskId,
-    pub(super) task_type: TaskType,
-    pub(super) queue: QueueName,
-    pub(super) accepted: bool,
-}
-
 /// Where lines come from.
-pub(super) struct Source {
+pub(crate) struct Source {
     name: String,
     input: Input,
     max_line_bytes: usize,
@@ -41,7 +33,7 @@ enum Input {
 impl Source {
     /// Open a file, or standard input if `path` is `-`. A payload may take six bytes of
     /// JSON for each of its own.
-    pub(super) fn open(path: &Path, payload_bytes: usize) -> Result<Self> {
+    pub(crate) fn open(path: &Path, payload_bytes: usize) -> Result<Self> {
         let max_line_bytes = payload_bytes.saturating_mul(6).saturating_add(64 << 10);
         if path == Path::new("-") {
             let name = "standard input".to_owned();
@@ -59,7 +51,7 @@ impl Source {
     }
 
     /// Submit a task for each line, made by `task`.
-    pub(super) async fn submit(
+    pub(crate) async fn submit(
         self,
         client: &Client,
         task: impl Fn(Line<'_>) -> Result<NewTask, String>,
@@ -79,6 +71,33 @@ impl Source {
                 send(client, reader, task, bar(Some(bytes))).await
             }
         }
+    }
+}
+
+impl Source {
+    /// The tasks of all lines, at most `at_most`.
+    pub(crate) fn collect(
+        self,
+        at_most: usize,
+        task: impl Fn(Line<'_>) -> Result<NewTask, String>,
+    ) -> Result<Vec<NewTask>> {
+        let Self { name, input, max_line_bytes } = self;
+        let input: Box<dyn BufRead> = match input {
+            Input::Stdin => Box::new(BufReader::new(io::stdin())),
+            Input::File(file, _) => Box::new(file),
+        };
+        let mut reader = Reader::new(&name, input, max_line_bytes);
+        let mut tasks = Vec::new();
+        while let Some(task) = reader.next(&task)? {
+            if tasks.len() == at_most {
+                return Err(usage(format!(
+                    "{name}:{}: these are over {at_most} tasks",
+                    reader.line
+                )));
+            }
+            tasks.push(task);
+        }
+        Ok(tasks)
     }
 }
 
@@ -103,8 +122,7 @@ async fn send(
                 }
             }
         }
-        let names: Vec<_> =
-            batch.iter().map(|new| (new.task_type.clone(), new.queue.clone())).collect();
+        let names: Vec<_> = batch.iter().map(Sent::name).collect();
         let done = batch.len() < BATCH;
         let so_far = sent.len();
         let answers = client.submit_many(batch).await.with_context(|| {
@@ -114,12 +132,7 @@ async fn send(
                 reader.line, reader.name
             )
         })?;
-        sent.extend(answers.into_iter().zip(names).map(|(answer, (task_type, queue))| Sent {
-            id: answer.id,
-            task_type,
-            queue,
-            accepted: answer.answer.is_new(),
-        }));
+        sent.extend(names.into_iter().zip(answers).map(|(name, answer)| Sent::new(name, answer)));
         bar.set_position(reader.bytes);
         bar.set_message(format!("{} tasks", sent.len()));
         if let Some(error) = refused {
@@ -199,18 +212,32 @@ fn column(error: &serde_json::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bulkhead::core::{Payload, Priority};
+    use bulkhead::core::{Backoff, Conflict, OnFailedParent, Payload, Priority, QueueName};
+    use clap::Parser;
 
     use super::*;
+    use crate::cli::asked::{Asked, Manner};
+    use crate::cli::submit::Defaults;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        manner: Manner,
+        #[command(flatten)]
+        asked: Asked,
+    }
 
     fn tasks(text: &str) -> Result<Vec<NewTask>> {
-        let mut reader = Reader::new("tasks.jsonl", text.as_bytes(), 1_000);
-        let task = |line: Line<'_>| {
-            let mut new = NewTask::new(line.task_type(None)?, Payload::default());
-            new.metadata = vec![("from".into(), "flags".into())];
-            line.fill(&mut new, None)?;
-            Ok(new)
+        let mut reader = Reader::new("tasks.jsonl", text.as_bytes(), 1_500);
+        let flags = Flags::parse_from(["flags", "--meta", "from=flags"]);
+        let defaults = Defaults {
+            task_type: None,
+            queue: &QueueName::default(),
+            content_type: None,
+            manner: &flags.manner,
+            asked: &flags.asked,
         };
+        let task = |line: Line<'_>| line.task(&defaults);
         let mut found = Vec::new();
         while let Some(task) = reader.next(&task)? {
             found.push(task);
@@ -244,6 +271,28 @@ mod tests {
     }
 
     #[test]
+    fn a_line_has_every_term() {
+        let found = tasks(
+            r#"{"type": "a", "payload": 1, "expires_in": "1m", "deadline_at": "2030-01-01T00:00:00Z", "key": "smtp", "unique": "u:1", "unique_for": "1h", "on_conflict": "replace", "after": ["018f0000-0000-7000-8000-000000000001", "other/018f0000-0000-7000-8000-000000000002"], "on_failed_parent": "run", "max_age": "1d", "retry_delays": ["1s", "5s"], "retry_jitter": 0, "retry_on": ["retry", "trapped"]}"#,
+        )
+        .unwrap();
+        let terms = &found[0].terms;
+        assert!(terms.expires_at > Some(60_000));
+        assert_eq!(terms.deadline_at, Some(1_893_456_000_000));
+        assert_eq!(terms.key.as_ref().map(|key| key.as_str()), Some("smtp"));
+        let unique = terms.unique.as_ref().unwrap();
+        assert_eq!((unique.key.as_str(), unique.window_ms), ("u:1", Some(3_600_000)));
+        assert_eq!(unique.conflict, Conflict::Replace);
+        let queues: Vec<&str> = terms.after.iter().map(|after| after.queue.as_str()).collect();
+        assert_eq!(queues, ["default", "other"]);
+        assert_eq!(terms.on_failed_parent, OnFailedParent::Run);
+        let retry = terms.retry.as_ref().unwrap();
+        assert_eq!(retry.max_age_ms, Some(86_400_000));
+        assert_eq!(retry.backoff, Some(Backoff::Delays { delays_ms: vec![1_000, 5_000] }));
+        assert_eq!(retry.retry_on.as_ref().map(Vec::len), Some(2));
+    }
+
+    #[test]
     fn the_payload_is_what_it_looks_like_unless_told() {
         for (fields, content_type, data) in [
             (r#""payload": "hi\n""#, Payload::TEXT, "hi\n"),
@@ -272,12 +321,21 @@ mod tests {
             (r#"{"type": "a", "payload_base64": "?"}"#, "not base64"),
             (r#"{"type": "a", "payload": 1, "priority": 101}"#, "101"),
             (r#"{"type": "a", "payload": 1, "priority": "urgent"}"#, "urgent"),
-            (r#"{"type": "a", "payload": 1, "delay": "1s", "at": "x"}"#, "both `delay` and `at`"),
+            (
+                r#"{"type": "a", "payload": 1, "delay": "1s", "at": "2030-01-01T00:00:00Z"}"#,
+                "both `delay` and `at`",
+            ),
             (r#"{"type": "a", "payload": 1, "at": "tomorrow"}"#, "RFC 3339"),
             (r#"{"type": "a", "payload": 1, "delay": 5}"#, "duration"),
             (r#"{"type": "a", "payload": 1, "limits": {"cpu": 5}}"#, "cpu"),
             (r#"{"type": "a", "payload": 1} x"#, "column"),
-            (&"x".repeat(1_001), "longer than"),
+            (r#"{"type": "a", "payload": 1, "unique": "a b"}"#, "leave out spaces"),
+            (r#"{"type": "a", "payload": 1, "unique": "k", "unique_payload": true}"#, "both"),
+            (r#"{"type": "a", "payload": 1, "unique_for": "1h"}"#, "add `unique`"),
+            (r#"{"type": "a", "payload": 1, "after": ["mail/x"]}"#, "queue/id"),
+            (r#"{"type": "a", "payload": 1, "backoff": "steep"}"#, "steep"),
+            (r#"{"type": "a", "payload": 1, "retry_delay": "1s"}"#, "how the wait grows"),
+            (&"x".repeat(1_501), "longer than"),
         ] {
             let error = refused(line);
             assert!(error.starts_with("tasks.jsonl:3: "), "{line}: {error}");

@@ -1,28 +1,29 @@
 //! `bulkhead submit`: one task from flags, or many from JSON Lines.
 
-mod content;
+mod answer;
 mod line;
 mod lines;
+mod refusal;
 mod wait;
 
-use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use bulkhead::config::quantity::{Size, Span};
-use bulkhead::core::{
-    LimitsRequest, Payload, Priority, QueueName, RetryRequest, TaskId, TaskType, TenantName, Terms,
-};
-use bulkhead::queue::{Client, NewTask};
+use anyhow::Result;
+use bulkhead::config::quantity::Span;
+use bulkhead::core::{Payload, QueueName, TaskId, TaskRef, TaskType};
+use bulkhead::queue::NewTask;
 use clap::Args;
-use serde::Serialize;
 
+use super::asked::{Asked, Manner, named_or_looked_at, read};
 use super::exit::{Exit, usage};
 use super::figures;
+use super::output::note;
 use super::session::Session;
 
-pub(crate) use wait::deliver;
+pub(crate) use answer::{Sent, SentDocument, Tally};
+pub(crate) use lines::Source;
+pub(crate) use wait::{Waiting, deliver};
 
 /// Submit a task, or many with --jsonl
 #[derive(Debug, Args)]
@@ -56,39 +57,11 @@ pub(crate) struct Submit {
     /// Queue to submit to
     #[arg(long, value_name = "NAME", default_value = "default")]
     queue: QueueName,
-    /// Whose task it is
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    tenant: TenantName,
-    /// low, normal, high, critical or a number from 0 to 100
-    #[arg(long, value_name = "LEVEL", default_value = "normal")]
-    priority: Priority,
-    /// Start no sooner than this long from now
-    #[arg(long, value_name = "DURATION", conflicts_with = "at")]
-    delay: Option<Span>,
-    /// Start no sooner than this time (RFC 3339, such as 2030-01-31T08:00:00+01:00)
-    #[arg(long, value_name = "TIME")]
-    at: Option<jiff::Timestamp>,
-    /// Metadata for the handler, repeatable
-    #[arg(long = "meta", value_name = "KEY=VALUE", value_parser = pair)]
-    metadata: Vec<(String, String)>,
-    /// Attempts in all; the rest of the retry policy is the queue's in this configuration
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    max_attempts: Option<u32>,
-    /// Fuel limit below the host's, such as 50_000_000
-    #[arg(long, value_name = "UNITS", value_parser = count)]
-    fuel: Option<u64>,
-    /// Memory limit below the host's, such as 32MiB
-    #[arg(long, value_name = "SIZE")]
-    memory: Option<Size>,
-    /// Wall time limit below the host's, such as 5s
-    #[arg(long, value_name = "DURATION")]
-    wall: Option<Span>,
     /// Id of the task; a known id is not submitted again
     #[arg(long, value_name = "UUID", conflicts_with = "jsonl")]
     id: Option<TaskId>,
-    /// How long the ended task is kept
-    #[arg(long, value_name = "DURATION")]
-    retention: Option<Span>,
+    #[command(flatten)]
+    manner: Manner,
     /// Wait for the end and print the output, or the reason of the failure
     #[arg(long)]
     wait: bool,
@@ -98,16 +71,8 @@ pub(crate) struct Submit {
     /// Write the output to this file; with --jsonl to this folder, one file per task
     #[arg(long, value_name = "PATH", requires = "wait")]
     out: Option<PathBuf>,
-}
-
-/// One submitted task in JSON.
-#[derive(Serialize)]
-struct SubmittedDocument<'a> {
-    id: String,
-    #[serde(rename = "type")]
-    task_type: &'a str,
-    queue: &'a str,
-    accepted: bool,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 impl Submit {
@@ -120,163 +85,97 @@ impl Submit {
     }
 
     async fn one(&self, session: &Session) -> Result<Exit> {
+        if let Some(contradiction) = self.asked.lasting.contradiction() {
+            return Err(usage(contradiction));
+        }
         let payload = self.payload(session.config.submit.payload_bytes)?;
         let task_type = self.task_type.clone().ok_or_else(|| usage("no task type is given"))?;
-        let new = self.template(session, task_type, payload);
-        let (task_type, queue) = (new.task_type.clone(), new.queue.clone());
+        let mut new = self.manner.task(&self.queue, task_type, payload);
+        new.id = self.id;
+        self.asked.fill(&mut new, figures::now()).map_err(usage)?;
         let client = session.client().await?;
-        let submitted = client.submit(new).await?;
-        if !submitted.answer.is_new() {
-            super::output::note(&format!(
-                "task {} was there already and was not submitted again",
-                submitted.id
-            ));
+        let (name, tenant) = (Sent::name(&new), new.tenant.clone());
+        let sent = Sent::new(name, client.submit(new).await?);
+        let Some(id) = sent.stands() else {
+            if session.out.is_json() {
+                session.out.document(&sent.document())?;
+            }
+            return Err(refusal::explain(client.broker().as_ref(), &sent, &tenant).await);
+        };
+        if let Some(remark) = sent.remark() {
+            note(&remark);
         }
         if self.wait {
-            let waiting = wait::Waiting { timeout: self.timeout.0, out: self.out.as_deref() };
-            return waiting.one(session, &client, &queue, &task_type, submitted.id).await;
+            return self
+                .waiting()
+                .one(session, &client, &sent.queue, Some(&sent.task_type), id)
+                .await;
         }
         if session.out.is_json() {
-            session.out.document(&SubmittedDocument {
-                id: submitted.id.to_string(),
-                task_type: task_type.as_str(),
-                queue: queue.as_str(),
-                accepted: submitted.answer.is_new(),
-            })?;
+            session.out.document(&sent.document())?;
         } else {
-            session.out.text(&format!("{}\n", submitted.id))?;
+            session.out.text(&format!("{id}\n"))?;
         }
         Ok(Exit::Done)
     }
 
     async fn many(&self, session: &Session, path: &Path) -> Result<Exit> {
         let client = session.client().await?;
-        let payload_bytes = session.config.submit.payload_bytes;
-        let source = lines::Source::open(path, payload_bytes)?;
+        let source = Source::open(path, session.config.submit.payload_bytes)?;
         let began = std::time::Instant::now();
-        let submitted = self.submit_lines(session, &client, source).await?;
-        let known = submitted.iter().filter(|task| !task.accepted).count();
+        let sent = source.submit(&client, |line| self.task(line)).await?;
+        let tally = Tally::of(&sent);
         let summary = format!(
             "submitted {} tasks in {}{}",
-            submitted.len() - known,
+            tally.accepted(),
             figures::micros(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)),
-            if known > 0 { format!("; {known} were there already") } else { String::new() },
+            tally.there_already(),
         );
-        if self.wait {
-            super::output::note(&summary);
-            let waiting = wait::Waiting { timeout: self.timeout.0, out: self.out.as_deref() };
-            return waiting.many(session, &client, &submitted).await;
-        }
-        if session.out.is_json() {
-            let documents: Vec<_> = submitted
-                .iter()
-                .map(|task| SubmittedDocument {
-                    id: task.id.to_string(),
-                    task_type: task.task_type.as_str(),
-                    queue: task.queue.as_str(),
-                    accepted: task.accepted,
-                })
-                .collect();
-            session.out.document(&documents)?;
+        let exit = if self.wait {
+            note(&summary);
+            let tasks: Vec<TaskRef> = sent.iter().filter_map(Sent::task_ref).collect();
+            self.waiting().many(session, &client, &tasks).await?
         } else {
-            session.out.text(&format!("{summary}\n"))?;
-        }
-        Ok(Exit::Done)
-    }
-
-    async fn submit_lines(
-        &self,
-        session: &Session,
-        client: &Client,
-        source: lines::Source,
-    ) -> Result<Vec<lines::Sent>> {
-        let task = |line: line::Line| -> Result<NewTask, String> {
-            let fallback = self.task_type.as_ref();
-            let task_type = line.task_type(fallback)?;
-            let mut new = self.template(session, task_type, Payload::default());
-            line.fill(&mut new, self.content_type.as_deref())?;
-            Ok(new)
-        };
-        source.submit(client, task).await
-    }
-
-    /// The task that the flags describe.
-    fn template(&self, session: &Session, task_type: TaskType, payload: Payload) -> NewTask {
-        let now = figures::now();
-        let at = self.at.map(|at| u64::try_from(at.as_millisecond()).unwrap_or(0));
-        let retry = self.max_attempts.map(|max_attempts| RetryRequest {
-            max_attempts: Some(max_attempts),
-            ..RetryRequest::default()
-        });
-        NewTask {
-            queue: self.queue.clone(),
-            tenant: self.tenant.clone(),
-            priority: self.priority,
-            metadata: self.metadata.clone(),
-            limits: LimitsRequest {
-                fuel: self.fuel,
-                memory_bytes: self.memory.map(|size| size.0),
-                wall_ms: self.wall.map(Span::as_ms),
-                ..LimitsRequest::default()
-            },
-            terms: Terms {
-                retry,
-                retention_ms: self.retention.map(Span::as_ms),
-                not_before: at.or(self.delay.map(|delay| now.saturating_add(delay.as_ms()))),
-                ..Terms::default()
-            },
-            id: self.id,
-            ..NewTask::new(task_type, payload)
-        }
-    }
-
-    /// The payload that the flags name, at most one byte over the limit, so that a
-    /// larger one is refused and not read.
-    fn payload(&self, max_bytes: usize) -> Result<Payload> {
-        let bounded = |input: &mut dyn Read| {
-            let mut data = Vec::new();
-            input.take(max_bytes as u64 + 1).read_to_end(&mut data).map(|_| data)
-        };
-        let from_stdin = self.stdin.is_some() || self.file.as_deref() == Some(Path::new("-"));
-        let (data, guessed) = if let Some(text) = &self.data {
-            (text.clone().into_bytes(), None)
-        } else if from_stdin {
-            let mut stdin = std::io::stdin().lock();
-            if stdin.is_terminal() {
-                super::output::note("reading the payload from the terminal; end it with Ctrl-D");
+            if session.out.is_json() {
+                let documents: Vec<_> = sent.iter().map(Sent::document).collect();
+                session.out.document(&documents)?;
+            } else {
+                session.out.text(&format!("{summary}\n"))?;
             }
-            (bounded(&mut stdin).context("cannot read the standard input")?, None)
-        } else if let Some(path) = &self.file {
-            let mut file = std::fs::File::open(path)
-                .map_err(|e| usage(format!("cannot read `{}`: {e}", path.display())))?;
-            let data = bounded(&mut file)
-                .map_err(|e| usage(format!("cannot read `{}`: {e}", path.display())))?;
-            (data, content::by_extension(path))
-        } else {
-            return Err(usage("no payload is given; use --data, --file or `-`"));
+            Exit::Done
         };
-        if data.len() > max_bytes {
-            return Err(usage(format!(
-                "the payload is over the limit of {}; raise `submit.payload_bytes` here and keep \
-                 in mind that hosts have limits of their own",
-                Size(max_bytes as u64)
-            )));
-        }
-        let content_type = self.content_type.clone().or(guessed);
-        let content_type = content_type.unwrap_or_else(|| content::by_look(&data).to_owned());
-        Ok(Payload { content_type, data })
+        tally.refused().map_or(Ok(exit), |refused| Err(usage(refused)))
+    }
+
+    /// The task that a line describes, completed by the flags.
+    fn task(&self, line: line::Line<'_>) -> Result<NewTask, String> {
+        line.task(&Defaults {
+            task_type: self.task_type.as_ref(),
+            queue: &self.queue,
+            content_type: self.content_type.as_deref(),
+            manner: &self.manner,
+            asked: &self.asked,
+        })
+    }
+
+    fn waiting(&self) -> Waiting<'_> {
+        Waiting { timeout: self.timeout.0, out: self.out.as_deref() }
+    }
+
+    fn payload(&self, max_bytes: usize) -> Result<Payload> {
+        let (data, guessed) =
+            read(self.data.as_deref(), self.file.as_deref(), self.stdin.is_some(), max_bytes)?;
+        Ok(named_or_looked_at(self.content_type.clone().or(guessed), data))
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write KEY=VALUE".into()),
-    }
-}
-
-fn count(text: &str) -> Result<u64, String> {
-    text.replace('_', "").parse().map_err(|_| "write a whole number, such as 50_000_000".into())
+/// What flags say of the lines that do not say otherwise.
+pub(crate) struct Defaults<'a> {
+    pub(crate) task_type: Option<&'a TaskType>,
+    pub(crate) queue: &'a QueueName,
+    pub(crate) content_type: Option<&'a str>,
+    pub(crate) manner: &'a Manner,
+    pub(crate) asked: &'a Asked,
 }
 
 /// How long a command waits in one call.

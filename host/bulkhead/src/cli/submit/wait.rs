@@ -1,39 +1,41 @@
 //! Waiting for submitted tasks, and what is done with their results.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
-use bulkhead::core::{Outcome, Payload, QueueName, State, TaskId, TaskType};
+use bulkhead::core::{Outcome, Payload, QueueName, State, TaskId, TaskRef, TaskType};
 use bulkhead::queue::{Client, HostInfo, TaskView};
 use comfy_table::Cell;
 use futures::future::try_join_all;
 use parking_lot::Mutex;
 
-use super::lines::Sent;
-use super::{content, longest_wait};
+use super::longest_wait;
+use crate::cli::asked::content;
 use crate::cli::document::TaskDocument;
 use crate::cli::exit::{self, Exit, failed, timed_out};
 use crate::cli::output::{self, note};
+use crate::cli::reason::reason;
 use crate::cli::session::Session;
 use crate::cli::{escape, figures};
 
 /// How long to wait, and where outputs go.
-pub(super) struct Waiting<'a> {
-    pub(super) timeout: Duration,
-    pub(super) out: Option<&'a Path>,
+pub(crate) struct Waiting<'a> {
+    pub(crate) timeout: Duration,
+    pub(crate) out: Option<&'a Path>,
 }
 
 impl Waiting<'_> {
     /// Wait for one task and hand over its output.
-    pub(super) async fn one(
+    pub(crate) async fn one(
         &self,
         session: &Session,
         client: &Client,
         queue: &QueueName,
-        task_type: &TaskType,
+        task_type: Option<&TaskType>,
         id: TaskId,
     ) -> Result<Exit> {
         let mut ended = None;
@@ -51,21 +53,27 @@ impl Waiting<'_> {
     }
 
     /// Wait for many tasks and print a line for each.
-    pub(super) async fn many(
+    pub(crate) async fn many(
         &self,
         session: &Session,
         client: &Client,
-        sent: &[Sent],
+        tasks: &[TaskRef],
     ) -> Result<Exit> {
         if let Some(folder) = self.out {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
         }
         let mut by_queue: BTreeMap<&QueueName, Vec<TaskId>> = BTreeMap::new();
-        for task in sent {
-            by_queue.entry(&task.queue).or_default().push(task.id);
+        let mut order: HashMap<TaskId, usize> = HashMap::new();
+        for task in tasks {
+            let place = order.len();
+            // Several submissions may have come to the same task.
+            if let Entry::Vacant(entry) = order.entry(task.id) {
+                entry.insert(place);
+                by_queue.entry(&task.queue).or_default().push(task.id);
+            }
         }
-        let order = sent.iter().enumerate().map(|(at, task)| (task.id, at)).collect();
+        let tasks = order.len();
         let results = Mutex::new(Results::new(session.out.is_json(), self.out, order));
         let timeout = longest_wait(self.timeout);
         let waits = by_queue.iter().map(|(queue, ids)| {
@@ -73,16 +81,15 @@ impl Waiting<'_> {
         });
         let open = try_join_all(waits).await?.into_iter().map(|open| open.len()).sum::<usize>();
         let results = results.into_inner();
-        let forgotten = sent.len().saturating_sub(open + results.ended);
-        let all_completed = results.completed + forgotten == sent.len();
+        let forgotten = tasks.saturating_sub(open + results.ended);
+        let all_completed = results.completed + forgotten == tasks;
         results.print(session)?;
         if forgotten > 0 {
             note(&format!("{forgotten} tasks ended and were forgotten at once (retention 0)"));
         }
         if open > 0 {
             return Err(timed_out(format!(
-                "{open} of {} tasks have not ended within {}",
-                sent.len(),
+                "{open} of {tasks} tasks have not ended within {}",
                 bulkhead::config::quantity::Span(self.timeout)
             )));
         }
@@ -91,7 +98,8 @@ impl Waiting<'_> {
 }
 
 /// A likely reason for a wait in vain.
-async fn no_handler(client: &Client, queue: &QueueName, task_type: &TaskType) -> String {
+async fn no_handler(client: &Client, queue: &QueueName, task_type: Option<&TaskType>) -> String {
+    let Some(task_type) = task_type else { return String::new() };
     let Ok(hosts) = client.broker().hosts().await else { return String::new() };
     let serves_type = |host: &HostInfo| {
         let mut serving = host.plugins.iter().filter_map(|plugin| plugin.serving.as_ref());
@@ -171,7 +179,10 @@ fn failure(view: &TaskView) -> Error {
         _ => "has no output",
     };
     let mut message = format!("task {} {ended}", view.id);
-    if let Some(Outcome::Failed(failure)) = view.last_report().map(|report| &report.outcome) {
+    if let Some(reason) = reason(view) {
+        message.push_str(&format!(": {reason}"));
+    } else if let Some(Outcome::Failed(failure)) = view.last_report().map(|report| &report.outcome)
+    {
         message.push_str(&format!(": {}: {}", failure.kind, failure.message));
         if let Some(details) = &failure.details {
             message.push_str(&format!("\n  details: {details}"));
@@ -223,7 +234,7 @@ impl<'a> Results<'a> {
         let result = match report.map(|report| &report.outcome) {
             Some(Outcome::Done(output)) => self.save(view.id, output)?,
             Some(Outcome::Failed(failure)) => format!("{}: {}", failure.kind, failure.message),
-            None => String::new(),
+            None => reason(view).unwrap_or_default(),
         };
         let at = self.order.get(&view.id).copied().unwrap_or(usize::MAX);
         if self.json {

@@ -1,40 +1,36 @@
 //! Lists of tasks, over one queue or all.
 
-use std::collections::HashSet;
-
 use anyhow::Result;
-use bulkhead::core::{Outcome, QueueName, State, TaskType};
-use bulkhead::queue::{Broker, ListFilter, TaskView};
+use bulkhead::core::{Outcome, State};
+use bulkhead::queue::{Broker, TaskView};
 use clap::Args;
 
+use super::select::Selection;
 use crate::cli::document::TaskDocument;
 use crate::cli::exit::Exit;
-use crate::cli::session::{Session, queues};
+use crate::cli::reason::reason;
+use crate::cli::session::Session;
 use crate::cli::{escape, figures, output};
 
-/// Which part of a list.
+/// Which part of which list.
 #[derive(Debug, Args)]
 pub(crate) struct Page {
-    /// Only this queue
-    #[arg(long, value_name = "NAME")]
-    pub(crate) queue: Option<QueueName>,
-    /// Only this task type
-    #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) task_type: Option<TaskType>,
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 50,
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) limit: u32,
+    limit: u32,
     /// How many to pass over
     #[arg(long, value_name = "N", default_value_t = 0,
         value_parser = clap::value_parser!(u32).range(..=1_000_000))]
-    pub(crate) offset: u32,
+    offset: u32,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 /// List tasks
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// scheduled, pending, running, completed, failed or cancelled
+    /// scheduled, blocked, pending, running, completed, failed, cancelled or expired
     #[arg(long, value_name = "STATE")]
     state: Option<State>,
     #[command(flatten)]
@@ -60,25 +56,7 @@ impl Page {
         states: &[State],
     ) -> Result<Vec<TaskView>> {
         let (offset, limit) = (self.offset as usize, self.limit as usize);
-        let mut tasks: Vec<TaskView> = Vec::new();
-        // A task that moves on while we look must not be listed twice.
-        let mut seen = HashSet::new();
-        for queue in queues(broker, self.queue.as_ref()).await? {
-            for state in states {
-                let filter = ListFilter {
-                    task_type: self.task_type.clone(),
-                    offset: 0,
-                    limit: offset + limit - tasks.len(),
-                    ..ListFilter::of(*state)
-                };
-                if filter.limit == 0 {
-                    break;
-                }
-                let found = broker.list(&queue, &filter).await?;
-                tasks.extend(found.into_iter().filter(|view| seen.insert(view.id)));
-            }
-        }
-        Ok(tasks.into_iter().skip(offset).collect())
+        self.selection.read(broker, states, offset, limit).await
     }
 }
 
@@ -108,10 +86,13 @@ pub(crate) fn print_tasks(session: &Session, tasks: &[TaskView]) -> Result<()> {
     Ok(session.out.table(table, "no tasks")?)
 }
 
-/// A few words on what the newest attempt came to.
+/// A few words on what the task or its newest attempt came to.
 fn result(view: &TaskView) -> String {
     if let Err(unreadable) = &view.task {
         return escape::brief(&format!("unreadable: {}", unreadable.reason), 60);
+    }
+    if let Some(reason) = reason(view) {
+        return reason;
     }
     match view.last_report().map(|report| &report.outcome) {
         Some(Outcome::Done(output)) => format!(

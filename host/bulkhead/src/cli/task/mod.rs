@@ -1,24 +1,30 @@
-//! `bulkhead task`: look at tasks, cancel them, run them again.
+//! `bulkhead task`: look at tasks, wait for them, cancel them, run them again.
 
+mod act;
 mod list;
+mod logs;
+mod select;
 mod show;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use bulkhead::core::TaskId;
-use bulkhead::queue::{CancelAnswer, RerunAnswer, TaskView};
+use bulkhead::config::quantity::Span;
+use bulkhead::core::{QueueName, TaskId, TaskRef};
+use bulkhead::queue::TaskView;
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
-use super::exit::{Exit, not_found};
-use super::output;
-use super::session::{BATCH, Session, locate};
-use super::submit::deliver;
+use super::exit::{Exit, failed, not_found};
+use super::session::{Session, locate};
+use super::submit::{Waiting, deliver};
 
+pub(crate) use act::retry;
 pub(crate) use list::{List, Page, print_tasks};
+pub(crate) use select::{Selection, depth};
+pub(crate) use show::show;
 
-/// Look at tasks, cancel them, run them again
+/// Look at tasks, wait for them, cancel them, run them again
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
     /// Show a task, its attempts and its result
@@ -36,10 +42,13 @@ pub(crate) enum Task {
         #[arg(long, value_name = "PATH")]
         out: Option<PathBuf>,
     },
-    /// Cancel tasks; running ones are interrupted
-    Cancel(Ids),
-    /// Give ended tasks fresh attempts and start waiting ones now
-    Retry(Ids),
+    /// Wait until tasks have ended; of one task print the output
+    Wait(Wait),
+    /// Cancel tasks by id or by what they are; running ones are interrupted
+    Cancel(Box<act::Cancel>),
+    /// Give ended tasks fresh attempts and start waiting ones now; an ended one may get
+    /// another payload
+    Retry(act::Retry),
     /// Print the lines that a task's attempts logged
     Logs {
         /// Id of the task
@@ -50,12 +59,18 @@ pub(crate) enum Task {
     },
 }
 
-/// Ids of tasks.
+/// What to wait for.
 #[derive(Debug, Args)]
-pub(crate) struct Ids {
+pub(crate) struct Wait {
     /// Ids of the tasks
     #[arg(required = true, value_name = "ID")]
     ids: Vec<TaskId>,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    timeout: Span,
+    /// Write the output to this file; of several tasks to this folder, one file per task
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
 }
 
 impl Task {
@@ -67,102 +82,55 @@ impl Task {
             Self::Output { id, out } => {
                 let view = find(session, id).await?;
                 if !view.state.is_terminal() {
-                    let message = format!("task {id} is {} and has no output yet", view.state);
-                    return Err(super::exit::failed(message));
+                    return Err(failed(format!(
+                        "task {id} is {} and has no output yet; `bulkhead task wait {id}` waits",
+                        view.state
+                    )));
                 }
                 deliver(session, &view, out.as_deref())
             }
-            Self::Cancel(Ids { ids }) => cancel(session, &ids).await,
-            Self::Retry(Ids { ids }) => retry(session, &ids).await,
-            Self::Logs { id, attempt } => show::logs(session, &find(session, id).await?, attempt),
+            Self::Wait(wait) => wait.run(session).await,
+            Self::Cancel(cancel) => cancel.run(session).await,
+            Self::Retry(retry) => retry.run(session).await,
+            Self::Logs { id, attempt } => logs::logs(session, &find(session, id).await?, attempt),
         }
     }
 }
 
-async fn find(session: &Session, id: TaskId) -> Result<TaskView> {
+/// A task by its id alone.
+pub(crate) async fn find(session: &Session, id: TaskId) -> Result<TaskView> {
     let found = session.client().await?.find(id).await?;
-    found.ok_or_else(|| {
-        not_found(format!(
-            "there is no task {id} in the namespace `{}`; ended tasks are forgotten after their \
-             retention",
-            session.config.namespace
-        ))
-    })
+    found.ok_or_else(|| unknown(session, id))
 }
 
-/// What became of one task.
-#[derive(Serialize)]
-struct Answer<A> {
-    id: String,
-    answer: A,
+fn unknown(session: &Session, id: TaskId) -> anyhow::Error {
+    not_found(format!(
+        "there is no task {id} in the namespace `{}`; ended tasks are forgotten after their \
+         retention",
+        session.config.namespace
+    ))
 }
 
-async fn cancel(session: &Session, ids: &[TaskId]) -> Result<Exit> {
-    let broker = session.broker().await?;
-    let located = locate(broker.as_ref(), ids).await?;
-    let mut answers: Vec<Answer<CancelAnswer>> = Vec::new();
-    for (queue, ids) in located.by_queue {
-        let retention_ms = session.config.queue(&queue).retention_ms;
-        for batch in ids.chunks(BATCH) {
-            let given = broker.cancel(&queue, batch, retention_ms).await?;
-            answers.extend(
-                batch.iter().zip(given).map(|(id, answer)| Answer { id: id.to_string(), answer }),
-            );
+impl Wait {
+    async fn run(&self, session: &Session) -> Result<Exit> {
+        let waiting = Waiting { timeout: self.timeout.0, out: self.out.as_deref() };
+        let client = session.client().await?;
+        if let [id] = self.ids.as_slice() {
+            let view = client.find(*id).await?.ok_or_else(|| unknown(session, *id))?;
+            let task_type = view.task.as_ref().ok().map(|task| &task.task_type);
+            return waiting.one(session, &client, &view.queue, task_type, *id).await;
         }
-    }
-    let unknown = |id: &TaskId| Answer { id: id.to_string(), answer: CancelAnswer::Unknown };
-    answers.extend(located.missing.iter().map(unknown));
-    print_answers(session, &answers, |answer| match answer {
-        CancelAnswer::Cancelled => "cancelled",
-        CancelAnswer::Requested => "is running; its host was asked to stop it",
-        CancelAnswer::AlreadyEnded => "had ended already",
-        CancelAnswer::Unknown => "not found",
-    })?;
-    let any = |wanted| answers.iter().any(|answer| answer.answer == wanted);
-    Ok(if any(CancelAnswer::Unknown) {
-        Exit::NotFound
-    } else if any(CancelAnswer::AlreadyEnded) {
-        Exit::Failed
-    } else {
-        Exit::Done
-    })
-}
-
-/// Give tasks fresh attempts.
-pub(crate) async fn retry(session: &Session, ids: &[TaskId]) -> Result<Exit> {
-    let broker = session.broker().await?;
-    let located = locate(broker.as_ref(), ids).await?;
-    let mut answers: Vec<Answer<RerunAnswer>> = Vec::new();
-    for (queue, ids) in located.by_queue {
-        for batch in ids.chunks(BATCH) {
-            let given = broker.rerun(&queue, batch).await?;
-            answers.extend(
-                batch.iter().zip(given).map(|(id, answer)| Answer { id: id.to_string(), answer }),
-            );
+        let located = locate(client.broker().as_ref(), &self.ids).await?;
+        if let Some(missing) = located.missing.first() {
+            return Err(unknown(session, *missing));
         }
+        let queues: HashMap<TaskId, &QueueName> = located
+            .by_queue
+            .iter()
+            .flat_map(|(queue, ids)| ids.iter().map(move |id| (*id, queue)))
+            .collect();
+        let task = |id: &TaskId| Some(TaskRef { queue: (*queues.get(id)?).clone(), id: *id });
+        let tasks: Vec<TaskRef> = self.ids.iter().filter_map(task).collect();
+        waiting.many(session, &client, &tasks).await
     }
-    let unknown = |id: &TaskId| Answer { id: id.to_string(), answer: RerunAnswer::Unknown };
-    answers.extend(located.missing.iter().map(unknown));
-    print_answers(session, &answers, |answer| match answer {
-        RerunAnswer::InLine => "in line",
-        RerunAnswer::Active => "is pending or running already",
-        RerunAnswer::Unknown => "not found",
-    })?;
-    let missing = answers.iter().any(|answer| answer.answer == RerunAnswer::Unknown);
-    Ok(if missing { Exit::NotFound } else { Exit::Done })
-}
-
-fn print_answers<A: Serialize + Copy>(
-    session: &Session,
-    answers: &[Answer<A>],
-    words: impl Fn(A) -> &'static str,
-) -> Result<()> {
-    if session.out.is_json() {
-        return Ok(session.out.document(&answers)?);
-    }
-    let mut table = output::table(&["ID", "ANSWER"]);
-    for Answer { id, answer } in answers {
-        table.add_row(vec![output::cell(id), output::cell(words(*answer))]);
-    }
-    Ok(session.out.table(table, "no task")?)
 }

@@ -1,11 +1,13 @@
-//! One task in full, and what its attempts logged.
+//! One task in full.
 
 use std::fmt::Write;
 
 use anyhow::Result;
-use bulkhead::core::{AttemptReport, Digest, Failure, LogLevel, LogLine, Outcome, Payload, State};
+use bulkhead::config::quantity::Span;
+use bulkhead::core::{
+    AttemptReport, Conflict, Digest, Failure, OnFailedParent, Outcome, Payload, State, Terms,
+};
 use bulkhead::queue::{CancelReason, Entry, TaskView};
-use serde::Serialize;
 
 use crate::cli::document::{TaskDocument, next_name};
 use crate::cli::exit::Exit;
@@ -16,7 +18,7 @@ use crate::cli::{escape, figures};
 const SHOWN: usize = 2_000;
 
 /// Show a task.
-pub(super) fn show(session: &Session, view: &TaskView) -> Result<Exit> {
+pub(crate) fn show(session: &Session, view: &TaskView) -> Result<Exit> {
     if session.out.is_json() {
         session.out.document(&TaskDocument::from(view))?;
     } else {
@@ -32,7 +34,7 @@ struct Sheet(String);
 impl Sheet {
     fn row(&mut self, label: &str, value: impl std::fmt::Display) {
         // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{label:<12}{value}");
+        let _ = writeln!(self.0, "{label:<11} {value}");
     }
 
     fn heading(&mut self, text: &str) {
@@ -64,6 +66,17 @@ fn described(view: &TaskView) -> String {
         let until = figures::relative(holder.lease_until, now);
         sheet.row("lease", format!("{}, ends {until}", escape::line(&holder.host)));
     }
+    if let Some(progress) = &view.progress {
+        let said = match progress.message.as_str() {
+            "" => String::new(),
+            message => format!(", {}", escape::line(message)),
+        };
+        let when = figures::relative(progress.at, now);
+        sheet.row("progress", format!("{:.0} %{said} ({when})", progress.fraction * 100.0));
+    }
+    for parent in &view.waits_for {
+        sheet.row("waits for", parent);
+    }
     if let Some(kept) = view.kept_until {
         sheet.row("kept until", at(kept));
     }
@@ -74,6 +87,7 @@ fn described(view: &TaskView) -> String {
             sheet.row("tenant", &task.tenant);
             sheet.row("priority", task.priority);
             sheet.row("submitted", at(task.submitted_at));
+            terms(&mut sheet, &task.terms, at);
             for (key, value) in &task.metadata {
                 sheet.row("metadata", format!("{}={}", escape::line(key), escape::line(value)));
             }
@@ -91,6 +105,54 @@ fn described(view: &TaskView) -> String {
         payload(&mut sheet, output);
     }
     sheet.0
+}
+
+fn terms(sheet: &mut Sheet, terms: &Terms, at: impl Fn(u64) -> String) {
+    for (label, time) in [
+        ("not before", terms.not_before),
+        ("expires", terms.expires_at),
+        ("deadline", terms.deadline_at),
+    ] {
+        if let Some(time) = time {
+            sheet.row(label, at(time));
+        }
+    }
+    if let Some(key) = &terms.key {
+        sheet.row("key", escape::line(key.as_str()));
+    }
+    if let Some(unique) = &terms.unique {
+        let window = unique.window_ms.map_or_else(
+            || "until the task has ended".to_owned(),
+            |ms| format!("for {}", Span::from_ms(ms)),
+        );
+        let conflict = match unique.conflict {
+            Conflict::Reject => "rejects others",
+            Conflict::Existing => "stands for others",
+            Conflict::Replace => "replaces others",
+        };
+        sheet
+            .row("unique", format!("{} ({window}, {conflict})", escape::line(unique.key.as_str())));
+    }
+    for parent in &terms.after {
+        sheet.row("after", parent);
+    }
+    match terms.on_failed_parent {
+        OnFailedParent::Fail => {}
+        OnFailedParent::Cancel => sheet.row("if one fails", "cancelled"),
+        OnFailedParent::Run => sheet.row("if one fails", "runs all the same"),
+    }
+    if let Some(most) = terms.retry.as_ref().and_then(|retry| retry.max_attempts) {
+        sheet.row("at most", format!("{most} attempts"));
+    }
+    if let Some(retention) = terms.retention_ms {
+        sheet.row("retention", Span::from_ms(retention));
+    }
+    if let Some(batch) = &terms.batch {
+        sheet.row("batch", batch);
+    }
+    if let Some(schedule) = &terms.schedule {
+        sheet.row("schedule", escape::line(schedule));
+    }
 }
 
 fn size(payload: &Payload) -> String {
@@ -192,76 +254,4 @@ fn failed(sheet: &mut Sheet, failure: &Failure) {
     for frame in &failure.backtrace {
         sheet.quote(&format!("at {frame}"));
     }
-}
-
-/// One logged line in JSON.
-#[derive(Serialize)]
-struct LogDocument<'a> {
-    attempt: u32,
-    #[serde(flatten)]
-    line: &'a LogLine,
-}
-
-/// Print what attempts logged.
-pub(super) fn logs(session: &Session, view: &TaskView, attempt: Option<u32>) -> Result<Exit> {
-    let reports: Vec<&AttemptReport> = view
-        .history
-        .iter()
-        .filter_map(|entry| match entry {
-            Entry::Ended(_, report) => Some(report.as_ref()),
-            _ => None,
-        })
-        .filter(|report| attempt.is_none_or(|wanted| report.attempt == wanted))
-        .collect();
-    if let Some(wanted) = attempt
-        && reports.is_empty()
-    {
-        let message = format!("task {} has no ended attempt {wanted}", view.id);
-        return Err(crate::cli::exit::not_found(message));
-    }
-    let lines = |report: &'_ AttemptReport| report.metering.log_lines_dropped;
-    if session.out.is_json() {
-        let documents: Vec<_> = reports
-            .iter()
-            .flat_map(|report| {
-                report.logs.iter().map(|line| LogDocument { attempt: report.attempt, line })
-            })
-            .collect();
-        session.out.document(&documents)?;
-        return Ok(Exit::Done);
-    }
-    let mut text = String::new();
-    for report in &reports {
-        for line in &report.logs {
-            text.push_str(&log_line(report.attempt, line));
-        }
-        if lines(report) > 0 {
-            let dropped = lines(report);
-            let _ = writeln!(text, "[{}] {dropped} lines dropped over the limit", report.attempt);
-        }
-    }
-    session.out.text(&text)?;
-    Ok(Exit::Done)
-}
-
-fn log_line(attempt: u32, line: &LogLine) -> String {
-    use anstyle::AnsiColor::{Blue, Green, Magenta, Red, Yellow};
-    let (color, level) = match line.level {
-        LogLevel::Trace => (Magenta, "TRACE"),
-        LogLevel::Debug => (Blue, "DEBUG"),
-        LogLevel::Info => (Green, "INFO"),
-        LogLevel::Warn => (Yellow, "WARN"),
-        LogLevel::Error => (Red, "ERROR"),
-    };
-    let style = anstyle::Style::new().fg_color(Some(color.into()));
-    let mut text = format!(
-        "[{attempt}] {:>8} {style}{level:<5}{style:#} {}",
-        format!("+{}ms", line.at_ms),
-        escape::line(&line.message)
-    );
-    for (key, value) in &line.fields {
-        let _ = write!(text, " {}={}", escape::line(key), escape::line(value));
-    }
-    text.push('\n');
-    text
 }

@@ -30,6 +30,8 @@ pub(crate) struct RawClaim {
     pub(crate) token: u64,
     pub(crate) tenant: TenantName,
     pub(crate) record: Bytes,
+    /// What happened to it, if it may have waited for others.
+    pub(crate) history: Vec<Bytes>,
     pub(crate) attempt: u32,
     pub(crate) cancelled: bool,
 }
@@ -209,6 +211,7 @@ impl Queue {
             token: lease.token,
             tenant: kept.tenant.clone(),
             record: kept.record.clone(),
+            history: kept.tied_history(),
             attempt: kept.attempts.saturating_add(1),
             cancelled: kept.cancel,
         };

@@ -50,10 +50,9 @@ pub use restore::Restoring;
 pub(crate) use step::{decode_claims, write_settlements};
 pub(crate) use submit::encode;
 
+use crate::codec::FOREVER_MS;
 use crate::error::QueueError;
 
-/// The longest span or time that is reckoned with, in milliseconds: about 9,000 years.
-const FOREVER_MS: u64 = 1 << 48;
 /// How long a task is kept that ends without a host, if neither it nor any host says.
 const KEPT_MS: u64 = 7 * 86_400_000;
 

@@ -69,6 +69,7 @@ impl Machine {
                 token: *token,
                 tenant: kept.tenant.clone(),
                 record: kept.record.clone(),
+                history: kept.tied_history(),
                 attempt: kept.attempts.saturating_add(1),
                 cancelled: kept.cancel,
             })

@@ -11,6 +11,7 @@ use super::{Machine, Now};
 use crate::codec;
 use crate::error::QueueError;
 use crate::step::{Claim, ClaimToken, Step, Stepped};
+use crate::view::parents_in;
 
 impl Machine {
     /// Settle, renew, reclaim, promote and claim, in this order.
@@ -87,12 +88,24 @@ pub(crate) fn write_settlements(step: &Step<'_>) -> Result<Vec<Written>, QueueEr
 
 /// Decode claims.
 pub(crate) fn decode_claims(queue: &QueueName, host: &str, claims: Vec<RawClaim>) -> Vec<Claim> {
-    let claim = |raw: RawClaim| Claim {
-        token: ClaimToken::of(raw.id, raw.token, &raw.tenant, host),
-        id: raw.id,
-        task: codec::decode(queue, raw.id, &raw.record).map(|record| record.task),
-        attempt: raw.attempt,
-        cancelled: raw.cancelled,
+    let claim = |raw: RawClaim| {
+        let (task, parents) = match codec::decode(queue, raw.id, &raw.record) {
+            Ok(record) => {
+                let entries =
+                    raw.history.iter().filter_map(|entry| codec::decode_entry(entry).ok());
+                let parents = parents_in(entries.collect(), &record.task.terms.after);
+                (Ok(record.task), parents)
+            }
+            Err(unreadable) => (Err(unreadable), Vec::new()),
+        };
+        Claim {
+            token: ClaimToken::of(raw.id, raw.token, &raw.tenant, host),
+            id: raw.id,
+            task,
+            attempt: raw.attempt,
+            parents,
+            cancelled: raw.cancelled,
+        }
     };
     claims.into_iter().map(claim).collect()
 }

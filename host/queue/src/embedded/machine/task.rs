@@ -117,6 +117,11 @@ impl Ties {
 }
 
 impl Kept {
+    /// What happened to a task that is bound to others: its parents' ends are among it.
+    pub(super) fn tied_history(&self) -> Vec<Bytes> {
+        if self.ties.is_some() { self.history.clone() } else { Vec::new() }
+    }
+
     pub(super) fn new(seq: u64, task: &Task, record: Bytes, place: Place, now: Now) -> Self {
         Self {
             seq,

@@ -3,6 +3,10 @@
 //! Every problem is collected before anything is refused, so that one run of
 //! `bulkhead config check` shows all of them.
 
+mod queue;
+mod retry;
+mod schedule;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -10,14 +14,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bulkhead_core::{
-    Backoff, FailureKind, Limits, QueueName, QueuePolicy, RetryPolicy, check_name,
-};
+use bulkhead_core::{Limits, QueueName, check_name};
 use bulkhead_queue::SubmitLimits;
 
 use super::error::Problem;
 use super::quantity::{Size, Span};
-use super::raw::{Raw, RawBackoff, RawHost, RawLimits, RawLog, RawPlugins, RawQueue, RawRetry};
+use super::raw::{Raw, RawHost, RawLimits, RawLog, RawPlugins};
 use super::{BrokerUrl, LogFormat, LogOptions, Origin, Origins};
 use crate::options::{HostOptions, QueueOptions};
 
@@ -29,28 +31,29 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
 /// What validation gives.
-pub(super) struct Valid {
-    pub(super) broker: BrokerUrl,
-    pub(super) namespace: String,
-    pub(super) host: HostOptions,
-    pub(super) queues: BTreeMap<QueueName, QueueOptions>,
-    pub(super) submit: SubmitLimits,
-    pub(super) log: LogOptions,
+pub(in crate::config) struct Valid {
+    pub(in crate::config) broker: BrokerUrl,
+    pub(in crate::config) namespace: String,
+    pub(in crate::config) host: HostOptions,
+    pub(in crate::config) queues: BTreeMap<QueueName, QueueOptions>,
+    pub(in crate::config) submit: SubmitLimits,
+    pub(in crate::config) log: LogOptions,
 }
 
 /// Check `raw`; the problems if there are any.
-pub(super) fn validate(raw: &Raw, origins: &Origins) -> Result<Valid, Vec<Problem>> {
+pub(in crate::config) fn validate(raw: &Raw, origins: &Origins) -> Result<Valid, Vec<Problem>> {
     let mut check = Check { origins, problems: Vec::new() };
     let broker = check.parsed::<BrokerUrl>(&["broker"], &raw.broker);
     check.name(&["namespace"], "namespace", &raw.namespace);
     let queues = check.queues(&raw.queues);
     let ceilings = check.limits(&raw.limits);
-    let host = check.host(&raw.host, &raw.plugins, ceilings, &queues);
+    let mut host = check.host(&raw.host, &raw.plugins, ceilings, &queues);
     let submit = SubmitLimits {
         payload_bytes: check.bytes(&["submit", "payload_bytes"], raw.submit.payload_bytes),
         metadata_bytes: check.bytes(&["submit", "metadata_bytes"], raw.submit.metadata_bytes),
         ..SubmitLimits::default()
     };
+    host.schedules = raw.schedules.as_ref().map(|raw| check.schedules(raw, &submit));
     let log = check.log(&raw.log);
     match (broker, log) {
         (Some(broker), Some(log)) if check.problems.is_empty() => {
@@ -124,7 +127,7 @@ impl Check<'_> {
         HostOptions {
             name: host.name.clone(),
             queues: self.served(host, queues),
-            plugin_dir: self.plugin_dir(&plugins.dir),
+            plugin_dir: self.path(&["plugins", "dir"], &plugins.dir),
             rescan_every: self.span(
                 &["plugins", "rescan_every"],
                 plugins.rescan_every,
@@ -142,6 +145,7 @@ impl Check<'_> {
                 SECOND / 10..=HOUR,
             ),
             settlement_buffer: host.settlement_buffer,
+            schedules: None,
         }
     }
 
@@ -171,11 +175,11 @@ impl Check<'_> {
             .collect()
     }
 
-    /// A folder named in a file is meant from where the file is.
-    fn plugin_dir(&self, dir: &str) -> PathBuf {
-        match self.origins.of(&["plugins", "dir"]) {
-            Origin::File(file) => file.parent().map_or_else(|| dir.into(), |base| base.join(dir)),
-            _ => dir.into(),
+    /// A path in a file is meant from where the file is.
+    fn path(&self, key: &[&str], path: &str) -> PathBuf {
+        match self.origins.of(key) {
+            Origin::File(file) => file.parent().map_or_else(|| path.into(), |base| base.join(path)),
+            _ => path.into(),
         }
     }
 
@@ -193,95 +197,6 @@ impl Check<'_> {
             hostcall_bytes: self.size(&["limits", "hostcall"], raw.hostcall, KIB..=GIB),
             handles: raw.handles,
             instances: raw.instances,
-        }
-    }
-
-    fn queues(&mut self, raw: &BTreeMap<String, RawQueue>) -> BTreeMap<QueueName, QueueOptions> {
-        let mut queues = BTreeMap::new();
-        for (key, raw) in raw {
-            let path = ["queues", key];
-            let Some(name) = self.parsed::<QueueName>(&path, key) else { continue };
-            let kept = Duration::ZERO..=366 * DAY;
-            let retention = self.span(&["queues", key, "retention"], raw.retention, kept.clone());
-            let dead = self.span(&["queues", key, "dead_retention"], raw.dead_retention, kept);
-            if let Some(limit) = raw.concurrency {
-                self.within(&["queues", key, "concurrency"], limit, 1..=1_000_000);
-            }
-            let options = QueueOptions {
-                name: name.clone(),
-                retry: self.retry(key, &raw.retry),
-                retention_ms: Span(retention).as_ms(),
-                dead_retention_ms: Span(dead).as_ms(),
-                policy: raw.concurrency.map(|limit| QueuePolicy {
-                    concurrency: Some(limit),
-                    ..QueuePolicy::default()
-                }),
-            };
-            queues.insert(name, options);
-        }
-        queues
-    }
-
-    fn retry(&mut self, queue: &str, raw: &RawRetry) -> RetryPolicy {
-        self.within(&["queues", queue, "retry", "max_attempts"], raw.max_attempts, 1..=1_000_000);
-        self.within(&["queues", queue, "retry", "jitter"], raw.jitter, 0.0..=1.0);
-        let path = ["queues", queue, "retry", "retry_on"];
-        let retry_on = raw.retry_on.iter().filter_map(|kind| {
-            let known = FailureKind::ALL.map(FailureKind::as_str).join(", ");
-            kind.parse::<FailureKind>()
-                .map_err(|error| self.problem(&path, format!("{error}; use some of {known}")))
-                .ok()
-        });
-        RetryPolicy {
-            max_attempts: raw.max_attempts,
-            jitter: raw.jitter,
-            retry_on: retry_on.collect(),
-            backoff: self.backoff(queue, &raw.backoff),
-            max_age_ms: None,
-        }
-    }
-
-    fn backoff(&mut self, queue: &str, raw: &RawBackoff) -> Backoff {
-        let kind = raw.kind.as_deref().unwrap_or("exponential");
-        let belongs: &[&str] = match kind {
-            "fixed" => &["delay"],
-            "linear" => &["initial", "step", "max"],
-            "exponential" => &["initial", "multiplier", "max"],
-            other => {
-                let message = format!(
-                    "`{}` is no kind of backoff; use fixed, linear or exponential",
-                    other.escape_debug()
-                );
-                self.problem(&["queues", queue, "retry", "backoff", "kind"], message);
-                return Backoff::Fixed { delay_ms: 0 };
-            }
-        };
-        let given = [
-            ("delay", raw.delay.is_some()),
-            ("initial", raw.initial.is_some()),
-            ("step", raw.step.is_some()),
-            ("multiplier", raw.multiplier.is_some()),
-            ("max", raw.max.is_some()),
-        ];
-        for (key, _) in given.iter().filter(|(key, given)| *given && !belongs.contains(key)) {
-            let message = format!("a {kind} backoff has {} and no `{key}`", belongs.join(", "));
-            self.problem(&["queues", queue, "retry", "backoff", key], message);
-        }
-        if let Some(multiplier) = raw.multiplier {
-            let path = ["queues", queue, "retry", "backoff", "multiplier"];
-            self.within(&path, multiplier, 1.0..=1_000.0);
-        }
-        let ms = |span: Option<Span>, default| span.map_or(default, Span::as_ms);
-        let initial_ms = ms(raw.initial, 1_000);
-        let max_ms = ms(raw.max, 600_000);
-        match kind {
-            "fixed" => Backoff::Fixed { delay_ms: ms(raw.delay, 1_000) },
-            "linear" => Backoff::Linear { initial_ms, step_ms: ms(raw.step, initial_ms), max_ms },
-            _ => Backoff::Exponential {
-                initial_ms,
-                multiplier: raw.multiplier.unwrap_or(2.0),
-                max_ms,
-            },
         }
     }
 

@@ -1,3 +1,6 @@
+mod queues;
+mod schedules;
+
 use std::time::Duration;
 
 use bulkhead_core::Backoff;
@@ -125,7 +128,7 @@ fn unknown_keys_name_their_place_and_what_was_meant() {
       - `brokr` (file bulkhead.toml): there is no such key; did you mean `broker`?
       - `host.concurency` (file bulkhead.toml): there is no such key; did you mean `concurrency`?
       - `queues.a.retires` (file bulkhead.toml): there is no such key; did you mean `retry`?
-      - `xyzzy` (file bulkhead.toml): there is no such key; here are `broker`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `submit`
+      - `xyzzy` (file bulkhead.toml): there is no such key; here are `broker`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `submit`
     "
     );
     let sources = Sources {
@@ -172,7 +175,7 @@ fn values_that_make_no_sense_are_all_reported() {
         problems(
             "bulkhead.toml",
             r#"
-            broker = "embedded:data"
+            broker = "embedded"
             namespace = "a b"
             [host]
             concurrency = 0
@@ -191,7 +194,7 @@ fn values_that_make_no_sense_are_all_reported() {
         ),
         @"
     the configuration cannot be used:
-      - `broker` (file bulkhead.toml): embedded brokers are not available in this version; use a Redis or Valkey server, such as redis://127.0.0.1:6379
+      - `broker` (file bulkhead.toml): `embedded` names no broker; write `embedded:PATH` for one that keeps tasks in a folder, or `embedded:` for one in memory
       - `namespace` (file bulkhead.toml): the namespace `a b` has the character ' '; use only A-Z a-z 0-9 . _ -, with a letter or digit first
       - `queues.q.retry.jitter` (file bulkhead.toml): 2 is not from 0 to 1
       - `queues.q.retry.retry_on` (file bulkhead.toml): `sometimes` is no failure kind; use some of retry, reject, trapped, out_of_fuel, out_of_memory, stack_overflow, result_too_large, hostcall_too_large, too_many_handles, too_many_instances, timed_out, cancelled, lease_lost, no_handler, unreadable

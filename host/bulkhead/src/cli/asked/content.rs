@@ -32,7 +32,7 @@ pub(super) fn by_look(data: &[u8]) -> &'static str {
 }
 
 /// The extension that a file of this media type has.
-pub(super) fn extension(content_type: &str) -> &'static str {
+pub(crate) fn extension(content_type: &str) -> &'static str {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     // The well-known ones first: the list has several for each, by alphabet.
     match essence {

@@ -1,0 +1,215 @@
+//! `depth_*`: what a deep queue costs Redis. No host runs: the figures are the scripts'.
+//!
+//! Every scenario talks to the broker as hosts do, one step a tick, and reads the longest
+//! script from the server's own slow log.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bulkhead_core::{
+    AttemptReport, Digest, Metering, Outcome, Payload, QueueName, TaskType, UnixMs,
+};
+use bulkhead_queue::{Claim, ClaimToken, Client, End, NewTask, Settlement, Step, Stepped};
+
+use crate::stage::Stage;
+
+/// Pending tasks of the deep queue.
+const DEEP: usize = 1_000_000;
+/// Pending tasks of the one it is compared with.
+const SHALLOW: usize = 1_000;
+/// Tasks that become due at one moment.
+const DUE: usize = 100_000;
+/// Attempts in flight at once.
+const IN_FLIGHT: usize = 10_000;
+/// Claims of one step, as hosts of usual size take them.
+const BATCH: usize = 64;
+/// Steps measured at each depth.
+const STEPS: usize = 400;
+const PAYLOAD_BYTES: usize = 200;
+const DAY_MS: u64 = 86_400_000;
+
+pub(crate) struct Depth {
+    /// Claims a second at a depth of a million over those at a thousand.
+    pub(crate) claim_share: f64,
+    /// Redis memory of one pending task, in bytes.
+    pub(crate) bytes_per_pending: f64,
+    /// The longest script of each scenario, in milliseconds.
+    pub(crate) longest_deep_ms: f64,
+    pub(crate) longest_due_ms: f64,
+    pub(crate) longest_in_flight_ms: f64,
+}
+
+pub(crate) async fn run() -> Result<Depth> {
+    let stage = Stage::bare()?;
+    let line = Line::new(stage.client().await)?;
+    line.fill(SHALLOW, None).await?;
+    let shallow = line.churn().await?;
+    let before = used_memory(&stage)?;
+    line.fill(DEEP - SHALLOW, None).await?;
+    let bytes_per_pending = (used_memory(&stage)? - before) / (DEEP - SHALLOW) as f64;
+    reset_slow_log(&stage)?;
+    let deep = line.churn().await?;
+    let longest_deep_ms = longest_script_ms(&stage)?;
+
+    let stage = Stage::bare()?;
+    let line = Line::new(stage.client().await)?;
+    let at = unix_ms()? + 15_000;
+    line.fill(DUE, Some(at)).await?;
+    while unix_ms()? <= at {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    reset_slow_log(&stage)?;
+    let mut left = DUE;
+    while left > 0 {
+        let stepped = line.step(&[], &[], 500).await?;
+        left -= stepped.claims.len();
+        let settle = settlements(stepped.claims);
+        line.step(&settle, &[], 0).await?;
+    }
+    let longest_due_ms = longest_script_ms(&stage)?;
+
+    let stage = Stage::bare()?;
+    let line = Line::new(stage.client().await)?;
+    line.fill(IN_FLIGHT, None).await?;
+    reset_slow_log(&stage)?;
+    let mut claims = Vec::new();
+    while claims.len() < IN_FLIGHT {
+        claims.extend(line.step(&[], &[], 500).await?.claims);
+    }
+    let tokens: Vec<ClaimToken> = claims.iter().map(|claim| claim.token.clone()).collect();
+    for renewed in tokens.chunks(2_000) {
+        line.step(&[], renewed, 0).await?;
+    }
+    for ended in settlements(claims).chunks(500) {
+        line.step(ended, &[], 0).await?;
+    }
+    let longest_in_flight_ms = longest_script_ms(&stage)?;
+    Ok(Depth {
+        claim_share: deep / shallow,
+        bytes_per_pending,
+        longest_deep_ms,
+        longest_due_ms,
+        longest_in_flight_ms,
+    })
+}
+
+/// One queue and one type, as a host would serve it.
+struct Line {
+    client: Client,
+    queue: QueueName,
+    types: [TaskType; 1],
+}
+
+impl Line {
+    fn new(client: Client) -> Result<Self> {
+        Ok(Self { client, queue: QueueName::default(), types: [TaskType::new("noop")?] })
+    }
+
+    fn task(&self, not_before: Option<UnixMs>) -> NewTask {
+        let payload = Payload::new(Payload::BINARY, vec![7; PAYLOAD_BYTES]);
+        let mut task = NewTask::new(self.types[0].clone(), payload);
+        task.terms.not_before = not_before;
+        task
+    }
+
+    async fn fill(&self, tasks: usize, not_before: Option<UnixMs>) -> Result<()> {
+        let mut left = tasks;
+        while left > 0 {
+            let now = left.min(10_000);
+            self.client.submit_many((0..now).map(|_| self.task(not_before)).collect()).await?;
+            left -= now;
+        }
+        Ok(())
+    }
+
+    async fn step(
+        &self,
+        settle: &[Settlement],
+        renew: &[ClaimToken],
+        want: usize,
+    ) -> Result<Stepped> {
+        let step = Step {
+            host: "bench-host-with-a-name-of-usual-length-1",
+            settle,
+            renew,
+            progress: &[],
+            want: u32::try_from(want)?,
+            types: &self.types,
+            lease: Duration::from_secs(600),
+            reclaim: true,
+            dead_retention_ms: DAY_MS,
+        };
+        Ok(self.client.broker().step(&self.queue, step).await?)
+    }
+
+    /// Claim, settle and refill at the depth there is; claims a second of the steps alone.
+    async fn churn(&self) -> Result<f64> {
+        let mut settle = Vec::new();
+        let mut spent = Duration::ZERO;
+        for _ in 0..STEPS {
+            let began = Instant::now();
+            let stepped = self.step(&settle, &[], BATCH).await?;
+            spent += began.elapsed();
+            anyhow::ensure!(stepped.claims.len() == BATCH, "a step claimed too few");
+            settle = settlements(stepped.claims);
+            self.client.submit_many((0..BATCH).map(|_| self.task(None)).collect()).await?;
+        }
+        self.step(&settle, &[], 0).await?;
+        Ok((STEPS * BATCH) as f64 / spent.as_secs_f64())
+    }
+}
+
+fn settlements(claims: Vec<Claim>) -> Vec<Settlement> {
+    let end = |claim: &Claim| End::Complete {
+        report: AttemptReport {
+            attempt: claim.attempt,
+            started_at: 0,
+            host: "bench-host-with-a-name-of-usual-length-1".into(),
+            plugin: Digest::default(),
+            metering: Metering::default(),
+            logs: Vec::new(),
+            outcome: Outcome::Done(Payload::new(Payload::BINARY, vec![7; 8])),
+            cached: false,
+        },
+        retention_ms: DAY_MS,
+    };
+    claims.iter().map(|claim| Settlement { token: claim.token.clone(), end: end(claim) }).collect()
+}
+
+fn unix_ms() -> Result<UnixMs> {
+    Ok(u64::try_from(
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis(),
+    )?)
+}
+
+fn used_memory(stage: &Stage) -> Result<f64> {
+    let info: String = redis::cmd("INFO").arg("memory").query(&mut stage.server.connection())?;
+    let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    Ok(line.context("no used_memory in INFO")?.trim().parse()?)
+}
+
+/// Keep every command over 200 µs from now on.
+fn reset_slow_log(stage: &Stage) -> Result<()> {
+    let mut redis = stage.server.connection();
+    for setting in [["slowlog-log-slower-than", "200"], ["slowlog-max-len", "10000"]] {
+        redis::cmd("CONFIG").arg("SET").arg(&setting).query::<()>(&mut redis)?;
+    }
+    redis::cmd("SLOWLOG").arg("RESET").query::<()>(&mut redis)?;
+    Ok(())
+}
+
+/// The longest script since then; 0.2 stands for everything below.
+fn longest_script_ms(stage: &Stage) -> Result<f64> {
+    let mut redis = stage.server.connection();
+    let entries: Vec<Vec<redis::Value>> =
+        redis::cmd("SLOWLOG").arg("GET").arg(10_000).query(&mut redis)?;
+    let mut longest_us = 200;
+    for entry in entries {
+        if let [_, _, redis::Value::Int(us), redis::Value::Array(command), ..] = &entry[..]
+            && matches!(command.first(), Some(redis::Value::BulkString(name)) if name.starts_with(b"EVAL"))
+        {
+            longest_us = longest_us.max(*us);
+        }
+    }
+    Ok(longest_us as f64 / 1_000.0)
+}

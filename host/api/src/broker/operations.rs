@@ -1,0 +1,73 @@
+//! The operations that a host answers, each with the trait's own arguments and, after `=`,
+//! what they are on the wire.
+
+/// Hand the list to another macro.
+macro_rules! operations {
+    ($to:ident) => {
+        $to! {
+            submit(tasks: &[Task] = Vec<Task>) -> Vec<SubmitAnswer>;
+            inspect(queue: &QueueName = QueueName, ids: &[TaskId] = Vec<TaskId>)
+                -> Vec<Option<TaskView>>;
+            list(queue: &QueueName = QueueName, filter: &ListFilter = ListFilter)
+                -> Vec<TaskView>;
+            cancel(
+                queue: &QueueName = QueueName,
+                ids: &[TaskId] = Vec<TaskId>,
+                retention_ms: u64 = u64
+            ) -> Vec<CancelAnswer>;
+            rerun(queue: &QueueName = QueueName, ids: &[TaskId] = Vec<TaskId>)
+                -> Vec<RerunAnswer>;
+            rerun_edited(queue: &QueueName = QueueName, id: TaskId = TaskId, payload: Payload = Payload)
+                -> RerunAnswer;
+            drop_dead(queue: &QueueName = QueueName, ids: &[TaskId] = Vec<TaskId>) -> u64;
+            purge(queue: &QueueName = QueueName, state: State = State) -> u64;
+            watch(queue: &QueueName = QueueName, ids: &[TaskId] = Vec<TaskId>) -> Vec<bool>;
+            deliver(queue: &QueueName = QueueName) -> u64;
+            recall(queue: &QueueName = QueueName, key: &str = String) -> Option<Payload>;
+            remember(
+                queue: &QueueName = QueueName,
+                key: &str = String,
+                output: &Payload = Payload,
+                ttl_ms: u64 = u64
+            ) -> ();
+            open_batch(batch: &Batch = Batch) -> bool;
+            leave_batch(
+                queue: &QueueName = QueueName,
+                id: BatchId = BatchId,
+                members: &[TaskRef] = Vec<TaskRef>
+            ) -> ();
+            batch(queue: &QueueName = QueueName, id: BatchId = BatchId) -> Option<BatchView>;
+            batches(queue: &QueueName = QueueName, limit: usize = usize) -> Vec<BatchView>;
+            put_schedule(
+                queue: &QueueName = QueueName,
+                schedule: &Schedule = Schedule,
+                next: Option<UnixMs> = Option<UnixMs>
+            ) -> bool;
+            remove_schedule(queue: &QueueName = QueueName, name: &str = String) -> bool;
+            pause_schedule(
+                queue: &QueueName = QueueName,
+                name: &str = String,
+                paused: bool = bool,
+                next: Option<UnixMs> = Option<UnixMs>
+            ) -> bool;
+            schedules(queue: &QueueName = QueueName) -> Vec<ScheduleView>;
+            due_schedules(queue: &QueueName = QueueName, limit: usize = usize) -> DueSchedules;
+            fire(queue: &QueueName = QueueName, fire: &Fire = Fire) -> FireAnswer;
+            pause(queue: &QueueName = QueueName, task_type: Option<&TaskType> = Option<TaskType>)
+                -> bool;
+            resume(queue: &QueueName = QueueName, task_type: Option<&TaskType> = Option<TaskType>)
+                -> bool;
+            set_policy(queue: &QueueName = QueueName, policy: &QueuePolicy = QueuePolicy) -> ();
+            policy(queue: &QueueName = QueueName) -> QueuePolicy;
+            stats(queue: &QueueName = QueueName) -> QueueStats;
+            queues() -> Vec<QueueName>;
+            usage(queue: &QueueName = QueueName, from: Day = Day, to: Day = Day) -> Vec<UsageRow>;
+            examine(queue: &QueueName = QueueName, repair: bool = bool) -> Vec<Finding>;
+            hosts() -> Vec<HostInfo>;
+            request_rescan() -> u64;
+            check() -> Vec<String>;
+        }
+    };
+}
+
+pub(super) use operations;

@@ -1,0 +1,134 @@
+//! A broker behind a socket does what the broker itself does.
+
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_api::{RemoteBroker, Socket, broker};
+use bulkhead_core::{Payload, QueueName, State, TaskType};
+use bulkhead_queue::{
+    Broker, CancelAnswer, Client, EmbeddedBroker, ListFilter, NewTask, QueueError, Signal,
+    SubmitAnswer, SubmitLimits, Topic,
+};
+use tokio::sync::oneshot;
+
+/// A served broker and a way to stop it.
+struct Host {
+    folder: tempfile::TempDir,
+    stop: oneshot::Sender<()>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Host {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = Socket::bind(folder.path()).unwrap();
+        let router = broker::router(Arc::new(EmbeddedBroker::in_memory()));
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            socket.serve(router, async { drop(stopped.await) }).await.unwrap();
+        });
+        Self { folder, stop, serving }
+    }
+
+    async fn remote(&self) -> RemoteBroker {
+        RemoteBroker::connect(&Socket::path_in(self.folder.path())).await.unwrap()
+    }
+}
+
+fn task() -> NewTask {
+    NewTask::new(TaskType::new("mail").unwrap(), Payload::new(Payload::TEXT, "hello"))
+}
+
+#[tokio::test]
+async fn tasks_are_submitted_listed_cancelled_and_waited_for() {
+    let host = Host::start();
+    let client = Client::new(Arc::new(host.remote().await), SubmitLimits::default());
+    let queue = QueueName::default();
+    let submitted = client.submit(task()).await.unwrap();
+    assert_eq!(submitted.answer, SubmitAnswer::Accepted);
+    let broker = client.broker();
+    let listed = broker.list(&queue, &ListFilter::of(State::Pending)).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].task.as_ref().unwrap().payload.data, b"hello");
+    assert_eq!(broker.queues().await.unwrap(), std::slice::from_ref(&queue));
+    assert_eq!(broker.stats(&queue).await.unwrap().pending, 1);
+
+    let waiting = client.wait(&queue, submitted.id, Duration::from_secs(20));
+    let cancelling = async {
+        let answers = broker.cancel(&queue, &[submitted.id], 60_000).await.unwrap();
+        assert_eq!(answers, [CancelAnswer::Cancelled]);
+    };
+    let (ended, ()) = tokio::join!(waiting, cancelling);
+    assert_eq!(ended.unwrap().unwrap().state, State::Cancelled);
+    assert_eq!(broker.inspect(&queue, &[submitted.id]).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn refusals_come_through_and_work_is_not_handed_out() {
+    let host = Host::start();
+    let remote = host.remote().await;
+    let refused = remote.purge(&QueueName::default(), State::Running).await.unwrap_err();
+    assert!(matches!(&refused, QueueError::Refused(_)), "{refused}");
+    let refused = remote.held(&QueueName::default(), "h").await.unwrap_err();
+    assert!(refused.to_string().contains("one host"), "{refused}");
+}
+
+#[tokio::test]
+async fn signals_reach_a_subscriber_in_another_process() {
+    let host = Host::start();
+    let remote = host.remote().await;
+    let mut signals = remote.subscribe(Topic::Rescan, Vec::new());
+    assert_eq!(signals.recv().await, Some(Signal::Connected));
+    assert_eq!(remote.request_rescan().await.unwrap(), 1);
+    assert_eq!(signals.recv().await, Some(Signal::Rescan));
+}
+
+#[tokio::test]
+async fn a_host_that_stopped_is_away_and_leaves_no_socket() {
+    let host = Host::start();
+    let remote = host.remote().await;
+    remote.queues().await.unwrap();
+    let path = Socket::path_in(host.folder.path());
+    host.stop.send(()).unwrap();
+    drop(remote);
+    host.serving.await.unwrap();
+    assert!(!path.exists());
+    let away = RemoteBroker::connect(&path).await.unwrap_err();
+    assert!(away.is_unavailable() && away.to_string().contains("bulkhead.sock"), "{away}");
+}
+
+/// What is no request of ours gets a problem document, and the host goes on.
+#[tokio::test]
+async fn nonsense_is_answered_with_a_problem() {
+    let host = Host::start();
+    let path = Socket::path_in(host.folder.path());
+    for (operation, body, status) in [
+        ("submit", &b"\xc1nonsense"[..], "400"),
+        ("submit", b"", "400"),
+        ("step", b"\x90", "404"),
+        ("no%20such", b"\x90", "404"),
+    ] {
+        let answer = post(&path, operation, body).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{operation}: {answer}");
+        assert!(answer.contains("application/problem+json"), "{answer}");
+    }
+    assert!(host.remote().await.queues().await.unwrap().is_empty());
+}
+
+async fn post(socket: &Path, operation: &str, body: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
+    let head = format!(
+        "POST /v1/broker/{operation} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}

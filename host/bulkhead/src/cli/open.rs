@@ -1,0 +1,194 @@
+//! Opening the broker that the configuration names: a server, the embedded broker of a
+//! running host, or the embedded broker itself.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use bulkhead::config::{BrokerPlace, Config};
+use bulkhead::queue::{Broker, EmbeddedBroker, QueueError, RedisBroker};
+use bulkhead_api::{RemoteBroker, Socket, broker};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::exit::{unavailable, usage};
+
+/// The file by which a folder of an embedded broker is known.
+const FILE: &str = "queue.redb";
+/// How long a host may take between opening its folder and listening at its socket, and a
+/// command that found no host may keep a folder from one that starts.
+const STARTING: Duration = Duration::from_secs(5);
+/// How often it is looked at again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// How long requests may go on when their host has stopped.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// The broker of a command that is no host.
+pub(super) async fn for_command(config: &Config) -> Result<Arc<dyn Broker>> {
+    match config.broker.place() {
+        BrokerPlace::Redis => redis(config).await,
+        BrokerPlace::Memory => Err(usage(
+            "`embedded:` keeps tasks in the memory of one host, where no other process reaches \
+             them; name the folder of a running host with --broker embedded:PATH",
+        )),
+        BrokerPlace::Embedded(folder) => embedded(&folder).await,
+    }
+}
+
+async fn redis(config: &Config) -> Result<Arc<dyn Broker>> {
+    match RedisBroker::connect(config.redis()).await {
+        Ok(broker) => Ok(Arc::new(broker)),
+        Err(QueueError::Unavailable(reason)) => Err(unavailable(format!(
+            "cannot reach the broker at {}: {reason}; start one with `redis-server`, name another \
+             with --broker, `broker` in the configuration or BULKHEAD_BROKER, or do without a \
+             server: --broker embedded:PATH",
+            config.broker
+        ))),
+        Err(error) => Err(anyhow::Error::from(error)
+            .context(format!("cannot use the broker at {}", config.broker))),
+    }
+}
+
+/// The broker of the host that runs on a folder; the folder itself while none does.
+async fn embedded(folder: &Path) -> Result<Arc<dyn Broker>> {
+    let socket = Socket::path_in(folder);
+    let deadline = tokio::time::Instant::now() + STARTING;
+    loop {
+        if let Ok(remote) = RemoteBroker::connect(&socket).await {
+            return Ok(Arc::new(remote));
+        }
+        if !folder.join(FILE).exists() {
+            return Err(unavailable(format!(
+                "there is no embedded broker in `{0}`; start a host on it with `bulkhead run \
+                 --broker embedded:{0}`",
+                folder.display()
+            )));
+        }
+        match open(folder).await {
+            Ok(broker) => return Ok(Arc::new(broker)),
+            Err(QueueError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            Err(QueueError::InUse { .. }) => {
+                return Err(unavailable(format!(
+                    "a process has the embedded broker in `{}` open and does not answer at `{}`",
+                    folder.display(),
+                    socket.display()
+                )));
+            }
+            Err(error) => {
+                return Err(anyhow::Error::from(error)
+                    .context(format!("cannot use the embedded broker in `{}`", folder.display())));
+            }
+        }
+    }
+}
+
+/// The folder itself, for a host. Another host keeps it for good and answers; a command that
+/// found no host has it for a moment.
+async fn for_host(folder: &Path) -> Result<EmbeddedBroker> {
+    let shown = folder.display();
+    let socket = Socket::path_in(folder);
+    let deadline = tokio::time::Instant::now() + STARTING;
+    let mut said = false;
+    loop {
+        match open(folder).await {
+            Ok(broker) => return Ok(broker),
+            Err(QueueError::InUse { .. }) if RemoteBroker::connect(&socket).await.is_ok() => {
+                return Err(unavailable(format!(
+                    "another host runs on the embedded broker in `{shown}`; one at a time can"
+                )));
+            }
+            Err(QueueError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
+                if !said {
+                    tracing::info!(folder = %shown, "waiting for a process that has the queue open");
+                    said = true;
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            Err(QueueError::InUse { .. }) => {
+                return Err(unavailable(format!(
+                    "a process that is no host has the embedded broker in `{shown}` open; a \
+                     command that waits for its task must be started after the host"
+                )));
+            }
+            Err(error) => {
+                return Err(anyhow::Error::from(error)
+                    .context(format!("cannot use the embedded broker in `{shown}`")));
+            }
+        }
+    }
+}
+
+/// Reading the file blocks.
+async fn open(folder: &Path) -> Result<EmbeddedBroker, QueueError> {
+    let folder = folder.to_owned();
+    let opened = tokio::task::spawn_blocking(move || EmbeddedBroker::open(folder)).await;
+    opened.unwrap_or_else(|error| Err(QueueError::Unavailable(error.to_string())))
+}
+
+/// The broker of a host, and the service by which other processes reach it.
+pub(super) struct HostBroker {
+    pub(super) broker: Arc<dyn Broker>,
+    service: Option<Service>,
+}
+
+struct Service {
+    folder: PathBuf,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl HostBroker {
+    /// Open it. A broker in this process is served on a socket in its folder; one in memory
+    /// in `shared`, if there is such a folder.
+    pub(super) async fn open(config: &Config, shared: Option<&Path>) -> Result<Self> {
+        let (broker, folder): (Arc<dyn Broker>, _) = match config.broker.place() {
+            BrokerPlace::Redis => (redis(config).await?, None),
+            BrokerPlace::Memory => {
+                (Arc::new(EmbeddedBroker::in_memory()), shared.map(Path::to_owned))
+            }
+            BrokerPlace::Embedded(folder) => (Arc::new(for_host(&folder).await?), Some(folder)),
+        };
+        let service = match folder {
+            Some(folder) => Some(Service::start(broker.clone(), folder)?),
+            None => None,
+        };
+        Ok(Self { broker, service })
+    }
+
+    /// What other processes name to reach it, if they can.
+    pub(super) fn address(&self) -> Option<String> {
+        self.service.as_ref().map(|service| format!("embedded:{}", service.folder.display()))
+    }
+
+    /// Stop answering other processes.
+    pub(super) async fn close(self) {
+        if let Some(Service { stop, mut serving, .. }) = self.service {
+            let _ = stop.send(());
+            // A subscriber may listen for ever.
+            if tokio::time::timeout(LAST_ANSWERS, &mut serving).await.is_err() {
+                serving.abort();
+            }
+        }
+    }
+}
+
+impl Service {
+    fn start(broker: Arc<dyn Broker>, folder: PathBuf) -> Result<Self> {
+        let socket = Socket::bind(&folder).context("other processes could not reach this host")?;
+        tracing::info!(socket = %socket.path().display(), "other processes reach the queue");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let router = broker::router(broker);
+        let serving = tokio::spawn(async move {
+            let stopped = async move {
+                let _ = stopped.await;
+            };
+            if let Err(error) = socket.serve(router, stopped).await {
+                tracing::error!(%error, "other processes no longer reach the queue");
+            }
+        });
+        Ok(Self { folder, stop, serving })
+    }
+}

@@ -1,0 +1,249 @@
+//! A queue's policy as a whole: shown, checked, replaced.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use bulkhead::config::quantity::Size;
+use bulkhead::core::{Bounds, QueueName, QueuePolicy, Rate, TenantPolicy, TermKey};
+use clap::Subcommand;
+use comfy_table::{Cell, Table};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::asked::read;
+use crate::cli::exit::{Exit, usage};
+use crate::cli::output;
+use crate::cli::session::{Session, known_queue};
+
+/// Most bytes of a policy file.
+const MAX_BYTES: usize = 16 << 20;
+/// The largest bound on tasks at once.
+const MAX_AT_ONCE: u32 = 1_000_000;
+/// The most events that a queue keeps.
+const MAX_EVENTS: u32 = 1_000_000;
+
+/// Show or replace a queue's policy: its limits, shares and quotas
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Show a queue's policy
+    Show {
+        /// Name of the queue
+        name: QueueName,
+    },
+    /// Replace a queue's policy by what a JSON file says
+    ///
+    /// The file has the form that `policy show --json` prints as `policy`; a rate may be
+    /// written as text, such as "10/s burst 20". It applies from the next claim on, for all
+    /// hosts. A host whose configuration says something of the queue's policy replaces all
+    /// of it when it starts.
+    Set {
+        /// Name of the queue
+        name: QueueName,
+        /// The JSON file, `-` for standard input
+        #[arg(long, value_name = "PATH")]
+        file: PathBuf,
+    },
+}
+
+/// A queue's policy in JSON.
+#[derive(Serialize)]
+struct PolicyDocument<'a> {
+    queue: &'a str,
+    policy: &'a QueuePolicy,
+}
+
+impl Policy {
+    /// Do it.
+    pub(crate) async fn run(&self, session: &Session) -> Result<Exit> {
+        match self {
+            Self::Show { name } => {
+                let broker = session.broker().await?;
+                known_queue(broker.as_ref(), name).await?;
+                print(session, name, &broker.policy(name).await?)
+            }
+            Self::Set { name, file } => {
+                let policy = load(file)?;
+                session.broker().await?.set_policy(name, &policy).await?;
+                print(session, name, &policy)
+            }
+        }
+    }
+}
+
+fn load(path: &Path) -> Result<QueuePolicy> {
+    let (text, _) = read(None, Some(path), false, MAX_BYTES)?;
+    let at = |reason: String| usage(format!("`{}` is no policy: {reason}", path.display()));
+    let mut value: Value = serde_json::from_slice(&text).map_err(|e| at(e.to_string()))?;
+    read_rates(&mut value).map_err(at)?;
+    let policy = serde_json::from_value(value).map_err(|e| at(e.to_string()))?;
+    check(&policy).map_err(at)?;
+    Ok(policy)
+}
+
+/// Put numbers in place of rates that are written as text.
+fn read_rates(value: &mut Value) -> Result<(), String> {
+    let Value::Object(members) = value else { return Ok(()) };
+    for (name, member) in members {
+        match member {
+            Value::String(text) if name == "rate" => {
+                let rate: Rate = text.parse()?;
+                *member = serde_json::to_value(rate).map_err(|e| e.to_string())?;
+            }
+            member => read_rates(member)?,
+        }
+    }
+    Ok(())
+}
+
+/// Why a policy cannot be kept, if it cannot.
+pub(super) fn check(policy: &QueuePolicy) -> Result<(), String> {
+    let entries = [policy.types.len(), policy.keys.len(), policy.tenants.len()];
+    if let Some(entries) = entries.into_iter().find(|entries| *entries > QueuePolicy::MAX_ENTRIES) {
+        return Err(format!("{entries} entries are over {}", QueuePolicy::MAX_ENTRIES));
+    }
+    let prefixes = policy.keys.keys().filter(|key| key.ends_with('*')).count();
+    let most = QueuePolicy::MAX_KEY_PREFIXES;
+    if prefixes > most {
+        return Err(format!("{prefixes} of the keys end in `*`; at most {most} may"));
+    }
+    for key in policy.keys.keys().filter(|key| *key != "*") {
+        TermKey::new(key.as_str()).map_err(|error| error.to_string())?;
+    }
+    if policy.events.is_some_and(|events| !(1..=MAX_EVENTS).contains(&events)) {
+        return Err(format!(
+            "the queue is to keep too few or too many events; use 1 to {MAX_EVENTS}"
+        ));
+    }
+    let own = Bounds { concurrency: policy.concurrency, rate: policy.rate };
+    for bounds in policy.types.values().chain(policy.keys.values()).chain([&own]) {
+        check_bound("concurrency", bounds.concurrency)?;
+        check_rate(bounds.rate)?;
+    }
+    for tenant in policy.tenants.values().chain(&policy.other_tenants) {
+        let most = TenantPolicy::MAX_WEIGHT;
+        if !(1..=most).contains(&tenant.weight) {
+            return Err(format!("a weight is {}; use 1 to {most}", tenant.weight));
+        }
+        check_bound("in_flight", tenant.in_flight)?;
+        check_rate(tenant.rate)?;
+        if tenant.pending == Some(0) || tenant.payload_bytes == Some(0) {
+            return Err("a quota is 0, so that nothing could be submitted; use 1 or more".into());
+        }
+    }
+    Ok(())
+}
+
+fn check_bound(what: &str, bound: Option<u32>) -> Result<(), String> {
+    match bound {
+        Some(bound) if !(1..=MAX_AT_ONCE).contains(&bound) => Err(format!(
+            "a bound `{what}` is {bound}; use 1 to {MAX_AT_ONCE}, or pause to stop everything"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_rate(rate: Option<Rate>) -> Result<(), String> {
+    match rate {
+        Some(rate) if rate.interval_us == 0 || rate.burst == 0 => {
+            Err("a rate has an interval or a burst of 0; use 1 or more".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Print a policy.
+pub(super) fn print(session: &Session, queue: &QueueName, policy: &QueuePolicy) -> Result<Exit> {
+    if session.out.is_json() {
+        session.out.document(&PolicyDocument { queue: queue.as_str(), policy })?;
+        return Ok(Exit::Done);
+    }
+    let events = policy.events.map_or("no events are recorded".to_owned(), |events| {
+        format!("the newest {events} events are kept")
+    });
+    session.out.text(&format!("queue {queue}; {events}\n\n"))?;
+    session.out.table(table(policy), "nothing is bounded")?;
+    Ok(Exit::Done)
+}
+
+fn table(policy: &QueuePolicy) -> Table {
+    let mut table = output::table(&["OF", "AT ONCE", "RATE", "WEIGHT", "PENDING", "PAYLOAD"]);
+    let bounds = |of: &str, bounds: &Bounds| {
+        let mut row = vec![output::cell(of), number(bounds.concurrency), rate(bounds.rate)];
+        row.extend(["", "", ""].map(Cell::new));
+        row
+    };
+    let own = Bounds { concurrency: policy.concurrency, rate: policy.rate };
+    if own != Bounds::default() {
+        table.add_row(bounds("the queue", &own));
+    }
+    for (task_type, of_type) in &policy.types {
+        table.add_row(bounds(&format!("type {task_type}"), of_type));
+    }
+    for (key, of_key) in &policy.keys {
+        table.add_row(bounds(&format!("key {key}"), of_key));
+    }
+    let named = policy.tenants.iter().map(|(name, tenant)| (format!("tenant {name}"), tenant));
+    let others = policy.other_tenants.iter().map(|tenant| ("other tenants".to_owned(), tenant));
+    for (of, tenant) in named.chain(others) {
+        table.add_row(vec![
+            output::cell(&of),
+            number(tenant.in_flight),
+            rate(tenant.rate),
+            output::number(tenant.weight),
+            number(tenant.pending),
+            number(tenant.payload_bytes.map(Size)),
+        ]);
+    }
+    table
+}
+
+fn number(number: Option<impl ToString>) -> Cell {
+    output::number(number.map_or("-".to_owned(), |number| number.to_string()))
+}
+
+fn rate(rate: Option<Rate>) -> Cell {
+    output::cell(&rate.map_or("-".to_owned(), |rate| rate.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(text: &str) -> Result<QueuePolicy, String> {
+        let mut value: Value = serde_json::from_str(text).unwrap();
+        read_rates(&mut value)?;
+        let policy = serde_json::from_value(value).map_err(|e| e.to_string())?;
+        check(&policy).map(|()| policy)
+    }
+
+    #[test]
+    fn rates_may_be_written_as_text_wherever_they_are() {
+        let read = policy(
+            r#"{"rate": "10/s", "types": {"mail": {"rate": "1/s burst 2"}}, "keys": {"smtp:*": {}},
+                "other_tenants": {"rate": {"interval_us": 5, "burst": 1}}}"#,
+        )
+        .unwrap();
+        assert_eq!(read.rate, Rate::new(10, 1_000_000, 10));
+        assert_eq!(read.types.values().next().unwrap().rate, Rate::new(1, 1_000_000, 2));
+        assert_eq!(read.other_tenants.unwrap().rate, Some(Rate { interval_us: 5, burst: 1 }));
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused() {
+        for (text, says) in [
+            (r#"{"concurency": 1}"#, "concurency"),
+            (r#"{"concurrency": 0}"#, "pause"),
+            (r#"{"rate": "often"}"#, "is no rate"),
+            (r#"{"rate": {"interval_us": 0, "burst": 1}}"#, "a burst of 0"),
+            (r#"{"events": 0}"#, "events"),
+            (r#"{"keys": {"a b": {}}}"#, "leave out spaces"),
+            (r#"{"tenants": {"t": {"weight": 0}}}"#, "weight is 0"),
+            (r#"{"tenants": {"t": {"pending": 0}}}"#, "quota is 0"),
+            (r#"{"tenants": {"a b": {}}}"#, "a b"),
+        ] {
+            let error = policy(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+        assert!(policy(r#"{"keys": {"*": {"concurrency": 1}}}"#).is_ok());
+    }
+}

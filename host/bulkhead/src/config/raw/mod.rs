@@ -1,0 +1,188 @@
+//! The configuration as it is written: every section, every key, every default.
+//!
+//! This is the one list of keys. Values have the right type here and are not yet known
+//! to make sense; `validation` turns them into [`super::Config`].
+
+mod queue;
+mod schedule;
+
+use std::collections::BTreeMap;
+
+use bulkhead_core::Limits;
+use bulkhead_queue::SubmitLimits;
+use serde::{Deserialize, Serialize};
+
+use super::quantity::{Size, Span};
+use crate::options::HostOptions;
+
+pub(in crate::config) use queue::{RawBackoff, RawBounds, RawQueue, RawRetry, RawTenant};
+pub(in crate::config) use schedule::{RawAskedLimits, RawSchedule};
+
+/// The whole configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::config) struct Raw {
+    pub(in crate::config) broker: String,
+    pub(in crate::config) namespace: String,
+    pub(in crate::config) host: RawHost,
+    pub(in crate::config) plugins: RawPlugins,
+    pub(in crate::config) limits: RawLimits,
+    pub(in crate::config) queues: BTreeMap<String, RawQueue>,
+    /// A section without an entry says that there are none; without the section nothing is
+    /// said.
+    pub(in crate::config) schedules: Option<BTreeMap<String, RawSchedule>>,
+    pub(in crate::config) submit: RawSubmit,
+    pub(in crate::config) log: RawLog,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::config) struct RawHost {
+    pub(in crate::config) name: String,
+    pub(in crate::config) queues: Vec<String>,
+    pub(in crate::config) concurrency: u32,
+    pub(in crate::config) guest_threads: usize,
+    pub(in crate::config) lease: Span,
+    pub(in crate::config) grace: Span,
+    pub(in crate::config) settlement_buffer: usize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::config) struct RawPlugins {
+    pub(in crate::config) dir: String,
+    pub(in crate::config) rescan_every: Span,
+    pub(in crate::config) max_bytes: Size,
+    pub(in crate::config) compile_budget: Span,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::config) struct RawLimits {
+    pub(in crate::config) fuel: u64,
+    pub(in crate::config) memory: Size,
+    pub(in crate::config) wall: Span,
+    pub(in crate::config) result: Size,
+    pub(in crate::config) log: Size,
+    pub(in crate::config) hostcall: Size,
+    pub(in crate::config) handles: u32,
+    pub(in crate::config) instances: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::config) struct RawSubmit {
+    pub(in crate::config) payload_bytes: Size,
+    pub(in crate::config) metadata_bytes: Size,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::config) struct RawLog {
+    pub(in crate::config) level: String,
+    pub(in crate::config) format: String,
+}
+
+impl Raw {
+    /// The configuration with one queue and one schedule named `*`, so that every key there
+    /// is exists.
+    pub(in crate::config) fn with_every_key() -> Self {
+        let any = || "*".to_owned();
+        Self {
+            queues: BTreeMap::from([(any(), RawQueue::with_every_key())]),
+            schedules: Some(BTreeMap::from([(any(), RawSchedule::with_every_key())])),
+            ..Self::default()
+        }
+    }
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            broker: "redis://127.0.0.1:6379".into(),
+            namespace: "bulkhead".into(),
+            host: RawHost::default(),
+            plugins: RawPlugins::default(),
+            limits: RawLimits::default(),
+            queues: BTreeMap::new(),
+            schedules: None,
+            submit: RawSubmit::default(),
+            log: RawLog::default(),
+        }
+    }
+}
+
+impl Default for RawHost {
+    fn default() -> Self {
+        let options = HostOptions::default();
+        Self {
+            name: default_host_name(),
+            queues: Vec::new(),
+            concurrency: options.concurrency,
+            guest_threads: options.guest_threads,
+            lease: Span(options.lease),
+            grace: Span(options.grace),
+            settlement_buffer: options.settlement_buffer,
+        }
+    }
+}
+
+/// The machine's name and the process id: in a container the one tells hosts apart, on
+/// one machine the other.
+fn default_host_name() -> String {
+    let system = rustix::system::uname();
+    let machine: String = system
+        .nodename()
+        .to_string_lossy()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+        .take(64)
+        .collect();
+    let machine = machine.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let machine = if machine.is_empty() { "host" } else { machine };
+    format!("{machine}-{}", std::process::id())
+}
+
+impl Default for RawPlugins {
+    fn default() -> Self {
+        let options = HostOptions::default();
+        Self {
+            dir: options.plugin_dir.display().to_string(),
+            rescan_every: Span(options.rescan_every),
+            max_bytes: Size(options.max_plugin_bytes),
+            compile_budget: Span(options.compile_budget),
+        }
+    }
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            fuel: limits.fuel,
+            memory: Size(limits.memory_bytes),
+            wall: Span::from_ms(limits.wall_ms),
+            result: Size(limits.result_bytes),
+            log: Size(limits.log_bytes),
+            hostcall: Size(limits.hostcall_bytes),
+            handles: limits.handles,
+            instances: limits.instances,
+        }
+    }
+}
+
+impl Default for RawSubmit {
+    fn default() -> Self {
+        let limits = SubmitLimits::default();
+        Self {
+            payload_bytes: Size(limits.payload_bytes as u64),
+            metadata_bytes: Size(limits.metadata_bytes as u64),
+        }
+    }
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { level: "info".into(), format: "pretty".into() }
+    }
+}

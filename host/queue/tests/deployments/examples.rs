@@ -1,0 +1,117 @@
+//! The producers in other languages, run for real.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bulkhead_core::{Outcome, Payload};
+use bulkhead_queue::{End, Settlement};
+use bulkhead_stage::{RedisServer, eventually_within};
+
+use crate::worker::{DAY_MS, Worker, report};
+
+/// How long a producer may take, its packages included.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap()
+}
+
+/// A folder below `target` for packages, so that only the first run needs the network.
+fn packages(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples").join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| {
+        panic!("{command:?}: {error}; `cargo xtask setup` installs what the examples need")
+    });
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+}
+
+/// Do `install` unless it was done for these requirements.
+fn once(folder: &Path, requirements: &str, install: impl FnOnce()) {
+    let done = folder.join("installed");
+    if std::fs::read_to_string(&done).is_ok_and(|for_what| for_what == requirements) {
+        return;
+    }
+    install();
+    std::fs::write(done, requirements).unwrap();
+}
+
+fn python() -> Command {
+    let folder = packages("python");
+    let file = examples().join("python/requirements.txt");
+    let pip = folder.join("bin/pip");
+    once(&folder, &std::fs::read_to_string(&file).unwrap(), || {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+        run(Command::new(&pip).args(["install", "--quiet", "-r"]).arg(&file));
+    });
+    let mut command = Command::new(folder.join("bin/python"));
+    command.arg(examples().join("python/enqueue.py"));
+    command
+}
+
+fn node() -> Command {
+    let folder = packages("node");
+    let requirements = std::fs::read_to_string(examples().join("node/package.json")).unwrap();
+    once(&folder, &requirements, || {
+        std::fs::write(folder.join("package.json"), &requirements).unwrap();
+        let npm = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"];
+        run(Command::new("npm").args(npm).current_dir(&folder));
+    });
+    // Modules are looked for beside the program.
+    let program = folder.join("enqueue.mjs");
+    std::fs::copy(examples().join("node/enqueue.mjs"), &program).unwrap();
+    let mut command = Command::new("node");
+    command.arg(program);
+    command
+}
+
+/// A task of the producer is worked on here, and the producer prints the output.
+async fn submits_and_waits(mut producer: Command) {
+    let server = RedisServer::start();
+    let broker = server.broker().await;
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/redis/scripts");
+    let producer = producer
+        .args(["--type", "a", "--queue", "q", "--redis", &server.url(), "--scripts"])
+        .arg(scripts)
+        .arg("grüße")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{error}; `cargo xtask setup` installs what is missing"));
+    let worker = Worker::new("h1", "q");
+    let claim = eventually_within(PATIENCE, "the producer's task comes", || async {
+        worker.claim(&broker, 1).await.ok()?.pop()
+    })
+    .await;
+    let task = claim.task.as_ref().unwrap();
+    assert_eq!(task.payload, Payload::new("text/plain", "grüße"));
+    assert_eq!((task.tenant.as_str(), task.priority.level()), ("default", 50));
+    // The producer waits by now or looks later: it is told or sees for itself.
+    let output = Outcome::Done(Payload::new(Payload::TEXT, "7 letters"));
+    let end = End::Complete { report: report(1, output), retention_ms: DAY_MS };
+    let settled = Settlement { token: claim.token.clone(), end };
+    assert!(worker.step(&broker, &[settled], &[], 0).await.unwrap().stale.is_empty());
+    let ended = tokio::task::spawn_blocking(move || producer.wait_with_output());
+    let ended = tokio::time::timeout(PATIENCE, ended).await.expect("an end").unwrap().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+    assert_eq!(String::from_utf8_lossy(&ended.stdout).trim(), "7 letters");
+}
+
+#[tokio::test]
+async fn a_producer_in_python() {
+    submits_and_waits(python()).await;
+}
+
+#[tokio::test]
+async fn a_producer_in_node() {
+    submits_and_waits(node()).await;
+}

@@ -1,0 +1,209 @@
+//! The main flow: every call of the broker that a deployment could make fail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_core::{Digest, Outcome, Payload, QueueName, State, TaskId, TaskType};
+use bulkhead_queue::{
+    Broker, CancelAnswer, Client, End, HostInfo, ListFilter, NewTask, RedisBroker, RedisConfig,
+    RerunAnswer, ServingVersion, Signal, SubmitLimits, Topic,
+};
+use bulkhead_stage::eventually;
+
+use crate::terms;
+use crate::worker::{DAY_MS, Worker, report};
+
+pub(crate) fn of_type(name: &str) -> TaskType {
+    TaskType::new(name).unwrap()
+}
+
+pub(crate) fn queue(name: &str) -> QueueName {
+    QueueName::new(name).unwrap()
+}
+
+pub(crate) fn new_task(queue_name: &str) -> NewTask {
+    let mut task = NewTask::new(of_type("a"), Payload::new(Payload::TEXT, "hello"));
+    task.queue = queue(queue_name);
+    task
+}
+
+/// A broker that gives up soon, so that a test of failure takes seconds.
+pub(crate) async fn impatient(url: impl Into<String>) -> RedisBroker {
+    let config = RedisConfig {
+        response_timeout: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(1),
+        ..RedisConfig::new(url)
+    };
+    RedisBroker::connect(config).await.unwrap()
+}
+
+/// Live through what a queue is for, in two queues, and look at everything.
+pub(crate) async fn main_flow(broker: RedisBroker) {
+    let broker: Arc<dyn Broker> = Arc::new(broker);
+    let client = Client::new(broker.clone(), SubmitLimits::default());
+    broker.check().await.unwrap();
+    for name in ["first", "second"] {
+        work(&client, name).await;
+        edges(&client, name).await;
+    }
+    terms::across(&client, "first", "second").await;
+    terms::kept(&client, "first").await;
+    waking(&client).await;
+    hosts(&*broker).await;
+    assert_eq!(broker.queues().await.unwrap(), [queue("first"), queue("second")]);
+}
+
+/// Submission to completion, with a waiter that hears of it.
+async fn work(client: &Client, name: &str) {
+    let broker = &**client.broker();
+    let tasks = (0..20).map(|_| new_task(name)).collect();
+    let submitted = client.submit_many(tasks).await.unwrap();
+    let ids: Vec<TaskId> = submitted.iter().map(|one| one.id).collect();
+    assert!(submitted.iter().all(|one| one.answer.is_new()));
+    let mut pending = list(broker, name, State::Pending).await;
+    pending.sort();
+    let mut wanted = ids.clone();
+    wanted.sort();
+    assert_eq!(pending, wanted);
+
+    let worker = Worker::new("h1", name);
+    let claims = worker.claim(broker, 100).await.unwrap();
+    assert_eq!(claims.len(), 20);
+    assert_eq!(list(broker, name, State::Running).await.len(), 20);
+    let renewed = worker.renew(broker, &claims).await.unwrap();
+    assert!(renewed.lost.is_empty());
+    let q = queue(name);
+    let waiting = client.wait_each(&q, &ids, Duration::from_secs(20), |view| {
+        assert_eq!(view.state, State::Completed);
+    });
+    let (open, settled) = tokio::join!(waiting, worker.complete(broker, &claims));
+    assert!(settled.unwrap().stale.is_empty());
+    assert!(open.unwrap().is_empty(), "all are heard of");
+    assert_eq!(worker.complete(broker, &claims[..1]).await.unwrap().stale, [0]);
+    let view = broker.inspect(&q, &ids[..1]).await.unwrap().remove(0).unwrap();
+    assert!(matches!(&view.last_report().unwrap().outcome, Outcome::Done(o) if o.data == b"out"));
+    let stats = broker.stats(&q).await.unwrap();
+    assert_eq!((stats.pending, stats.running, stats.totals["completed"]), (0, 0, 20));
+    assert_eq!(list(broker, name, State::Completed).await.len(), 20);
+}
+
+/// Retry, return, dead letter, cancel, rerun, pause, purge.
+async fn edges(client: &Client, name: &str) {
+    let broker = &**client.broker();
+    let (q, worker) = (queue(name), Worker::new("h1", name));
+    let id = client.submit(new_task(name)).await.unwrap().id;
+    let claim = worker.claim_one(broker).await;
+    let outcome = Outcome::Done(Payload::new(Payload::TEXT, "out"));
+    let retry =
+        End::Retry { report: report(1, outcome.clone()), delay_ms: 1, retention_ms: DAY_MS };
+    worker.settle(broker, &claim, retry).await;
+    let claim =
+        eventually("the retry is due", || async { worker.claim(broker, 1).await.unwrap().pop() })
+            .await;
+    let task = claim.task.as_ref().unwrap();
+    let back = End::Return {
+        task_type: task.task_type.clone(),
+        tenant: task.tenant.clone(),
+        priority: task.priority,
+        retention_ms: DAY_MS,
+    };
+    worker.settle(broker, &claim, back).await;
+    let claim = worker.claim_one(broker).await;
+    let dead = End::DeadLetter { report: report(2, outcome.clone()), retention_ms: DAY_MS };
+    worker.settle(broker, &claim, dead).await;
+    assert_eq!(list(broker, name, State::Failed).await, [id]);
+    assert_eq!(broker.rerun(&q, &[id]).await.unwrap(), [RerunAnswer::InLine]);
+    assert_eq!(broker.cancel(&q, &[id], DAY_MS).await.unwrap(), [CancelAnswer::Cancelled]);
+    assert_eq!(list(broker, name, State::Cancelled).await, [id]);
+
+    let mut signals = broker.subscribe(Topic::Cancel, vec![q.clone()]);
+    assert_eq!(signals.recv().await, Some(Signal::Connected));
+    client.submit(new_task(name)).await.unwrap();
+    let claim = worker.claim_one(broker).await;
+    let asked = broker.cancel(&q, &[claim.id], DAY_MS).await.unwrap();
+    assert_eq!(asked, [CancelAnswer::Requested]);
+    assert_eq!(signals.recv().await, Some(Signal::Task(q.clone(), claim.id)));
+    let stop = End::Cancel { report: report(1, outcome.clone()), retention_ms: DAY_MS };
+    worker.settle(broker, &claim, stop).await;
+
+    assert!(broker.pause(&q, None).await.unwrap());
+    client.submit(new_task(name)).await.unwrap();
+    assert!(worker.claim(broker, 1).await.unwrap().is_empty());
+    assert!(broker.resume(&q, None).await.unwrap());
+    assert_eq!(broker.purge(&q, State::Pending).await.unwrap(), 1);
+
+    let mut later = new_task(name);
+    later.terms.not_before = Some(u64::MAX >> 16);
+    let id = client.submit(later).await.unwrap().id;
+    assert_eq!(list(broker, name, State::Scheduled).await, [id]);
+    assert_eq!(broker.rerun(&q, &[id]).await.unwrap(), [RerunAnswer::InLine]);
+    let claim = worker.claim_one(broker).await;
+    let dead = End::DeadLetter { report: report(1, outcome.clone()), retention_ms: DAY_MS };
+    worker.settle(broker, &claim, dead).await;
+    assert_eq!(broker.drop_dead(&q, &[id]).await.unwrap(), 1);
+    assert_eq!(client.find(id).await.unwrap(), None);
+}
+
+/// A wait over both queues ends with work in either, again and again.
+async fn waking(client: &Client) {
+    let broker = &**client.broker();
+    let lines = ["first", "second"].map(|name| (queue(name), vec![of_type("a"), of_type("b")]));
+    eventually("no marker is left", || async {
+        let heard = broker.await_work(&lines, Duration::from_millis(20)).await;
+        (!heard.unwrap()).then_some(())
+    })
+    .await;
+    for name in ["first", "second", "second", "first"] {
+        let (heard, id) = tokio::join!(
+            broker.await_work(&lines, Duration::from_secs(20)),
+            client.submit(new_task(name))
+        );
+        assert!(heard.unwrap(), "work in {name}");
+        assert_eq!(broker.cancel(&queue(name), &[id.unwrap().id], 1).await.unwrap().len(), 1);
+    }
+    let dropped = tokio::time::timeout(
+        Duration::from_millis(30),
+        broker.await_work(&lines, Duration::from_secs(20)),
+    );
+    assert!(dropped.await.is_err());
+    client.submit(new_task("second")).await.unwrap();
+    assert!(broker.await_work(&lines, Duration::from_secs(20)).await.unwrap());
+    assert_eq!(Worker::new("h1", "second").claim(broker, 5).await.unwrap().len(), 1);
+}
+
+async fn hosts(broker: &dyn Broker) {
+    let info = HostInfo {
+        name: "h1".into(),
+        pid: 1,
+        started_at: 1,
+        seen_at: u64::MAX >> 16,
+        concurrency: 1,
+        in_flight: 0,
+        queues: vec!["first".into()],
+        plugins: vec![bulkhead_queue::PluginInfo {
+            name: "p".into(),
+            serving: Some(ServingVersion {
+                version: "1".into(),
+                digest: Digest::default(),
+                kind: "component".into(),
+                task_types: vec!["a".into()],
+                loaded_at: 1,
+            }),
+            rejected: None,
+        }],
+        rescans: 0,
+    };
+    broker.announce_host(&info, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(broker.hosts().await.unwrap(), [info]);
+    let mut signals = broker.subscribe(Topic::Rescan, Vec::new());
+    assert_eq!(signals.recv().await, Some(Signal::Connected));
+    assert_eq!(broker.request_rescan().await.unwrap(), 1);
+    assert_eq!(signals.recv().await, Some(Signal::Rescan));
+    broker.withdraw_host("h1").await.unwrap();
+    assert!(broker.hosts().await.unwrap().is_empty());
+}
+
+pub(crate) async fn list(broker: &dyn Broker, name: &str, state: State) -> Vec<TaskId> {
+    let views = broker.list(&queue(name), &ListFilter::of(state)).await.unwrap();
+    views.into_iter().map(|view| view.id).collect()
+}
