@@ -24,13 +24,12 @@ impl World {
                 Ok(())
             };
         }
-        let (one, two, three, stats) = tokio::join!(
-            self.compare_tasks(0),
-            self.compare_tasks(1),
-            self.compare_tasks(2),
-            self.compare_stats(step % QUEUES)
-        );
-        one.and(two).and(three).and(stats)?;
+        let tasks =
+            tokio::join!(self.compare_tasks(0), self.compare_tasks(1), self.compare_tasks(2));
+        tasks.0.and(tasks.1).and(tasks.2)?;
+        let stats =
+            tokio::join!(self.compare_stats(0), self.compare_stats(1), self.compare_stats(2));
+        stats.0.and(stats.1).and(stats.2)?;
         self.look(step % QUEUES, step / QUEUES % LOOKS).await
     }
 
@@ -161,12 +160,8 @@ impl World {
     }
 }
 
-/// Totals that are 0 may be left out; ghosts are Redis's own. When a lane that has tokens
-/// again is noticed is each broker's own affair, so what it holds back and what stands at the
-/// head of a line is not compared.
+/// Totals that are 0 may be left out; ghosts are Redis's own.
 fn clean(mut stats: QueueStats) -> QueueStats {
-    stats.held_back = 0;
-    stats.oldest_pending_at = None;
     stats.totals.retain(|name, total| *total > 0 && name != "ghosts");
     stats.by_tenant.retain(|tenant| tenant.open > 0);
     stats.by_type.retain(|depth| depth.pending > 0 || depth.paused);
