@@ -1,7 +1,10 @@
 //! After each step: everything that can be seen of both brokers is the same.
 //!
-//! Every known task is looked at after every step. Lists, counts, batches, schedules, events
-//! and the examination of Redis take turns, so that each is looked at within a few steps.
+//! After every step: all that a view tells of the newest 40 tasks, and the stats of every
+//! queue; and whatever the step itself answered. By turns, each queue once in 36 steps: the
+//! ids in each state, usage, batches and schedules, events, and the examination of both
+//! brokers, which must find nothing. At the end of a world: everything. A loose world is only
+//! examined, each queue once in 60 steps and at its end.
 
 use std::time::Duration;
 
