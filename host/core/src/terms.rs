@@ -5,9 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{NameError, QueueName, RetryRequest, TaskId, UnixMs};
+use crate::{NameError, Payload, QueueName, RetryRequest, TaskId, TaskType, UnixMs};
 
 /// Text form `queue/id` of a reference.
 macro_rules! reference {
@@ -120,6 +121,21 @@ impl TermKey {
                 Err(NameError::BadKey { key: key.escape_debug().to_string(), character })
             }
         }
+    }
+
+    /// The key of a type and an input, for tasks that are the same if these are: the type, a
+    /// colon, and in lower-case hex the SHA-256 of the content type's length in bytes (eight
+    /// of them, big-endian), the content type, and the data.
+    #[must_use]
+    pub fn of_payload(task_type: &TaskType, payload: &Payload) -> Self {
+        let mut hash = Sha256::new();
+        // The length keeps content type and data apart.
+        hash.update((payload.content_type.len() as u64).to_be_bytes());
+        hash.update(payload.content_type.as_bytes());
+        hash.update(&payload.data);
+        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        // A type's characters are a key's too, and at most 128 of them leave room for the rest.
+        Self(format!("{task_type}:{hex}"))
     }
 
     /// The key.
@@ -275,6 +291,30 @@ mod tests {
         for bad in ["", "a b", "a\n", "\u{0}", &"x".repeat(257)] {
             assert!(TermKey::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn type_content_type_and_data_make_the_key_of_a_payload() {
+        let key = |task_type: &str, content_type: &str, data: &str| {
+            let task_type = TaskType::new(task_type).unwrap();
+            TermKey::of_payload(&task_type, &Payload::new(content_type, data))
+        };
+        let one = key("mail", "text/plain", "x");
+        // `docs/redis.md` has this key as an example.
+        assert_eq!(
+            one.as_str(),
+            "mail:4871618c4504fdcb635c316f1e6b42a477a73188b365fa846facded492b11ca8"
+        );
+        for other in [
+            key("post", "text/plain", "x"),
+            key("mail", "text/html", "x"),
+            key("mail", "text/plain", "y"),
+            key("mail", "text/plainx", ""),
+        ] {
+            assert_ne!(one, other);
+        }
+        let longest = key(&"t".repeat(128), "", "");
+        assert_eq!(TermKey::new(longest.as_str()), Ok(longest));
     }
 
     #[test]
