@@ -24,7 +24,7 @@ pub use limits::{Limits, LimitsRequest};
 pub use name::{Name, NameError, QueueName, TaskType, TenantName, check_name};
 pub use outcome::{Failure, FailureKind, Outcome};
 pub use parent::Parent;
-pub use policy::{Bounds, QueuePolicy, TenantPolicy};
+pub use policy::{Bounds, PolicyError, QueuePolicy, TenantPolicy};
 pub use priority::{Priority, PriorityError};
 pub use rate::Rate;
 pub use report::{AttemptReport, Digest, DigestError, LogLevel, LogLine, Metering};

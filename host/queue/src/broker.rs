@@ -217,7 +217,7 @@ pub trait Broker: Send + Sync + 'static {
         task_type: Option<&TaskType>,
     ) -> Result<bool, QueueError>;
 
-    /// Replace a queue's policy.
+    /// Replace a queue's policy. One that fails [`QueuePolicy::check`] is refused.
     async fn set_policy(&self, queue: &QueueName, policy: &QueuePolicy) -> Result<(), QueueError>;
 
     /// A queue's policy.

@@ -215,6 +215,7 @@ impl Broker for EmbeddedBroker {
         self.call(|machine, now| machine.set_policy(queue, policy, now)).await
     }
 
+        policy.check()?;
     async fn policy(&self, queue: &QueueName) -> Result<QueuePolicy, QueueError> {
         self.call(|machine, _| machine.policy(queue)).await
     }

@@ -85,7 +85,6 @@ impl Limit {
         let broker = session.broker().await?;
         let mut policy = broker.policy(&self.name).await?;
         self.change(&mut policy);
-        policy::check(&policy).map_err(usage)?;
         broker.set_policy(&self.name, &policy).await?;
         policy::print(session, &self.name, &policy)
     }
@@ -186,7 +185,7 @@ mod tests {
 
     fn changed(policy: &mut QueuePolicy, args: &str) {
         limit(args).unwrap().change(policy);
-        policy::check(policy).unwrap();
+        policy.check().unwrap();
     }
 
     #[test]
