@@ -231,7 +231,7 @@ impl Client {
         let bytes = new.payload.data.len();
         if bytes > self.limits.payload_bytes {
             return Err(QueueError::Refused(format!(
-                "the payload has {bytes} bytes; at most {} are allowed (setting `payload_bytes`)",
+                "the payload has {bytes} bytes; at most {} are allowed (setting `submit.payload_bytes`)",
                 self.limits.payload_bytes
             )));
         }
@@ -239,7 +239,7 @@ impl Client {
         if bytes > self.limits.metadata_bytes || new.payload.content_type.len() > 256 {
             return Err(QueueError::Refused(format!(
                 "the metadata has {bytes} bytes and the content type {}; at most {} and 256 are \
-                 allowed (setting `metadata_bytes`)",
+                 allowed (setting `submit.metadata_bytes`)",
                 new.payload.content_type.len(),
                 self.limits.metadata_bytes
             )));
