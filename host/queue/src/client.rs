@@ -311,7 +311,7 @@ impl Client {
                     open.keys().copied().collect()
                 }
                 Signal::Task(_, id) if open.contains_key(&id) => vec![id],
-                Signal::Task(..) | Signal::Rescan => continue,
+                Signal::Task(..) | Signal::Rescan | Signal::Schedules => continue,
             };
             for chunk in look_at.chunks(self.limits.batch_tasks.max(1)) {
                 for view in self.broker.inspect(queue, chunk).await?.into_iter().flatten() {

@@ -162,11 +162,13 @@ impl Broker for EmbeddedBroker {
         schedule: &Schedule,
         next: Option<UnixMs>,
     ) -> Result<bool, QueueError> {
-        self.call(|machine, _| machine.put_schedule(queue, schedule, next)).await
+        let changing = self.call(|machine, _| machine.put_schedule(queue, schedule, next));
+        Ok(self.tell_of_schedules(changing.await?))
     }
 
     async fn remove_schedule(&self, queue: &QueueName, name: &str) -> Result<bool, QueueError> {
-        self.call(|machine, _| machine.remove_schedule(queue, name)).await
+        let changing = self.call(|machine, _| machine.remove_schedule(queue, name));
+        Ok(self.tell_of_schedules(changing.await?))
     }
 
     async fn pause_schedule(
@@ -176,7 +178,8 @@ impl Broker for EmbeddedBroker {
         paused: bool,
         next: Option<UnixMs>,
     ) -> Result<bool, QueueError> {
-        self.call(|machine, _| machine.pause_schedule(queue, name, paused, next)).await
+        let changing = self.call(|machine, _| machine.pause_schedule(queue, name, paused, next));
+        Ok(self.tell_of_schedules(changing.await?))
     }
 
     async fn schedules(&self, queue: &QueueName) -> Result<Vec<ScheduleView>, QueueError> {

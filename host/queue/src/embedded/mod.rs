@@ -138,6 +138,14 @@ impl EmbeddedBroker {
     }
 
     /// The most tasks that a purge may find, so that it ends while tasks are submitted.
+    /// Tell hosts that schedules have changed, if they have.
+    fn tell_of_schedules(&self, changed: bool) -> bool {
+        if changed {
+            self.signals.send(Topic::Rescan, Signal::Schedules);
+        }
+        changed
+    }
+
     fn depth(&self, queue: &QueueName) -> u64 {
         let stats = self.machine.lock().stats(queue, self.clock.now_us());
         stats.pending.max(stats.scheduled).max(stats.failed).max(stats.blocked)
