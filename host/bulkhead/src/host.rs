@@ -160,6 +160,12 @@ impl Host {
     }
 }
 
+/// A name for leases that only one process, and one host in it, has.
+fn holder(name: &str) -> String {
+    let life = uuid::Uuid::new_v4().simple().to_string();
+    format!("{name}#{}", &life[..8])
+}
+
 /// The lines of a host.
 struct Lines {
     shared: Arc<Shared>,
@@ -178,6 +184,7 @@ impl Lines {
             TaskType::new("unreadable").map_err(|e| HostError::Options(e.to_string()))?;
         let shared = Arc::new(Shared {
             host: options.name.as_str().into(),
+            holder: holder(&options.name).into(),
             broker: broker.clone(),
             registry,
             permits: Permits::new(options.concurrency),
@@ -334,10 +341,10 @@ mod tests {
             assert!(broker.pause_schedule(&queue, "s", paused, Some(1)).await.unwrap());
             ring().await;
         }
-    }
-}
         assert!(broker.remove_schedule(&queue, "s").await.unwrap());
         ring().await;
         assert_eq!(broker.request_rescan().await.unwrap(), 1);
         rescans.notified().await;
         following.abort();
+    }
+}
