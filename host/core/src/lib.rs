@@ -31,7 +31,7 @@ pub use report::{AttemptReport, Digest, DigestError, LogLevel, LogLine, Metering
 pub use retry::{Backoff, RetryPolicy, RetryRequest};
 pub use schedule::{Due, Missed, Schedule, Template, Timing, TimingError, fire_id};
 pub use state::State;
-pub use task::{Payload, Task, TaskId, TraceContext};
+pub use task::{IdError, Payload, Task, TaskId, TraceContext};
 pub use terms::{BatchId, BatchRef, Conflict, OnFailedParent, TaskRef, TermKey, Terms, Unique};
 
 /// Milliseconds since the Unix epoch.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::task::IdError;
 use crate::{NameError, Payload, QueueName, RetryRequest, TaskId, TaskType, UnixMs};
 
 /// Text form `queue/id` of a reference.
@@ -248,15 +249,15 @@ impl fmt::Debug for BatchId {
 }
 
 impl FromStr for BatchId {
-    type Err = uuid::Error;
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        Uuid::parse_str(text).map(Self)
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Uuid::parse_str(text).map(Self).map_err(|_| IdError::of("batch", text))
     }
 }
 
 impl TryFrom<String> for BatchId {
-    type Error = uuid::Error;
-    fn try_from(text: String) -> Result<Self, uuid::Error> {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
         text.parse()
     }
 }
@@ -321,6 +322,10 @@ mod tests {
     fn a_task_reference_round_trips() {
         let text = "mail/0190163d-8694-739b-aea5-966c26f8ad91";
         assert_eq!(text.parse::<TaskRef>().unwrap().to_string(), text);
+        let said = "12".parse::<TaskId>().unwrap_err().to_string();
+        assert!(said.starts_with("`12` is no task's id; write a UUID"), "{said}");
+        let said = "x".repeat(1_000).parse::<BatchId>().unwrap_err().to_string();
+        assert!(said.contains("is no batch's id") && said.len() < 200, "{said}");
         for bad in ["", "mail", "mail/x", "/0190163d-8694-739b-aea5-966c26f8ad91"] {
             assert!(bad.parse::<TaskRef>().is_err(), "{bad}");
         }

@@ -43,6 +43,20 @@ fn completions_are_a_script_that_knows_the_commands() {
 }
 
 #[test]
+fn what_was_written_is_told_with_what_to_write_instead() {
+    for (args, says) in [
+        (&["task", "show", "123"][..], "`123` is no task's id; write a UUID"),
+        (&["batch", "show", "123"], "`123` is no batch's id; write a UUID"),
+        (&["queue", "usage", "q", "--from", "yesterday"], "write a day (UTC), such as"),
+        (&["--broker", "http://x", "queue", "list"], "`http://x` is no usable broker URL: write"),
+        (&["--broker", "http://x", "queue", "list"], "embedded:PATH needs no server"),
+    ] {
+        let ran = Ran::of(args).exits(2);
+        assert!(ran.stderr.contains(says), "`{says}` is not in: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn wrong_usage_and_configuration_exit_with_2() {
     for args in [
         &["submit", "t"][..],
