@@ -157,14 +157,17 @@ pub(crate) async fn follow(
                 return Ok(Followed { open, client: Ok(client) });
             }
             Err(error) if lookout.outlives(&error) => {
-                let ended = &ended.lock().0;
-                open.values_mut().for_each(|ids| ids.retain(|id| !ended.contains(id)));
+                drop_ended(&mut open, &ended.lock().0);
                 broker = client.broker().clone();
                 tokio::time::sleep(ASK_EVERY).await;
             }
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+fn drop_ended(open: &mut BTreeMap<QueueName, Vec<TaskId>>, ended: &HashSet<TaskId>) {
+    open.values_mut().for_each(|ids| ids.retain(|id| !ended.contains(id)));
 }
 
 /// Look once at tasks, and leave in `open` those that have not ended.
