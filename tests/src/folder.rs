@@ -2,61 +2,15 @@
 
 use std::future::ready;
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{HostProcess, eventually_within, install};
+use crate::{HostProcess, Ran, Started, eventually_within, install};
 
 /// Every look is a process of its own, so that much of a busy machine's time goes by.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// What a command printed, and its exit code.
-#[derive(Debug)]
-pub struct Ran {
-    /// The exit code.
-    pub code: i32,
-    /// The result.
-    pub stdout: String,
-    /// Everything else.
-    pub stderr: String,
-}
-
-impl Ran {
-    /// Run the binary with these arguments and nothing to read.
-    ///
-    /// # Panics
-    /// If it cannot be started or is killed.
-    #[must_use]
-    pub fn of(args: &[&str]) -> Self {
-        let output = HostProcess::command().args(args).stdin(Stdio::null()).output();
-        let Output { status, stdout, stderr } = output.expect("the binary starts");
-        Self {
-            code: status.code().expect("an exit code"),
-            stdout: String::from_utf8_lossy(&stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&stderr).into_owned(),
-        }
-    }
-
-    /// It, if its exit code is this one.
-    ///
-    /// # Panics
-    /// If it is another.
-    #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{self:?}");
-        self
-    }
-
-    /// What it printed, without the end of the line, if it worked.
-    #[track_caller]
-    #[must_use]
-    pub fn said(self) -> String {
-        self.exits(0).stdout.trim_end().to_owned()
-    }
-}
 
 /// A folder for an embedded broker, and a plugin folder with the guest `unruly`.
 pub struct EmbeddedFolder {
@@ -123,6 +77,12 @@ impl EmbeddedFolder {
         Ran::of(&[&["--broker", &self.url()], args].concat())
     }
 
+    /// Start a command on the broker that goes on by itself.
+    #[must_use]
+    pub fn begin(&self, args: &[&str]) -> Started {
+        Started::of(&[&["--broker", &self.url()], args].concat())
+    }
+
     /// Run a command that works, and read its document.
     ///
     /// # Panics
@@ -130,8 +90,7 @@ impl EmbeddedFolder {
     #[track_caller]
     #[must_use]
     pub fn json(&self, args: &[&str]) -> Value {
-        let said = self.run(&[args, &["--json"]].concat()).said();
-        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+        self.run(&[args, &["--json"]].concat()).succeeds().json()
     }
 
     /// Submit one task; its id.

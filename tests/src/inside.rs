@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead::config::{Config, Sources};
-use bulkhead::{Host, HostOptions, ScheduleBell, Shutdown, Trigger};
+use bulkhead::{Host, HostOptions, Shutdown, Trigger};
 use bulkhead_core::{Digest, QueueName, TaskId, UnixMs};
 use bulkhead_queue::{Broker, Client, EmbeddedBroker, NewTask, PluginInfo, SubmitLimits, TaskView};
 use tempfile::TempDir;
@@ -24,8 +24,6 @@ pub struct Inside {
 
 /// A host that stops when this is dropped.
 pub struct Running {
-    /// Tells it of changed schedules.
-    pub bell: ScheduleBell,
     _trigger: Trigger,
 }
 
@@ -78,7 +76,6 @@ impl Inside {
             ..options
         };
         let host = Host::builder(broker, options).build().expect("a host");
-        let bell = host.schedule_bell();
         let (trigger, shutdown) = Shutdown::new();
         let running = tokio::spawn(host.run(shutdown));
         eventually(&format!("{name} knows its plugin"), || async {
@@ -87,7 +84,7 @@ impl Inside {
         })
         .await;
         assert!(!running.is_finished(), "{name} has stopped");
-        Running { bell, _trigger: trigger }
+        Running { _trigger: trigger }
     }
 
     /// The options that a configuration file of this text gives.

@@ -4,6 +4,7 @@
 //! Everything a test starts ends with it. Tests wait for events that they can observe,
 //! with a bound; none sleeps for luck.
 
+mod command;
 mod folder;
 mod guests;
 mod inside;
@@ -13,7 +14,8 @@ mod process;
 mod site;
 
 pub use bulkhead_stage::{Persistence, Proxy, RedisServer, eventually, eventually_within};
-pub use folder::{EmbeddedFolder, Ran};
+pub use command::{Ran, Started, ran};
+pub use folder::EmbeddedFolder;
 pub use guests::{
     digest_of, guest, install, install_as, install_shipped, install_version, module_guest,
     version_of,

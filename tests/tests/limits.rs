@@ -128,7 +128,7 @@ async fn a_tasks_own_limits_are_violated_and_the_hosts_obeyed() {
             payload: "33554432",
             limits: LimitsRequest { memory_bytes: Some(16 << 20), ..none },
             kind: FailureKind::OutOfMemory,
-            says: "`memory_bytes` is 16777216",
+            says: "`memory` is 16777216 bytes",
         },
         Case {
             task_type: "burn",
@@ -149,7 +149,7 @@ async fn a_tasks_own_limits_are_violated_and_the_hosts_obeyed() {
             payload: "100000",
             limits: LimitsRequest { result_bytes: Some(50_000), ..none },
             kind: FailureKind::ResultTooLarge,
-            says: "`result_bytes`",
+            says: "`result`",
         },
     ];
     let site = Site::new().await;
@@ -227,12 +227,12 @@ async fn the_least_of_host_manifest_and_task_counts() {
         ("burn", "900000000", none, "`fuel` = 50000000;"),
         ("burn", "900000000", fuel(u64::MAX), "`fuel` = 50000000;"),
         ("burn", "900000000", fuel(600_000), "`fuel` = 600000;"),
-        ("alloc", "50000000", none, "`memory_bytes` is 16777216;"),
-        ("alloc", "50000000", memory(32 << 20), "`memory_bytes` is 16777216;"),
-        ("alloc", "50000000", memory(8 << 20), "`memory_bytes` is 8388608;"),
-        ("sleep", "60000", none, "`wall_ms` is 2000;"),
-        ("sleep", "60000", wall(4_000), "`wall_ms` is 2000;"),
-        ("sleep", "60000", wall(150), "`wall_ms` is 150;"),
+        ("alloc", "50000000", none, "`memory` is 16777216 bytes;"),
+        ("alloc", "50000000", memory(32 << 20), "`memory` is 16777216 bytes;"),
+        ("alloc", "50000000", memory(8 << 20), "`memory` is 8388608 bytes;"),
+        ("sleep", "60000", none, "`wall` is 2000 ms;"),
+        ("sleep", "60000", wall(4_000), "`wall` is 2000 ms;"),
+        ("sleep", "60000", wall(150), "`wall` is 150 ms;"),
     ] {
         let new = NewTask { limits, terms: attempts(1, 0), ..task(task_type, payload) };
         let view = end_of(&site, new).await;

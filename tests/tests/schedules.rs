@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use bulkhead::{Host, HostOptions, QueueOptions, QueueSchedule};
 use bulkhead_core::{
     LimitsRequest, Missed, Outcome, Payload, Priority, QueueName, Schedule, State, TaskType,
     Template, TenantName, Terms, Timing, UnixMs,
 };
-use bulkhead_queue::{Broker, ListFilter, ScheduleView, TaskView};
+use bulkhead_queue::{Broker, ListFilter, ScheduleView, Signal, TaskView, Topic};
 use bulkhead_tests::{Inside, eventually, on_both_brokers};
 
 on_both_brokers!(
@@ -16,6 +17,7 @@ on_both_brokers!(
     fires_that_nobody_was_there_for_follow_their_policy,
     an_exclusive_schedule_never_runs_twice_at_a_time,
     a_schedule_that_a_host_is_told_of_fires_there,
+    hosts_are_told_of_every_change_of_a_schedule,
     configuration_defines_changes_and_removes_schedules,
 );
 
@@ -165,14 +167,13 @@ async fn an_exclusive_schedule_never_runs_twice_at_a_time(site: Inside) {
 
 async fn a_schedule_that_a_host_is_told_of_fires_there(site: Inside) {
     let broker = site.broker.as_ref();
-    let running = site.host("told", HostOptions::default()).await;
+    let _running = site.host("told", HostOptions::default()).await;
     let now = site.now().await;
     let once = Schedule {
         timing: Timing::Once { at: now + 200 },
         ..schedule("once", "echo", "hi", 1_000)
     };
     assert!(broker.put_schedule(&queue(), &once, once.next_after(now)).await.unwrap());
-    running.bell.ring();
     let view = fired(broker, "once", 1).await;
     assert_eq!((view.next, view.last.unwrap().at), (None, now + 200));
     let task =
@@ -183,6 +184,30 @@ async fn a_schedule_that_a_host_is_told_of_fires_there(site: Inside) {
     // Once over, the same definition brings nothing back.
     assert!(!broker.put_schedule(&queue(), &once, once.next_after(now)).await.unwrap());
     assert_eq!(found(broker, "once").await.unwrap().next, None);
+}
+
+/// Hosts look every few seconds by themselves; what a change says spares them the wait.
+async fn hosts_are_told_of_every_change_of_a_schedule(site: Inside) {
+    let broker = site.broker.as_ref();
+    let mut signals = broker.subscribe(Topic::Rescan, Vec::new());
+    let mut next = async || {
+        let signal = tokio::time::timeout(Duration::from_secs(20), signals.recv()).await;
+        signal.expect("a signal").expect("a subscription")
+    };
+    assert_eq!(next().await, Signal::Connected);
+    let named = schedule("named", "noop", "", HOUR_MS);
+    let at = Some(u64::MAX / 4);
+    assert!(broker.put_schedule(&queue(), &named, at).await.unwrap());
+    assert_eq!(next().await, Signal::Schedules);
+    assert!(!broker.put_schedule(&queue(), &named, at).await.unwrap(), "nothing to tell");
+    for paused in [true, false] {
+        assert!(broker.pause_schedule(&queue(), "named", paused, at).await.unwrap());
+        assert_eq!(next().await, Signal::Schedules);
+    }
+    broker.request_rescan().await.unwrap();
+    assert_eq!(next().await, Signal::Rescan, "nothing was told between the two");
+    assert!(broker.remove_schedule(&queue(), "named").await.unwrap());
+    assert_eq!(next().await, Signal::Schedules);
 }
 
 async fn configuration_defines_changes_and_removes_schedules(site: Inside) {

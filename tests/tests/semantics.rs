@@ -9,7 +9,7 @@ use bulkhead_core::{
     Backoff, Bounds, FailureKind, QueueName, QueuePolicy, RetryRequest, State, TaskId, TaskRef,
     TaskType, Terms,
 };
-use bulkhead_queue::{NewTask, TaskView};
+use bulkhead_queue::{Day, NewTask, TaskView};
 use bulkhead_tests::{
     Inside, LosingBroker, Running, eventually, failure, lost_leases, on_both_brokers, task,
 };
@@ -22,6 +22,7 @@ on_both_brokers!(
     results_are_remembered_where_the_manifest_asks_for_it,
     a_manifest_that_remembers_what_is_not_served_is_refused,
     a_lost_answer_costs_no_attempt,
+    hosts_of_one_name_never_take_up_each_others_claims,
     an_end_reaches_the_tasks_of_other_queues,
     a_queues_configured_policy_replaces_the_stored_one,
 );
@@ -162,6 +163,51 @@ async fn a_lost_answer_costs_no_attempt(site: Inside) {
             assert_eq!(lost_leases(&view), 0, "no lease had to run out");
         }
     }
+}
+
+async fn hosts_of_one_name_never_take_up_each_others_claims(site: Inside) {
+    let first = site.host("twin", HostOptions { concurrency: 1, ..HostOptions::default() }).await;
+    let busy = site.submit(task("sleep", "600000")).await;
+    let holder = eventually("the first one holds it", || async {
+        site.view(busy).await.holder.map(|holder| holder.host)
+    })
+    .await;
+    assert!(holder.starts_with("twin#"), "{holder}");
+
+    // The first has no room, so the second gets these, loses the answer and asks what it holds.
+    let losing = Arc::new(LosingBroker::before(site.broker.clone()));
+    losing.lose(1);
+    let options = HostOptions { concurrency: 4, ..HostOptions::default() };
+    let second = site.host_on(losing.clone(), "twin", options).await;
+    for _ in 0..2 {
+        let view = ended(&site, task("noop", "")).await;
+        assert_eq!((view.attempts(), lost_leases(&view)), (1, 0), "{view:?}");
+    }
+    assert!(losing.lost() > 0, "an answer was lost");
+    let other = site.submit(task("sleep", "600000")).await;
+    let of_second = eventually("the second one holds another", || async {
+        site.view(other).await.holder.map(|holder| holder.host)
+    })
+    .await;
+    assert_ne!(holder, of_second);
+    for (host, id) in [(&holder, busy), (&of_second, other)] {
+        let held = site.broker.held(&queue(), host).await.unwrap();
+        assert_eq!(held.iter().map(|claim| claim.id).collect::<Vec<_>>(), [id]);
+    }
+    assert!(site.broker.held(&queue(), "twin").await.unwrap().is_empty());
+    site.broker.cancel(&queue(), &[busy, other], 60_000).await.unwrap();
+    for id in [busy, other] {
+        assert_eq!(site.wait(id).await.state, State::Cancelled);
+    }
+    drop((first, second));
+    eventually("both have stopped", || async {
+        site.broker.hosts().await.ok()?.is_empty().then_some(())
+    })
+    .await;
+    let Day(today) = Day::of(site.now().await);
+    let usage = site.broker.usage(&queue(), Day(today - 1), Day(today)).await.unwrap();
+    let attempts: u64 = usage.iter().map(|row| row.usage.attempts).sum();
+    assert_eq!(attempts, 4, "nothing ran twice");
 }
 
 async fn an_end_reaches_the_tasks_of_other_queues(site: Inside) {

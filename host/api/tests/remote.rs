@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_api::{RemoteBroker, Socket, broker};
-use bulkhead_core::{Payload, QueueName, State, TaskType};
+use bulkhead_core::{Missed, Payload, QueueName, Schedule, State, TaskType, Template, Timing};
 use bulkhead_queue::{
     Broker, CancelAnswer, Client, EmbeddedBroker, ListFilter, NewTask, QueueError, Signal,
     SubmitAnswer, SubmitLimits, Topic,
@@ -84,6 +84,31 @@ async fn signals_reach_a_subscriber_in_another_process() {
     assert_eq!(signals.recv().await, Some(Signal::Connected));
     assert_eq!(remote.request_rescan().await.unwrap(), 1);
     assert_eq!(signals.recv().await, Some(Signal::Rescan));
+    // A schedule that another process changes is told to the host, and to all who listen.
+    let queue = QueueName::default();
+    assert!(remote.put_schedule(&queue, &schedule(), Some(1)).await.unwrap());
+    assert_eq!(signals.recv().await, Some(Signal::Schedules));
+    assert!(remote.remove_schedule(&queue, "s").await.unwrap());
+    assert_eq!(signals.recv().await, Some(Signal::Schedules));
+}
+
+fn schedule() -> Schedule {
+    Schedule {
+        name: "s".into(),
+        timing: Timing::Every { interval_ms: 1_000, jitter_ms: 0, start: 0 },
+        exclusive: false,
+        missed: Missed::Once,
+        task: Template {
+            task_type: TaskType::new("mail").unwrap(),
+            tenant: Default::default(),
+            priority: Default::default(),
+            payload: Payload::new(Payload::TEXT, ""),
+            metadata: Vec::new(),
+            limits: Default::default(),
+            terms: Default::default(),
+        },
+        origin: String::new(),
+    }
 }
 
 #[tokio::test]

@@ -3,8 +3,12 @@
 //!
 //! ```sh
 //! cargo xtask guests                                # builds target/plugins
-//! cargo run -p bulkhead --example embed -- redis://127.0.0.1:6379 target/plugins
+//! cargo run -p bulkhead --example embed -- target/plugins
 //! ```
+//!
+//! The queue is in this process, in memory. `embed target/plugins data` keeps it in the
+//! folder `data`, `embed target/plugins redis://127.0.0.1:6379` on a server; nothing else
+//! differs.
 //!
 //! The host takes everything as arguments: broker, options, and how it is told to stop.
 //! It installs no signals and no logging; those stay yours.
@@ -17,7 +21,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use bulkhead::core::{Outcome, Payload, QueueName, TaskType};
-use bulkhead::queue::{Broker, Client, NewTask, RedisBroker, RedisConfig, SubmitLimits};
+use bulkhead::queue::{
+    Broker, Client, EmbeddedBroker, NewTask, RedisBroker, RedisConfig, SubmitLimits,
+};
 use bulkhead::{Host, HostOptions, QueueOptions, Shutdown};
 
 const DOCUMENT: &str = "# Hello\n\nRendered **inside** a sandbox. <script>alert('no')</script>\n";
@@ -25,13 +31,21 @@ const DOCUMENT: &str = "# Hello\n\nRendered **inside** a sandbox. <script>alert(
 #[tokio::main]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(url), Some(plugins)) = (arguments.next(), arguments.next()) else {
-        bail!("usage: embed REDIS-URL PLUGIN-FOLDER");
+    let (Some(plugins), place) = (arguments.next(), arguments.next()) else {
+        bail!("usage: embed PLUGIN-FOLDER [FOLDER | REDIS-URL]");
     };
 
     // One broker serves the host and the client. A queue of our own keeps tasks of other
-    // programs on the same server out of this.
-    let broker: Arc<dyn Broker> = Arc::new(RedisBroker::connect(RedisConfig::new(url)).await?);
+    // programs on the same broker out of this.
+    let broker: Arc<dyn Broker> = match place {
+        None => Arc::new(EmbeddedBroker::in_memory().accepting_loss()),
+        Some(url) if url.contains("://") => {
+            Arc::new(RedisBroker::connect(RedisConfig::new(url)).await?)
+        }
+        // Reading what is there blocks: a program that does other things meanwhile has
+        // `spawn_blocking` for it.
+        Some(folder) => Arc::new(EmbeddedBroker::open(folder)?),
+    };
     let queue = QueueName::new("embedded")?;
     let options = HostOptions {
         queues: vec![QueueOptions::new(queue.clone())],

@@ -100,7 +100,7 @@ impl HostBuilder {
             folder: options.plugin_dir.display().to_string(),
             source,
         })?;
-        Ok(Host { broker: self.broker, options, registry, keeper, bell: ScheduleBell::new() })
+        Ok(Host { broker: self.broker, options, registry, keeper })
     }
 }
 
@@ -110,7 +110,6 @@ pub struct Host {
     options: HostOptions,
     registry: Arc<Registry>,
     keeper: Keeper,
-    bell: ScheduleBell,
 }
 
 impl Host {
@@ -120,17 +119,10 @@ impl Host {
         HostBuilder { broker, options }
     }
 
-    /// What to ring after changing schedules in this process, so that this host looks at
-    /// once.
-    #[must_use]
-    pub fn schedule_bell(&self) -> ScheduleBell {
-        self.bell.clone()
-    }
-
     /// Load the plugins and serve until `shutdown`. Returns when every attempt has been
     /// settled or given back.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), HostError> {
-        let Self { broker, options, registry, mut keeper, bell } = self;
+        let Self { broker, options, registry, mut keeper } = self;
         for warning in broker.check().await? {
             tracing::warn!("{warning}");
         }
@@ -143,7 +135,7 @@ impl Host {
             let served = options.queues.iter().map(|queue| &queue.name);
             scheduler::define(broker.as_ref(), schedules, served).await?;
         }
-        let lines = Lines::new(&broker, &options, registry, bell)?;
+        let lines = Lines::new(&broker, &options, registry)?;
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.guest_threads)
             .thread_name("guests")
@@ -168,12 +160,17 @@ impl Host {
     }
 }
 
+/// A name for leases that only one process, and one host in it, has.
+fn holder(name: &str) -> String {
+    let life = uuid::Uuid::new_v4().simple().to_string();
+    format!("{name}#{}", &life[..8])
+}
+
 /// The lines of a host.
 struct Lines {
     shared: Arc<Shared>,
     lines: Vec<Arc<Line>>,
     options: HostOptions,
-    bell: ScheduleBell,
     started_at: UnixMs,
 }
 
@@ -182,12 +179,12 @@ impl Lines {
         broker: &Arc<dyn Broker>,
         options: &HostOptions,
         registry: Arc<Registry>,
-        bell: ScheduleBell,
     ) -> Result<Self, HostError> {
         let unreadable_type =
             TaskType::new("unreadable").map_err(|e| HostError::Options(e.to_string()))?;
         let shared = Arc::new(Shared {
             host: options.name.as_str().into(),
+            holder: holder(&options.name).into(),
             broker: broker.clone(),
             registry,
             permits: Permits::new(options.concurrency),
@@ -199,7 +196,7 @@ impl Lines {
         });
         let line = |queue: &QueueOptions| Arc::new(Line::new(shared.clone(), queue.clone()));
         let lines = options.queues.iter().map(line).collect();
-        Ok(Self { shared, lines, options: options.clone(), bell, started_at: unix_ms() })
+        Ok(Self { shared, lines, options: options.clone(), started_at: unix_ms() })
     }
 
     async fn run(
@@ -216,7 +213,8 @@ impl Lines {
         let mut beside = JoinSet::new();
         let served = self.lines.iter().map(|line| line.queue.name.clone()).collect();
         beside.spawn(carry_others(self.shared.broker.clone(), served));
-        beside.spawn(follow_rescans(self.shared.broker.clone(), keeper.requests.clone()));
+        let (broker, bell) = (&self.shared.broker, ScheduleBell::new());
+        beside.spawn(follow_requests(broker.clone(), keeper.requests.clone(), bell.clone()));
         beside.spawn(keeper.run(shutdown.clone()));
         beside.spawn(follow_cancels(self.shared.broker.clone(), self.lines.clone()));
         beside.spawn(listen(self.shared.clone(), self.lines.clone(), shutdown.clone()));
@@ -225,7 +223,7 @@ impl Lines {
             beside.spawn(scheduler::follow(
                 self.shared.broker.clone(),
                 line.queue.name.clone(),
-                self.bell.clone(),
+                bell.clone(),
             ));
         }
         let lines = self.lines.clone();
@@ -286,12 +284,67 @@ async fn follow_cancels(broker: Arc<dyn Broker>, lines: Vec<Arc<Line>>) {
     }
 }
 
-/// Pass requests to look through the plugin folder on to its keeper.
-async fn follow_rescans(broker: Arc<dyn Broker>, requests: Arc<Notify>) {
+/// Pass requests to look again on: at the plugin folder to its keeper, at the schedules to
+/// their loops.
+async fn follow_requests(broker: Arc<dyn Broker>, rescans: Arc<Notify>, bell: ScheduleBell) {
     let mut signals = broker.subscribe(Topic::Rescan, Vec::new());
     while let Some(signal) = signals.recv().await {
-        if signal == Signal::Rescan {
-            requests.notify_one();
+        match signal {
+            Signal::Rescan => rescans.notify_one(),
+            // What was said until the subscription stood has not been heard.
+            Signal::Schedules | Signal::Connected => bell.ring(),
+            Signal::Task(..) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bulkhead_core::{
+        LimitsRequest, Missed, Payload, QueueName, Schedule, Template, Terms, Timing,
+    };
+    use bulkhead_queue::EmbeddedBroker;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_change_of_a_schedule_rings_the_bell() {
+        let broker: Arc<dyn Broker> = Arc::new(EmbeddedBroker::in_memory());
+        let (queue, bell) = (QueueName::default(), ScheduleBell::new());
+        let mut rung = bell.heard();
+        let rescans = Arc::new(Notify::new());
+        let following = tokio::spawn(follow_requests(broker.clone(), rescans.clone(), bell));
+        let mut ring = async || {
+            let rung = tokio::time::timeout(Duration::from_secs(20), rung.changed()).await;
+            rung.expect("it rings").expect("it is there");
+        };
+        ring().await;
+        let schedule = Schedule {
+            name: "s".into(),
+            timing: Timing::Every { interval_ms: 1_000, jitter_ms: 0, start: 0 },
+            exclusive: false,
+            missed: Missed::Once,
+            task: Template {
+                task_type: TaskType::new("t").unwrap(),
+                tenant: Default::default(),
+                priority: Default::default(),
+                payload: Payload::new(Payload::TEXT, ""),
+                metadata: Vec::new(),
+                limits: LimitsRequest::default(),
+                terms: Terms::default(),
+            },
+            origin: String::new(),
+        };
+        assert!(broker.put_schedule(&queue, &schedule, Some(1)).await.unwrap());
+        ring().await;
+        for paused in [true, false] {
+            assert!(broker.pause_schedule(&queue, "s", paused, Some(1)).await.unwrap());
+            ring().await;
+        }
+        assert!(broker.remove_schedule(&queue, "s").await.unwrap());
+        ring().await;
+        assert_eq!(broker.request_rescan().await.unwrap(), 1);
+        rescans.notified().await;
+        following.abort();
     }
 }

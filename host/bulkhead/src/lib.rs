@@ -19,5 +19,4 @@ pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
 pub use host::{Host, HostBuilder, HostError};
 pub use options::{HostOptions, QueueOptions, QueueSchedule};
-pub use scheduler::ScheduleBell;
 pub use shutdown::{Shutdown, Trigger};

@@ -9,7 +9,8 @@ use bulkhead_core::{Limits, QueueName, QueuePolicy, RetryPolicy, Schedule};
 /// How a [`crate::Host`] runs.
 #[derive(Debug, Clone)]
 pub struct HostOptions {
-    /// The host's name in leases, logs and reports; unique among running hosts.
+    /// The host's name in leases, logs and reports. People tell hosts apart by it; leases
+    /// are told apart even if two hosts have the same.
     pub name: String,
     /// The queues it serves, at least one.
     pub queues: Vec<QueueOptions>,

@@ -24,14 +24,14 @@ pub use limits::{Limits, LimitsRequest};
 pub use name::{Name, NameError, QueueName, TaskType, TenantName, check_name};
 pub use outcome::{Failure, FailureKind, Outcome};
 pub use parent::Parent;
-pub use policy::{Bounds, QueuePolicy, TenantPolicy};
+pub use policy::{Bounds, PolicyError, QueuePolicy, TenantPolicy};
 pub use priority::{Priority, PriorityError};
 pub use rate::Rate;
 pub use report::{AttemptReport, Digest, DigestError, LogLevel, LogLine, Metering};
 pub use retry::{Backoff, RetryPolicy, RetryRequest};
 pub use schedule::{Due, Missed, Schedule, Template, Timing, TimingError, fire_id};
 pub use state::State;
-pub use task::{Payload, Task, TaskId, TraceContext};
+pub use task::{IdError, Payload, Task, TaskId, TraceContext};
 pub use terms::{BatchId, BatchRef, Conflict, OnFailedParent, TaskRef, TermKey, Terms, Unique};
 
 /// Milliseconds since the Unix epoch.

@@ -3,11 +3,15 @@
 //! It is stored with the queue, so that all hosts apply the same. Whatever it bounds is
 //! passed over while the bound holds; other work goes on.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Rate, TaskType, TenantName};
+
+pub use check::PolicyError;
 
 /// The policy of one queue. The empty one bounds nothing and costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -35,6 +39,10 @@ impl QueuePolicy {
     pub const MAX_ENTRIES: usize = 10_000;
     /// Most prefixes among `keys`.
     pub const MAX_KEY_PREFIXES: usize = 64;
+    /// The largest bound on what runs at once.
+    pub const MAX_AT_ONCE: u32 = 1_000_000;
+    /// The most events that a queue keeps.
+    pub const MAX_EVENTS: u32 = 1_000_000;
 
     /// The bounds of a key: the exact entry, else the longest prefix.
     #[must_use]
@@ -77,7 +85,7 @@ pub struct TenantPolicy {
     pub in_flight: Option<u32>,
     /// How often its tasks may start.
     pub rate: Option<Rate>,
-    /// Its tasks that may be there and not ended; more are refused.
+    /// Its tasks that may be there and not ended; more are refused, with 0 all of them.
     pub pending: Option<u64>,
     /// Bytes of one task's record (payload, metadata and about 100 bytes); larger ones are
     /// refused.
@@ -101,6 +109,10 @@ impl TenantPolicy {
     pub const NORMAL_WEIGHT: u32 = 10;
     /// The largest weight.
     pub const MAX_WEIGHT: u32 = 1_000;
+    /// The largest quota of tasks.
+    pub const MAX_PENDING: u64 = 1_000_000_000_000;
+    /// The largest quota of one task's bytes.
+    pub const MAX_PAYLOAD_BYTES: u64 = 256 << 20;
 
     /// How far one claim moves a tenant's virtual time.
     #[must_use]

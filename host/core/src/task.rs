@@ -14,6 +14,25 @@ use crate::{LimitsRequest, Priority, QueueName, TaskRef, TaskType, TenantName, T
 #[serde(try_from = "String", into = "String")]
 pub struct TaskId(pub Uuid);
 
+/// Why a text is no id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is no {what}'s id; write a UUID, such as 018f0000-0000-7000-8000-000000000001",
+    text.escape_debug())]
+pub struct IdError {
+    what: &'static str,
+    /// Its beginning.
+    text: String,
+}
+
+impl IdError {
+    /// How much of a text is quoted, in characters.
+    const QUOTED: usize = 64;
+
+    pub(crate) fn of(what: &'static str, text: &str) -> Self {
+        Self { what, text: text.chars().take(Self::QUOTED).collect() }
+    }
+}
+
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.as_hyphenated().fmt(f)
@@ -27,15 +46,15 @@ impl fmt::Debug for TaskId {
 }
 
 impl FromStr for TaskId {
-    type Err = uuid::Error;
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        Uuid::parse_str(text).map(Self)
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Uuid::parse_str(text).map(Self).map_err(|_| IdError::of("task", text))
     }
 }
 
 impl TryFrom<String> for TaskId {
-    type Error = uuid::Error;
-    fn try_from(text: String) -> Result<Self, uuid::Error> {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
         text.parse()
     }
 }

@@ -5,9 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{NameError, QueueName, RetryRequest, TaskId, UnixMs};
+use crate::task::IdError;
+use crate::{NameError, Payload, QueueName, RetryRequest, TaskId, TaskType, UnixMs};
 
 /// Text form `queue/id` of a reference.
 macro_rules! reference {
@@ -122,6 +124,21 @@ impl TermKey {
         }
     }
 
+    /// The key of a type and an input, for tasks that are the same if these are: the type, a
+    /// colon, and in lower-case hex the SHA-256 of the content type's length in bytes (eight
+    /// of them, big-endian), the content type, and the data.
+    #[must_use]
+    pub fn of_payload(task_type: &TaskType, payload: &Payload) -> Self {
+        let mut hash = Sha256::new();
+        // The length keeps content type and data apart.
+        hash.update((payload.content_type.len() as u64).to_be_bytes());
+        hash.update(payload.content_type.as_bytes());
+        hash.update(&payload.data);
+        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        // A type's characters are a key's too, and at most 128 of them leave room for the rest.
+        Self(format!("{task_type}:{hex}"))
+    }
+
     /// The key.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -232,15 +249,15 @@ impl fmt::Debug for BatchId {
 }
 
 impl FromStr for BatchId {
-    type Err = uuid::Error;
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        Uuid::parse_str(text).map(Self)
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Uuid::parse_str(text).map(Self).map_err(|_| IdError::of("batch", text))
     }
 }
 
 impl TryFrom<String> for BatchId {
-    type Error = uuid::Error;
-    fn try_from(text: String) -> Result<Self, uuid::Error> {
+    type Error = IdError;
+    fn try_from(text: String) -> Result<Self, IdError> {
         text.parse()
     }
 }
@@ -278,9 +295,37 @@ mod tests {
     }
 
     #[test]
+    fn type_content_type_and_data_make_the_key_of_a_payload() {
+        let key = |task_type: &str, content_type: &str, data: &str| {
+            let task_type = TaskType::new(task_type).unwrap();
+            TermKey::of_payload(&task_type, &Payload::new(content_type, data))
+        };
+        let one = key("mail", "text/plain", "x");
+        // `docs/redis.md` has this key as an example.
+        assert_eq!(
+            one.as_str(),
+            "mail:4871618c4504fdcb635c316f1e6b42a477a73188b365fa846facded492b11ca8"
+        );
+        for other in [
+            key("post", "text/plain", "x"),
+            key("mail", "text/html", "x"),
+            key("mail", "text/plain", "y"),
+            key("mail", "text/plainx", ""),
+        ] {
+            assert_ne!(one, other);
+        }
+        let longest = key(&"t".repeat(128), "", "");
+        assert_eq!(TermKey::new(longest.as_str()), Ok(longest));
+    }
+
+    #[test]
     fn a_task_reference_round_trips() {
         let text = "mail/0190163d-8694-739b-aea5-966c26f8ad91";
         assert_eq!(text.parse::<TaskRef>().unwrap().to_string(), text);
+        let said = "12".parse::<TaskId>().unwrap_err().to_string();
+        assert!(said.starts_with("`12` is no task's id; write a UUID"), "{said}");
+        let said = "x".repeat(1_000).parse::<BatchId>().unwrap_err().to_string();
+        assert!(said.contains("is no batch's id") && said.len() < 200, "{said}");
         for bad in ["", "mail", "mail/x", "/0190163d-8694-739b-aea5-966c26f8ad91"] {
             assert!(bad.parse::<TaskRef>().is_err(), "{bad}");
         }

@@ -30,7 +30,7 @@ pub enum Topic {
     Cancel,
     /// Ends of tasks that somebody waits for.
     Done,
-    /// Requests to look through the plugin folder.
+    /// What hosts are to look at again: the plugin folder, or the schedules.
     Rescan,
 }
 
@@ -44,6 +44,8 @@ pub enum Signal {
     Task(QueueName, TaskId),
     /// Look through the plugin folder.
     Rescan,
+    /// Schedules of some queue have changed: look when they are due.
+    Schedules,
 }
 
 /// Where tasks are kept.
@@ -165,7 +167,8 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Store a schedule, or another definition of it; `next` is its next fire. A known
     /// schedule keeps its pause and its history; one whose definition is the same keeps its
-    /// next fire too. Returns whether anything changed.
+    /// next fire too. Returns whether anything changed; hosts are told of that, as of every
+    /// change of a schedule, by [`Signal::Schedules`].
     async fn put_schedule(
         &self,
         queue: &QueueName,
@@ -217,7 +220,7 @@ pub trait Broker: Send + Sync + 'static {
         task_type: Option<&TaskType>,
     ) -> Result<bool, QueueError>;
 
-    /// Replace a queue's policy.
+    /// Replace a queue's policy. One that fails [`QueuePolicy::check`] is refused.
     async fn set_policy(&self, queue: &QueueName, policy: &QueuePolicy) -> Result<(), QueueError>;
 
     /// A queue's policy.

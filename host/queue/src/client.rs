@@ -231,7 +231,7 @@ impl Client {
         let bytes = new.payload.data.len();
         if bytes > self.limits.payload_bytes {
             return Err(QueueError::Refused(format!(
-                "the payload has {bytes} bytes; at most {} are allowed (setting `payload_bytes`)",
+                "the payload has {bytes} bytes; at most {} are allowed (setting `submit.payload_bytes`)",
                 self.limits.payload_bytes
             )));
         }
@@ -239,7 +239,7 @@ impl Client {
         if bytes > self.limits.metadata_bytes || new.payload.content_type.len() > 256 {
             return Err(QueueError::Refused(format!(
                 "the metadata has {bytes} bytes and the content type {}; at most {} and 256 are \
-                 allowed (setting `metadata_bytes`)",
+                 allowed (setting `submit.metadata_bytes`)",
                 new.payload.content_type.len(),
                 self.limits.metadata_bytes
             )));
@@ -311,7 +311,7 @@ impl Client {
                     open.keys().copied().collect()
                 }
                 Signal::Task(_, id) if open.contains_key(&id) => vec![id],
-                Signal::Task(..) | Signal::Rescan => continue,
+                Signal::Task(..) | Signal::Rescan | Signal::Schedules => continue,
             };
             for chunk in look_at.chunks(self.limits.batch_tasks.max(1)) {
                 for view in self.broker.inspect(queue, chunk).await?.into_iter().flatten() {

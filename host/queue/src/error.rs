@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use bulkhead_core::PolicyError;
+
 /// A queue operation that did not happen, or may not have.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,6 +26,12 @@ pub enum QueueError {
     /// The broker answered with something this version does not understand.
     #[error("the broker gave an unexpected answer: {0}")]
     Protocol(String),
+}
+
+impl From<PolicyError> for QueueError {
+    fn from(error: PolicyError) -> Self {
+        Self::Refused(format!("the policy's {error}"))
+    }
 }
 
 impl QueueError {

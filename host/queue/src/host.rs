@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A running host. It is announced every few seconds and forgotten when it stops.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HostInfo {
-    /// Its name, unique among running hosts.
+    /// Its name. Hosts of the same name are listed as one.
     pub name: String,
     /// Its process id.
     pub pid: u32,

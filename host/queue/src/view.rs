@@ -107,7 +107,7 @@ pub struct Progress {
 /// Who holds a running task's lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
-    /// The host's name.
+    /// The host's name, and after a `#` which process of that name it is.
     pub host: String,
     /// The claim's fencing token.
     pub token: u64,

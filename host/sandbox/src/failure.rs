@@ -101,7 +101,7 @@ fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> (FailureKind, 
         return (
             FailureKind::OutOfMemory,
             format!(
-                "out of memory: {} bytes were wanted in all and `memory_bytes` is {}; raise the \
+                "out of memory: {} bytes were wanted in all and `memory` is {} bytes; raise the \
                  limit or hold less at a time",
                 refused.wanted_bytes, limits.memory_bytes
             ),
@@ -116,7 +116,7 @@ fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> (FailureKind, 
     if let Some(TooLargeForCall { bytes }) = error.downcast_ref() {
         let message = format!(
             "the output of a parent has {bytes} bytes and one host call may give \
-             `hostcall_bytes` = {}; raise the host's limit or let the parent return a reference",
+             `hostcall` = {} bytes; raise the host's limit or let the parent return a reference",
             limits.hostcall_bytes
         );
         return (FailureKind::HostcallTooLarge, message);
@@ -165,8 +165,8 @@ fn explain_text(error: &wasmtime::Error, about: &Circumstances<'_>) -> (FailureK
             Some(_) => (
                 FailureKind::HostcallTooLarge,
                 format!(
-                    "one host call was given more than `hostcall_bytes` = {} bytes; pass less \
-                     at a time or raise the host's limit",
+                    "one host call was given more than `hostcall` = {} bytes; pass less at a time \
+                     or raise the host's limit",
                     limits.hostcall_bytes
                 ),
             ),
@@ -199,9 +199,9 @@ fn stopped_by(stopped: Stopped, about: &Circumstances<'_>) -> (FailureKind, Stri
     };
     let wall_ms = about.limits.wall_ms;
     let why = if about.allowed_ms.saturating_add(DEADLINE_SLACK_MS) < wall_ms {
-        format!("its deadline came before `wall_ms` = {wall_ms}")
+        format!("its deadline came before `wall` = {wall_ms} ms")
     } else {
-        format!("`wall_ms` is {wall_ms}; raise the limit or do less in one task")
+        format!("`wall` is {wall_ms} ms; raise the limit or do less in one task")
     };
     (FailureKind::TimedOut, format!("timed out after {} ms: {what}, and {why}", about.allowed_ms))
 }
@@ -211,8 +211,8 @@ pub(crate) fn result_too_large(limit_bytes: u64) -> (FailureKind, String) {
     (
         FailureKind::ResultTooLarge,
         format!(
-            "the output is larger than `result_bytes` allows, which is {limit_bytes} bytes here; \
-             raise the limit or return a reference to the data"
+            "the output is larger than `result` allows, which is {limit_bytes} bytes here; raise \
+             the limit or return a reference to the data"
         ),
     )
 }

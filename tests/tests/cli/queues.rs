@@ -1,6 +1,11 @@
 //! Queues: limits, policies, pauses, usage, events, examination.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::time::Duration;
+
+use bulkhead_tests::HostProcess;
+use serde_json::Value;
 
 use super::*;
 
@@ -13,7 +18,7 @@ async fn limits_change_one_thing_of_a_policy_and_a_file_replaces_it() {
         limit(&["--type", "send", "--concurrency", "4"]);
         limit(&["--key", "smtp:*", "--rate", "1/s"]);
         limit(&["--tenant", "acme", "--weight", "20", "--in-flight", "2", "--pending", "10"]);
-        limit(&["--other-tenants", "--payload-bytes", "1MiB"]);
+        limit(&["--other-tenants", "--payload", "1MiB"]);
         masked(|| {
             let show = place.run(&["queue", "policy", "show", "mail"]);
             insta::assert_snapshot!("policy_show", show.all());
@@ -37,7 +42,11 @@ async fn limits_change_one_thing_of_a_policy_and_a_file_replaces_it() {
         for (text, says) in [
             ("{\"concurency\": 1}", "concurency"),
             ("{\"rate\": \"often\"}", "is no rate"),
-            ("{\"tenants\": {\"a\": {\"weight\": 5000}}}", "1000"),
+            (
+                "{\"tenants\": {\"a\": {\"weight\": 5000}}}",
+                "the policy's `tenants.a.weight` cannot be kept: 5000 is not from 1 to 1000",
+            ),
+            ("{\"rate\": {\"interval_us\": 0, \"burst\": 1}}", "the policy's `rate`"),
             ("{", "EOF"),
         ] {
             let file = place.file("bad.json", text);
@@ -45,6 +54,11 @@ async fn limits_change_one_thing_of_a_policy_and_a_file_replaces_it() {
             assert_eq!(ran.code, 2, "{text}: {}", ran.stderr);
             assert!(ran.stderr.contains(says), "{text}: {}", ran.stderr);
         }
+        let zero = place.run(&["queue", "limit", "other", "--type", "a", "--concurrency", "0"]);
+        assert_eq!(zero.code, 2, "{}", zero.stderr);
+        let says = "the policy's `types.a.concurrency` cannot be kept: 0 is not from 1 to 1000000";
+        assert!(zero.stderr.contains(says), "{}", zero.stderr);
+        assert_eq!(place.json(&["queue", "policy", "show", "other"])["policy"], set);
     }
 }
 

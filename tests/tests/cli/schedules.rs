@@ -1,5 +1,7 @@
 //! Schedules: defined, listed, computed ahead, stopped, fired by hand.
 
+use bulkhead_tests::eventually;
+
 use super::*;
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Submission with terms, lists by filter, cancelling by filter, waiting.
 
+use bulkhead_tests::{Ran, eventually};
+
 use super::*;
 
 #[tokio::test]
@@ -129,7 +131,7 @@ fn terms_that_contradict_each_other_are_refused() {
         &["--retry-jitter", "2"],
         &["--max-attempts", "0"],
     ] {
-        let ran = bulkhead(&[&["submit", "t", "--data", "x"], args].concat(), b"");
+        let ran = Ran::of(&[&["submit", "t", "--data", "x"], args].concat());
         assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
         assert!(ran.stderr.starts_with("error: "), "{args:?}: {}", ran.stderr);
     }
@@ -139,9 +141,7 @@ fn terms_that_contradict_each_other_are_refused() {
 async fn quotas_of_a_tenant_are_told_with_their_figure() {
     for place in Place::each().await {
         let limit = ["queue", "limit", "default", "--tenant", "acme"];
-        place
-            .run(&[&limit[..], &["--pending", "1", "--payload-bytes", "1KiB"]].concat())
-            .succeeds();
+        place.run(&[&limit[..], &["--pending", "1", "--payload", "1KiB"]].concat()).succeeds();
         place.submit(&["mail", "--data", "1", "--tenant", "acme"]);
         masked(|| {
             let pending = place.run(&["submit", "mail", "--data", "2", "--tenant", "acme"]);

@@ -16,24 +16,27 @@ const LOG_LEVEL: &str = "info,bulkhead::guest=debug";
 
 /// Run handlers that you are writing, without a server
 ///
-/// Tasks are kept in memory, or in a folder with --data. Put a new version of a plugin into
-/// the folder and it serves the next task.
+/// Tasks are kept in memory, or in a folder with --data, or by another broker with --broker;
+/// a broker from the configuration or the environment does not count. Put a new version of a
+/// plugin into the folder and it serves the next task.
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
     /// Keep tasks in this folder, and find them there again
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "broker")]
     data: Option<PathBuf>,
     #[command(flatten)]
     host: HostFlags,
 }
 
 impl Dev {
-    /// The settings that were given.
-    pub(crate) fn settings(&self) -> Vec<Flag> {
-        let data = self.data.as_ref().map(|folder| folder.display().to_string());
-        let broker = format!("embedded:{}", data.unwrap_or_default());
+    /// The settings that were given; `elsewhere` if they name a broker already.
+    pub(crate) fn settings(&self, elsewhere: bool) -> Vec<Flag> {
         let mut flags = self.host.settings();
-        flags.push(Flag { flag: "--data", key: "broker", value: FlagValue::Text(broker) });
+        if !elsewhere {
+            let data = self.data.as_ref().map(|folder| folder.display().to_string());
+            let broker = FlagValue::Text(format!("embedded:{}", data.unwrap_or_default()));
+            flags.push(Flag { flag: "--data", key: "broker", value: broker });
+        }
         if !flags.iter().any(|flag| flag.key == "log.level") {
             let value = FlagValue::Text(LOG_LEVEL.into());
             flags.push(Flag { flag: "--log-level", key: "log.level", value });

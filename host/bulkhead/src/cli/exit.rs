@@ -88,12 +88,25 @@ pub(crate) fn report(error: &Error) -> Exit {
     }
     let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
     let mut text = format!("{style}error:{style:#} {}\n", escape::block(&error.to_string()));
-    for cause in error.chain().skip(1) {
-        text.push_str(&format!("  caused by: {}\n", escape::block(&cause.to_string())));
+    for cause in causes(error) {
+        text.push_str(&format!("  caused by: {}\n", escape::block(&cause)));
     }
     // With a closed stderr only the exit code is left to speak.
     let _ = anstream::stderr().write_all(text.as_bytes());
     exit_of(error)
+}
+
+/// What led to an error, without what the error itself says already.
+fn causes(error: &Error) -> Vec<String> {
+    let mut said = error.to_string();
+    let mut causes = Vec::new();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said.push_str(&cause);
+            causes.push(cause);
+        }
+    }
+    causes
 }
 
 fn exit_of(error: &Error) -> Exit {
@@ -150,6 +163,14 @@ mod tests {
         assert_eq!(wrapped(anyhow::anyhow!("x")), Exit::Failed);
         let unavailable = Err::<(), _>(QueueError::Unavailable("x".into()));
         assert_eq!(exit_of(&unavailable.context("y").unwrap_err()), Exit::Unavailable);
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let cause = anyhow::anyhow!("no space").context("cannot write: no space");
+        assert_eq!(causes(&cause), Vec::<String>::new());
+        let cause = anyhow::anyhow!("no space").context("cannot write").context("stopped");
+        assert_eq!(causes(&cause), ["cannot write", "no space"]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod document;
 mod escape;
 mod exit;
 mod figures;
+mod follow;
 mod host;
 mod open;
 mod output;
@@ -124,7 +125,7 @@ impl Cli {
             flags.extend(host.settings());
         }
         if let Command::Dev(dev) = &self.command {
-            flags.extend(dev.settings());
+            flags.extend(dev.settings(self.global.broker.is_some()));
         }
         Sources { file: self.global.config.clone(), env, flags, dir: PathBuf::new() }
     }

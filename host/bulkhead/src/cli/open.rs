@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use bulkhead::config::quantity::Span;
 use bulkhead::config::{BrokerPlace, Config};
 use bulkhead::queue::{Broker, EmbeddedBroker, QueueError, RedisBroker};
 use bulkhead_api::{RemoteBroker, Socket, broker};
@@ -13,12 +14,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::exit::{unavailable, usage};
+use super::output::note;
 
 /// The file by which a folder of an embedded broker is known.
 const FILE: &str = "queue.redb";
 /// How long a host may take between opening its folder and listening at its socket, and a
 /// command that found no host may keep a folder from one that starts.
 const STARTING: Duration = Duration::from_secs(5);
+/// How long a command waits for a starting host before it says so.
+const SILENT: Duration = Duration::from_millis(500);
 /// How often it is looked at again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long requests may go on when their host has stopped.
@@ -50,38 +54,45 @@ async fn redis(config: &Config) -> Result<Arc<dyn Broker>> {
     }
 }
 
-/// The broker of the host that runs on a folder; the folder itself while none does.
+/// The broker of the host that runs on a folder; the folder itself while none does. A host
+/// that has just been started may still make the folder, or read it before it answers.
 async fn embedded(folder: &Path) -> Result<Arc<dyn Broker>> {
-    let socket = Socket::path_in(folder);
-    let deadline = tokio::time::Instant::now() + STARTING;
+    let (shown, socket) = (folder.display(), Socket::path_in(folder));
+    let began = Instant::now();
+    let mut said = false;
     loop {
         if let Ok(remote) = RemoteBroker::connect(&socket).await {
             return Ok(Arc::new(remote));
         }
-        if !folder.join(FILE).exists() {
+        let waiting = began.elapsed();
+        if folder.join(FILE).exists() {
+            match open(folder).await {
+                Ok(broker) => return Ok(Arc::new(broker)),
+                Err(QueueError::InUse { .. }) if waiting < STARTING => {}
+                Err(QueueError::InUse { .. }) => {
+                    return Err(unavailable(format!(
+                        "a process has the embedded broker in `{shown}` open and does not answer \
+                         at `{}`; a command that asks or reads its input keeps the folder until \
+                         it ends",
+                        socket.display()
+                    )));
+                }
+                Err(error) => {
+                    return Err(anyhow::Error::from(error)
+                        .context(format!("cannot use the embedded broker in `{shown}`")));
+                }
+            }
+        } else if waiting >= STARTING {
             return Err(unavailable(format!(
-                "there is no embedded broker in `{0}`; start a host on it with `bulkhead run \
-                 --broker embedded:{0}`",
-                folder.display()
+                "there is no embedded broker in `{shown}`; start a host on it with `bulkhead run \
+                 --broker embedded:{shown}`"
             )));
         }
-        match open(folder).await {
-            Ok(broker) => return Ok(Arc::new(broker)),
-            Err(QueueError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
-                tokio::time::sleep(ASK_AGAIN).await;
-            }
-            Err(QueueError::InUse { .. }) => {
-                return Err(unavailable(format!(
-                    "a process has the embedded broker in `{}` open and does not answer at `{}`",
-                    folder.display(),
-                    socket.display()
-                )));
-            }
-            Err(error) => {
-                return Err(anyhow::Error::from(error)
-                    .context(format!("cannot use the embedded broker in `{}`", folder.display())));
-            }
+        if waiting >= SILENT && !said {
+            said = true;
+            note(&format!("waiting up to {} for a host in `{shown}`", Span(STARTING)));
         }
+        tokio::time::sleep(ASK_AGAIN).await;
     }
 }
 
@@ -90,7 +101,7 @@ async fn embedded(folder: &Path) -> Result<Arc<dyn Broker>> {
 async fn for_host(folder: &Path) -> Result<EmbeddedBroker> {
     let shown = folder.display();
     let socket = Socket::path_in(folder);
-    let deadline = tokio::time::Instant::now() + STARTING;
+    let deadline = Instant::now() + STARTING;
     let mut said = false;
     loop {
         match open(folder).await {
@@ -100,7 +111,7 @@ async fn for_host(folder: &Path) -> Result<EmbeddedBroker> {
                     "another host runs on the embedded broker in `{shown}`; one at a time can"
                 )));
             }
-            Err(QueueError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
+            Err(QueueError::InUse { .. }) if Instant::now() < deadline => {
                 if !said {
                     tracing::info!(folder = %shown, "waiting for a process that has the queue open");
                     said = true;
@@ -110,7 +121,7 @@ async fn for_host(folder: &Path) -> Result<EmbeddedBroker> {
             Err(QueueError::InUse { .. }) => {
                 return Err(unavailable(format!(
                     "a process that is no host has the embedded broker in `{shown}` open; a \
-                     command that waits for its task must be started after the host"
+                     command that asks or reads its input keeps the folder until it ends"
                 )));
             }
             Err(error) => {
@@ -131,6 +142,7 @@ async fn open(folder: &Path) -> Result<EmbeddedBroker, QueueError> {
 /// The broker of a host, and the service by which other processes reach it.
 pub(super) struct HostBroker {
     pub(super) broker: Arc<dyn Broker>,
+    address: Option<String>,
     service: Option<Service>,
 }
 
@@ -144,10 +156,14 @@ impl HostBroker {
     /// Open it. A broker in this process is served on a socket in its folder; one in memory
     /// in `shared`, if there is such a folder.
     pub(super) async fn open(config: &Config, shared: Option<&Path>) -> Result<Self> {
+        let is_server = config.broker.place() == BrokerPlace::Redis;
         let (broker, folder): (Arc<dyn Broker>, _) = match config.broker.place() {
             BrokerPlace::Redis => (redis(config).await?, None),
             BrokerPlace::Memory => {
-                (Arc::new(EmbeddedBroker::in_memory()), shared.map(Path::to_owned))
+                let broker = EmbeddedBroker::in_memory();
+                // Who shares it asked for a queue of the moment and needs no warning.
+                let broker = if shared.is_some() { broker.accepting_loss() } else { broker };
+                (Arc::new(broker), shared.map(Path::to_owned))
             }
             BrokerPlace::Embedded(folder) => (Arc::new(for_host(&folder).await?), Some(folder)),
         };
@@ -155,12 +171,16 @@ impl HostBroker {
             Some(folder) => Some(Service::start(broker.clone(), folder)?),
             None => None,
         };
-        Ok(Self { broker, service })
+        let address = match &service {
+            Some(service) => Some(format!("embedded:{}", service.folder.display())),
+            None => Some(config.broker.to_string()).filter(|_| is_server),
+        };
+        Ok(Self { broker, address, service })
     }
 
-    /// What other processes name to reach it, if they can.
-    pub(super) fn address(&self) -> Option<String> {
-        self.service.as_ref().map(|service| format!("embedded:{}", service.folder.display()))
+    /// What other processes name to reach it, if they can; without its password.
+    pub(super) fn address(&self) -> Option<&str> {
+        self.address.as_deref()
     }
 
     /// Stop answering other processes.

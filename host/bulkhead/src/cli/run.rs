@@ -15,7 +15,7 @@ use super::session::Session;
 /// Settings of a host that flags can override.
 #[derive(Debug, Args)]
 pub(crate) struct HostFlags {
-    /// Name of this host, unique among running ones [setting: host.name]
+    /// Name of this host, by which people tell it apart [setting: host.name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Queue to serve, repeatable [setting: host.queues]
@@ -100,7 +100,7 @@ async fn serve(
 ) -> Result<()> {
     let host = Host::builder(opened.broker.clone(), session.config.host.clone()).build()?;
     if let Some(address) = opened.address() {
-        served(&address);
+        served(address);
     }
     let (trigger, shutdown) = Shutdown::new();
     tokio::spawn(stop.pull(trigger));

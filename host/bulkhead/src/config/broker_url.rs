@@ -62,9 +62,10 @@ impl FromStr for BrokerUrl {
         }
         match text.parse::<RedisUrl>() {
             Ok(_) => Ok(Self(text.to_owned())),
-            Err(reason) => {
-                Err(format!("`{}` is no usable broker URL: {reason}", redact(text).escape_debug()))
-            }
+            Err(reason) => Err(format!(
+                "`{}` is no usable broker URL: {reason}; embedded:PATH needs no server",
+                redact(text).escape_debug()
+            )),
         }
     }
 }
@@ -118,13 +119,23 @@ pub(super) fn redact(url: &str) -> String {
 pub(super) fn redact_within(text: &str) -> String {
     let lines: Vec<String> = text
         .split('\n')
-        .map(|line| match line.find("://") {
-            Some(at) if line[at..].contains('@') => {
-                let start = line[..at].rfind(|c: char| !c.is_ascii_alphanumeric() && c != '+');
-                let (before, url) = line.split_at(start.map_or(0, |start| start + 1));
-                format!("{before}{}", redact(url))
+        .map(|line| {
+            // A password may hold anything, so each URL is taken to end where the next begins.
+            let starts = line.match_indices("://").map(|(at, _)| {
+                let mut before = line[..at].char_indices().rev();
+                let end = before.find(|(_, c)| !c.is_ascii_alphanumeric() && *c != '+');
+                end.map_or(0, |(at, c)| at + c.len_utf8())
+            });
+            let mut shown = String::new();
+            let mut from = 0;
+            for start in starts.chain([line.len()]) {
+                let start = start.max(from);
+                let part = line.get(from..start).unwrap_or_default();
+                let is_url = part.contains("://") && part.contains('@');
+                shown.push_str(&if is_url { redact(part) } else { part.to_owned() });
+                from = start;
             }
-            _ => line.to_owned(),
+            shown
         })
         .collect();
     lines.join("\n")
@@ -160,6 +171,23 @@ mod tests {
     fn passwords_do_not_show_in_quoted_lines() {
         let quoted = redact_within("line 1\n1 | broker = redis://ann:secret@h:1 oops\n  ^");
         assert_eq!(quoted, "line 1\n1 | broker = redis://ann:***@h:1 oops\n  ^");
+    }
+
+    #[test]
+    fn each_url_of_a_line_is_quoted_by_itself() {
+        for (line, shown) in [
+            (
+                "`http://x` is none; write redis://[user:password@]host",
+                "`http://x` is none; write redis://[user:***@]host",
+            ),
+            ("redis://a:b@c and redis://d:e@f", "redis://a:***@c and redis://d:***@f"),
+            ("redis://a:b c@d", "redis://a:***@d"),
+            ("schlüssel redis://a:b@c", "schlüssel redis://a:***@c"),
+            ("ü://a:b@c", "ü://a:***@c"),
+            ("://://a:b@c", "://://a:***@c"),
+        ] {
+            assert_eq!(redact_within(line), shown);
+        }
     }
 
     #[test]

@@ -18,31 +18,36 @@ use tokio::sync::watch;
 pub(crate) use define::{check, define};
 use plan::plan;
 
-/// The longest sleep: schedules that others define are seen after this.
+/// The longest sleep, should a message about a changed schedule be lost.
 const LOOK: Duration = Duration::from_secs(5);
 /// Schedules of one look; what is due beyond that is found by the next one, at once.
 const LIMIT: usize = 1_000;
 /// The shortest pause after a look that failed; it doubles up to [`LOOK`].
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Tells a host that the schedules have changed, so that it looks at once.
+/// Tells the loops of a host that schedules have changed, so that they look at once.
 #[derive(Debug, Clone)]
-pub struct ScheduleBell(Arc<watch::Sender<()>>);
+pub(crate) struct ScheduleBell(Arc<watch::Sender<()>>);
 
 impl ScheduleBell {
     pub(crate) fn new() -> Self {
         Self(Arc::new(watch::channel(()).0))
     }
 
-    /// Look now. Without it a change is seen within 5 seconds.
-    pub fn ring(&self) {
+    /// Hear it ring from now on.
+    pub(crate) fn heard(&self) -> watch::Receiver<()> {
+        self.0.subscribe()
+    }
+
+    /// Look now.
+    pub(crate) fn ring(&self) {
         self.0.send_replace(());
     }
 }
 
 /// Fire one queue's schedules until aborted.
 pub(crate) async fn follow(broker: Arc<dyn Broker>, queue: QueueName, bell: ScheduleBell) {
-    let mut rung = bell.0.subscribe();
+    let mut rung = bell.heard();
     let mut scheduler = Scheduler { broker, queue, stopped: BTreeSet::new() };
     let mut pause = Duration::ZERO;
     loop {
@@ -165,7 +170,7 @@ mod tests {
     #[tokio::test]
     async fn a_ring_before_the_sleep_is_not_lost() {
         let bell = ScheduleBell::new();
-        let mut rung = bell.0.subscribe();
+        let mut rung = bell.heard();
         bell.clone().ring();
         assert!(rung.changed().await.is_ok());
     }

@@ -39,8 +39,11 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// What the lines of one host share.
 pub(crate) struct Shared {
-    /// The host's name.
+    /// The host's name, for people.
     pub(crate) host: Arc<str>,
+    /// Whose its leases are: its name and which of its lives this is, so that no other
+    /// process holds leases under the same one, whatever it is called.
+    pub(crate) holder: Arc<str>,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) permits: Permits,
@@ -222,7 +225,7 @@ impl Line {
         let want = if claim && self.stumbled.lock().is_none() { self.permits_for(room) } else { 0 };
         let reclaim = now >= pace.next_reclaim || now >= pace.next_look;
         let step = Step {
-            host: &self.shared.host,
+            host: &self.shared.holder,
             settle: &settle,
             renew: &renew,
             progress: &progress,

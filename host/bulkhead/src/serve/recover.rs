@@ -2,7 +2,9 @@
 //! this host knows nothing of them.
 //!
 //! After a failed step the broker is asked what this host holds. What is unknown here is
-//! run, or given back if there is no room, so that a lost answer costs no attempt.
+//! run, or given back if there is no room, so that a lost answer costs no attempt. Leases
+//! are held under a name that no other process has, not even another host of this name or
+//! this host before it was restarted; what those held runs out.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,7 +51,7 @@ impl Line {
         let Some(asking) = doubt.as_mut().filter(|doubt| Instant::now() >= doubt.ask_at) else {
             return;
         };
-        let held = match self.shared.broker.held(&self.queue.name, &self.shared.host).await {
+        let held = match self.shared.broker.held(&self.queue.name, &self.shared.holder).await {
             Ok(held) => held,
             Err(error) => {
                 tracing::debug!(queue = %self.queue.name, %error, "cannot look for lost claims");

@@ -162,11 +162,13 @@ impl Broker for EmbeddedBroker {
         schedule: &Schedule,
         next: Option<UnixMs>,
     ) -> Result<bool, QueueError> {
-        self.call(|machine, _| machine.put_schedule(queue, schedule, next)).await
+        let changing = self.call(|machine, _| machine.put_schedule(queue, schedule, next));
+        Ok(self.tell_of_schedules(changing.await?))
     }
 
     async fn remove_schedule(&self, queue: &QueueName, name: &str) -> Result<bool, QueueError> {
-        self.call(|machine, _| machine.remove_schedule(queue, name)).await
+        let changing = self.call(|machine, _| machine.remove_schedule(queue, name));
+        Ok(self.tell_of_schedules(changing.await?))
     }
 
     async fn pause_schedule(
@@ -176,7 +178,8 @@ impl Broker for EmbeddedBroker {
         paused: bool,
         next: Option<UnixMs>,
     ) -> Result<bool, QueueError> {
-        self.call(|machine, _| machine.pause_schedule(queue, name, paused, next)).await
+        let changing = self.call(|machine, _| machine.pause_schedule(queue, name, paused, next));
+        Ok(self.tell_of_schedules(changing.await?))
     }
 
     async fn schedules(&self, queue: &QueueName) -> Result<Vec<ScheduleView>, QueueError> {
@@ -212,6 +215,7 @@ impl Broker for EmbeddedBroker {
     }
 
     async fn set_policy(&self, queue: &QueueName, policy: &QueuePolicy) -> Result<(), QueueError> {
+        policy.check()?;
         self.call(|machine, now| machine.set_policy(queue, policy, now)).await
     }
 
@@ -281,6 +285,9 @@ impl Broker for EmbeddedBroker {
 
     async fn check(&self) -> Result<Vec<String>, QueueError> {
         let Some(store) = &self.store else {
+            if self.accepts_loss {
+                return Ok(Vec::new());
+            }
             return Ok(vec![
                 "tasks are lost when the process ends: the broker is in memory; name a folder, as \
                  in `embedded:data`, to keep them"

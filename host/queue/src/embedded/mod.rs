@@ -40,6 +40,8 @@ pub struct EmbeddedBroker {
     hosts: Hosts,
     /// Changes whenever some queue has new lifecycle events.
     news: watch::Sender<()>,
+    /// Whether tasks that are lost with the process are nothing to warn of.
+    accepts_loss: bool,
 }
 
 impl EmbeddedBroker {
@@ -47,6 +49,12 @@ impl EmbeddedBroker {
     #[must_use]
     pub fn in_memory() -> Self {
         Self::in_memory_at(Clock::system())
+    }
+
+    /// That tasks are lost with the process is meant so: `check` does not warn of it.
+    #[must_use]
+    pub fn accepting_loss(self) -> Self {
+        Self { accepts_loss: true, ..self }
     }
 
     /// Tasks in memory, by this clock.
@@ -87,6 +95,7 @@ impl EmbeddedBroker {
             signals: Signals::new(),
             hosts: Hosts::default(),
             news: watch::Sender::new(()),
+            accepts_loss: false,
         }
     }
 
@@ -127,6 +136,14 @@ impl EmbeddedBroker {
                 self.news.send_replace(());
             }
         }
+    }
+
+    /// Tell hosts that schedules have changed, if they have.
+    fn tell_of_schedules(&self, changed: bool) -> bool {
+        if changed {
+            self.signals.send(Topic::Rescan, Signal::Schedules);
+        }
+        changed
     }
 
     /// Every row of the machine, sorted: what two brokers with the same tasks share.

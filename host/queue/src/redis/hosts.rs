@@ -5,11 +5,15 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use super::{RedisBroker, script};
+use crate::broker::Signal;
 use crate::error::QueueError;
 use crate::host::HostInfo;
 
 /// Hosts listed at most.
 const MAX_HOSTS: isize = 1_000;
+/// The words on the channel of all hosts.
+const RESCAN: &str = "rescan";
+const SCHEDULES: &str = "schedules";
 
 fn key(broker: &RedisBroker, name: &str) -> String {
     format!("{}:host:{name}", broker.namespace)
@@ -50,8 +54,26 @@ pub(super) async fn list(broker: &RedisBroker) -> Result<Vec<HostInfo>, QueueErr
 }
 
 pub(super) async fn request_rescan(broker: &RedisBroker) -> Result<u64, QueueError> {
-    let reply = broker.run(&Cmd::publish(channel(&broker.namespace), "rescan")).await?;
+    let reply = broker.run(&Cmd::publish(channel(&broker.namespace), RESCAN)).await?;
     script::integer(reply).map(|heard| u64::try_from(heard).unwrap_or(0))
+}
+
+/// Tell hosts that schedules have changed. They look by themselves too, so that a message
+/// that is lost costs time only.
+pub(super) async fn tell_of_schedules(broker: &RedisBroker) {
+    let told = broker.run(&Cmd::publish(channel(&broker.namespace), SCHEDULES)).await;
+    if let Err(error) = told {
+        tracing::debug!(%error, "hosts could not be told of changed schedules");
+    }
+}
+
+/// What a message on the channel of all hosts means.
+pub(super) fn said(message: &[u8]) -> Option<Signal> {
+    match message {
+        word if word == RESCAN.as_bytes() => Some(Signal::Rescan),
+        word if word == SCHEDULES.as_bytes() => Some(Signal::Schedules),
+        _ => None,
+    }
 }
 
 pub(super) fn channel(namespace: &str) -> String {

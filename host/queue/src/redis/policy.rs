@@ -2,8 +2,8 @@
 //!
 //! The policy is kept whole for hosts, and taken apart into single fields that scripts look
 //! up: `q` the queue's rate, `t:<type>`, `k:<key>`, `kp` the key prefixes, longest first,
-//! `T:<tenant>`, `T:*` all others. What a rate may hold is bounded so that scripts can
-//! reckon with it.
+//! `T:<tenant>`, `T:*` all others. A policy that is kept has been checked, so scripts can
+//! reckon with its numbers.
 
 use bulkhead_core::{Bounds, QueueName, QueuePolicy, Rate, TaskType, TenantPolicy};
 use redis::{Cmd, Value};
@@ -13,10 +13,6 @@ use super::submit::announce;
 use super::{RedisBroker, script};
 use crate::error::QueueError;
 
-/// The longest time for one token to come back: a year.
-const INTERVAL_MAX_US: u64 = 366 * 86_400_000_000;
-/// The longest time for a bucket to fill: 71 years, within what scripts can add to a time.
-const FULL_MAX_US: u64 = 1 << 51;
 /// Fields written in one call.
 const CALL_FIELDS: usize = 1_000;
 /// Tenants, lanes or leases looked at in one call.
@@ -27,8 +23,7 @@ type BoundsOut = (Option<u32>, Option<u64>, Option<u64>);
 
 fn rate(rate: Option<Rate>) -> (Option<u64>, Option<u64>) {
     let Some(rate) = rate else { return (None, None) };
-    let interval_us = rate.interval_us.clamp(1, INTERVAL_MAX_US);
-    (Some(interval_us), Some(u64::from(rate.burst).clamp(1, FULL_MAX_US / interval_us)))
+    (Some(rate.interval_us), Some(u64::from(rate.burst)))
 }
 
 fn bounds(bounds: &Bounds) -> BoundsOut {
@@ -38,10 +33,8 @@ fn bounds(bounds: &Bounds) -> BoundsOut {
 
 fn tenant(tenant: &TenantPolicy) -> impl Serialize + use<> {
     let (interval_us, burst) = rate(tenant.rate);
-    let weight = tenant.weight.clamp(1, TenantPolicy::MAX_WEIGHT);
-    let number = |n: Option<u64>| n.map(|n| n.min(1 << 52));
-    let (pending, payload) = (number(tenant.pending), number(tenant.payload_bytes));
-    (weight, tenant.in_flight, interval_us, burst, pending, payload)
+    let TenantPolicy { weight, in_flight, pending, payload_bytes, .. } = *tenant;
+    (weight, in_flight, interval_us, burst, pending, payload_bytes)
 }
 
 fn encode(value: &impl Serialize) -> Result<Vec<u8>, QueueError> {
@@ -99,26 +92,12 @@ fn kinds(policy: &QueuePolicy) -> String {
     .collect()
 }
 
-fn check(policy: &QueuePolicy) -> Result<(), QueueError> {
-    let largest = policy.types.len().max(policy.keys.len()).max(policy.tenants.len());
-    let prefixes = policy.keys.keys().filter(|key| key.ends_with('*')).count();
-    if largest > QueuePolicy::MAX_ENTRIES || prefixes > QueuePolicy::MAX_KEY_PREFIXES {
-        return Err(QueueError::Refused(format!(
-            "the policy has {largest} entries and {prefixes} key prefixes; at most {} and {} are \
-             allowed",
-            QueuePolicy::MAX_ENTRIES,
-            QueuePolicy::MAX_KEY_PREFIXES
-        )));
-    }
-    Ok(())
-}
-
 pub(super) async fn set(
     broker: &RedisBroker,
     queue: &QueueName,
     policy: &QueuePolicy,
 ) -> Result<(), QueueError> {
-    check(policy)?;
+    policy.check()?;
     announce(broker, queue).await?;
     let whole = rmp_serde::to_vec_named(policy)
         .map_err(|e| QueueError::Refused(format!("the policy cannot be encoded: {e}")))?;

@@ -5,7 +5,7 @@ use redis::Value;
 
 use super::stats::pairs;
 use super::submit::{announce, write_task};
-use super::{RedisBroker, outbox, script};
+use super::{RedisBroker, hosts, outbox, script};
 use crate::codec::reckonable;
 use crate::error::QueueError;
 use crate::schedule::{DueSchedules, Fire, FireAnswer, LastFire, ScheduleView};
@@ -19,7 +19,11 @@ fn time(at: Option<UnixMs>) -> String {
 
 async fn call(broker: &RedisBroker, queue: &QueueName, args: &[&[u8]]) -> Result<bool, QueueError> {
     let reply = broker.scripts.schedule.call(broker, queue, args).await?;
-    script::integer(reply).map(|changed| changed == 1)
+    let changed = script::integer(reply)? == 1;
+    if changed {
+        hosts::tell_of_schedules(broker).await;
+    }
+    Ok(changed)
 }
 
 pub(super) async fn put(

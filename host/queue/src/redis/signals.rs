@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::connection::Connection;
 use super::failure::unreachable;
+use super::hosts;
 use crate::broker::Signal;
 
 /// Signals that wait for a slow subscriber before the server's own buffer fills.
@@ -103,7 +104,7 @@ async fn listen(
                 .ok()
                 .and_then(|id| id.parse().ok())
                 .map(|id| Signal::Task(queue.clone(), id)),
-            Some((_, None)) => Some(Signal::Rescan),
+            Some((_, None)) => hosts::said(message.get_payload_bytes()),
             None => None,
         };
         if let Some(signal) = signal

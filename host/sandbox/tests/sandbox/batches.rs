@@ -129,7 +129,7 @@ async fn memory_and_time_are_the_least() {
         Attempt { limits: wall(20_000), ..attempt(&tasks[1]) },
     ];
     let end = unruly().await.attempt_batch(attempts).await.unwrap();
-    all_failed(&end, FailureKind::TimedOut, "`wall_ms` is 60");
+    all_failed(&end, FailureKind::TimedOut, "`wall` is 60 ms");
 
     let memory = |memory_bytes| Limits { memory_bytes, ..Limits::default() };
     let attempts = |second| {
@@ -142,7 +142,7 @@ async fn memory_and_time_are_the_least() {
     assert!(!end.fell);
     assert_eq!(end.ends[0].metering.peak_memory_bytes, end.ends[1].metering.peak_memory_bytes);
     let end = unruly().await.attempt_batch(attempts(1 << 16)).await.unwrap();
-    all_failed(&end, FailureKind::OutOfMemory, "`memory_bytes` is 65536");
+    all_failed(&end, FailureKind::OutOfMemory, "`memory` is 65536 bytes");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn memory() {
 
     let end = run(unruly().await, "alloc", &(17 << 20).to_string(), limits).await;
     let failure = failed(&end, FailureKind::OutOfMemory);
-    assert!(failure.message.contains("`memory_bytes` is 16777216"), "{}", failure.message);
+    assert!(failure.message.contains("`memory` is 16777216 bytes"), "{}", failure.message);
     assert!(end.metering.peak_memory_bytes <= 16 << 20, "{:?}", end.metering);
     assert!(!failure.backtrace.is_empty());
 }
@@ -119,7 +119,7 @@ async fn result_bytes() {
     assert_eq!(done(&run(unruly().await, "big-result", "1000", limits).await).len(), 1_000);
     let end = run(unruly().await, "big-result", "1001", limits).await;
     let failure = failed(&end, FailureKind::ResultTooLarge);
-    assert!(failure.message.contains("`result_bytes`"), "{}", failure.message);
+    assert!(failure.message.contains("`result`"), "{}", failure.message);
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn hostcall_bytes() {
     let tight = Limits { hostcall_bytes: 90, ..Limits::default() };
     let end = run(unruly().await, "log-flood", "3", tight).await;
     let failure = failed(&end, FailureKind::HostcallTooLarge);
-    assert!(failure.message.contains("`hostcall_bytes` = 90"), "{}", failure.message);
+    assert!(failure.message.contains("`hostcall` = 90"), "{}", failure.message);
 }
 
 #[tokio::test]

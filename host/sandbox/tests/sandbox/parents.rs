@@ -60,7 +60,7 @@ async fn an_output_is_held_to_what_one_call_may_give() {
     done(&see(output(9_000), limits).await);
     let end = see(output(10_001), limits).await;
     let failure = failed(&end, FailureKind::HostcallTooLarge);
-    assert!(failure.message.contains("`hostcall_bytes` = 10000"), "{}", failure.message);
+    assert!(failure.message.contains("`hostcall` = 10000 bytes"), "{}", failure.message);
 }
 
 #[tokio::test]

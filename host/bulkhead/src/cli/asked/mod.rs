@@ -8,7 +8,6 @@ mod moment;
 mod payload;
 mod retry;
 mod terms;
-mod unique;
 
 use bulkhead::config::quantity::{Size, Span};
 use bulkhead::core::{LimitsRequest, Payload, Priority, QueueName, TaskType, TenantName};

@@ -12,7 +12,6 @@ use serde::Deserialize;
 
 use super::moment::Moment;
 use super::retry::Retry;
-use super::unique::payload_key;
 
 /// All that may be asked of one task.
 #[derive(Debug, Clone, Default, Args)]
@@ -140,26 +139,22 @@ impl Lasting {
             expires_at: self.expires_in.map(Span::as_ms),
             deadline_at: self.deadline_in.map(Span::as_ms),
             key: self.key.clone(),
-            unique: self.uniqueness(task_type, payload)?,
+            unique: self.uniqueness(task_type, payload),
             ..Terms::default()
         })
     }
 
-    fn uniqueness(
-        &self,
-        task_type: &TaskType,
-        payload: &Payload,
-    ) -> Result<Option<Unique>, String> {
+    fn uniqueness(&self, task_type: &TaskType, payload: &Payload) -> Option<Unique> {
         let key = match &self.unique {
             Some(key) => key.clone(),
-            None if self.unique_payload => payload_key(task_type, payload)?,
-            None => return Ok(None),
+            None if self.unique_payload => TermKey::of_payload(task_type, payload),
+            None => return None,
         };
-        Ok(Some(Unique {
+        Some(Unique {
             key,
             window_ms: self.unique_for.map(Span::as_ms),
             conflict: self.on_conflict.unwrap_or_default(),
-        }))
+        })
     }
 
     /// Why this makes no sense for a single task, if it does not.

@@ -2,6 +2,7 @@
 
 mod submit;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,10 +11,11 @@ use bulkhead::core::{BatchId, QueueName};
 use bulkhead::queue::{BatchView, Broker, Over};
 use clap::Subcommand;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::exit::{Exit, not_found, timed_out};
+use super::follow::{Lookout, deadline};
 use super::session::{Session, queues};
-use super::submit::longest_wait;
 use super::{escape, figures, output};
 
 /// The first and the longest pause between two looks at a batch.
@@ -103,7 +105,7 @@ impl Batch {
             Self::Wait { id, timeout } => {
                 let broker = session.broker().await?;
                 let queue = find(broker.as_ref(), id).await?.queue;
-                wait(session, broker.as_ref(), &queue, id, timeout).await
+                wait(session, broker, &queue, id, timeout).await
             }
         }
     }
@@ -126,34 +128,51 @@ fn unknown(id: BatchId) -> anyhow::Error {
     ))
 }
 
-/// Wait until a batch is over, then show it.
+/// Wait until a batch is over, then show it. There must be no other copy of the broker.
 async fn wait(
     session: &Session,
-    broker: &dyn Broker,
+    mut broker: Arc<dyn Broker>,
     queue: &QueueName,
     id: BatchId,
     timeout: Span,
 ) -> Result<Exit> {
-    let deadline = tokio::time::Instant::now() + longest_wait(timeout.0);
+    let deadline = deadline(timeout.0);
+    let mut lookout = Lookout::new(&session.config);
     let (mut pause, longest) = PAUSE;
+    let mut open = None;
     loop {
-        let view = broker.batch(queue, id).await?.ok_or_else(|| unknown(id))?;
-        if view.over_at.is_some() {
-            show(session, &view)?;
-            let all = view.completed == view.total;
-            return Ok(if all { Exit::Done } else { Exit::Failed });
+        match broker.batch(queue, id).await {
+            Ok(view) => {
+                let view = view.ok_or_else(|| unknown(id))?;
+                if view.over_at.is_some() {
+                    show(session, &view)?;
+                    let all = view.completed == view.total;
+                    return Ok(if all { Exit::Done } else { Exit::Failed });
+                }
+                open = Some((view.open(), view.total));
+            }
+            Err(error) if lookout.outlives(&error) => {}
+            Err(error) => return Err(error.into()),
         }
-        if tokio::time::Instant::now() >= deadline {
-            return Err(timed_out(format!(
-                "batch {id} is not over within {timeout}: {} of {} tasks have not ended; `bulkhead \
-                 task list --batch {id}` shows them",
-                view.open(),
-                view.total
-            )));
+        let in_vain = |why: &str| {
+            let stands = open.map_or_else(String::new, |(open, total)| {
+                format!(": {open} of {total} tasks have not ended")
+            });
+            timed_out(format!(
+                "batch {id} is not over within {timeout}{stands}; `bulkhead task list --batch \
+                 {id}` shows them{why}"
+            ))
+        };
+        if Instant::now() >= deadline {
+            return Err(in_vain(""));
         }
         // Nothing is told of batches, so this looks again.
-        tokio::time::sleep_until(deadline.min(tokio::time::Instant::now() + pause)).await;
+        tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
         pause = (pause * 2).min(longest);
+        broker = match lookout.exchange(broker, deadline).await {
+            Some(broker) => broker,
+            None => return Err(in_vain(&format!("; {}", lookout.nobody()))),
+        };
     }
 }
 

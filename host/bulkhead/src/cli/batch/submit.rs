@@ -130,7 +130,9 @@ impl Submit {
             note(&format!("{refused}; the batch counts them as cancelled"));
         }
         if self.wait {
-            return wait(session, client.broker().as_ref(), &self.queue, id, self.timeout).await;
+            let broker = client.broker().clone();
+            drop(client);
+            return wait(session, broker, &self.queue, id, self.timeout).await;
         }
         if session.out.is_json() {
             session.out.document(&SubmittedDocument {

@@ -10,8 +10,8 @@ use comfy_table::{Cell, Color, Table};
 use serde::Serialize;
 
 use crate::cli::exit::{Exit, not_found, timed_out};
+use crate::cli::follow;
 use crate::cli::session::Session;
-use crate::cli::submit::longest_wait;
 use crate::cli::{escape, figures, output};
 
 /// How often hosts are asked whether they are done.
@@ -41,7 +41,7 @@ pub(super) async fn reload(session: &Session, timeout: Span) -> Result<Exit> {
     if before.is_empty() && heard == 0 {
         return Err(not_found("no host is running; start one with `bulkhead run`"));
     }
-    let deadline = tokio::time::Instant::now() + longest_wait(timeout.0);
+    let deadline = follow::deadline(timeout.0);
     let hosts = loop {
         let hosts = broker.hosts().await?;
         let behind: Vec<&str> = hosts

@@ -9,6 +9,7 @@ use bulkhead::queue::{Broker, Event, EventId};
 use clap::Args;
 
 use crate::cli::exit::Exit;
+use crate::cli::follow::{Lookout, deadline};
 use crate::cli::output::{self, note};
 use crate::cli::session::{Session, known_queue};
 use crate::cli::{escape, figures};
@@ -38,7 +39,7 @@ pub(crate) struct Events {
 impl Events {
     /// Do it.
     pub(crate) async fn run(self, session: &Session) -> Result<Exit> {
-        let broker = session.broker().await?;
+        let mut broker = session.broker().await?;
         known_queue(broker.as_ref(), &self.name).await?;
         if broker.policy(&self.name).await?.events.is_none() {
             note(&format!(
@@ -57,11 +58,14 @@ impl Events {
         }
         print_lines(session, &events)?;
         last = events.last().map(|event| event.id.clone()).or(last);
-        loop {
+        let mut lookout = Lookout::new(&session.config);
+        while let Some(served) = lookout.exchange(broker, deadline(Duration::MAX)).await {
+            broker = served;
             let events = broker.events(&self.name, last.as_ref(), PAGE, WAIT).await?;
             print_lines(session, &events)?;
             last = events.last().map(|event| event.id.clone()).or(last);
         }
+        Ok(Exit::Done)
     }
 }
 

@@ -24,10 +24,10 @@ pub(crate) struct Usage {
     /// Name of the queue
     name: QueueName,
     /// The first day, such as 2030-01-31 [default: 30 days up to the last one]
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = parsed_date)]
     from: Option<Date>,
     /// The last day [default: today]
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = parsed_date)]
     to: Option<Date>,
     /// Only this tenant
     #[arg(long, value_name = "NAME")]
@@ -42,6 +42,10 @@ struct RowDocument<'a> {
     #[serde(flatten)]
     used: Used,
     gib_seconds: f64,
+}
+
+fn parsed_date(text: &str) -> Result<Date, String> {
+    text.parse().map_err(|_| "write a day (UTC), such as 2030-01-31".to_owned())
 }
 
 impl Usage {

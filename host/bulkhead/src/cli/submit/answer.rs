@@ -148,7 +148,7 @@ impl Tally {
         let reasons: Vec<String> = [
             (self.taken, "whose unique key is taken"),
             (self.over_pending, "over their tenant's quota of tasks (`pending`)"),
-            (self.over_payload, "over their tenant's size of a task (`payload_bytes`)"),
+            (self.over_payload, "over their tenant's size of a task (`payload`)"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)

@@ -198,7 +198,8 @@ impl<'a, R: BufRead> Reader<'a, R> {
             if self.text.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let line = serde_json::from_slice::<Line<'_>>(&self.text)
+            // Without its end a line that stops in the middle is at fault, not the next one.
+            let line = serde_json::from_slice::<Line<'_>>(self.text.trim_ascii_end())
                 .map_err(|error| at(&format!("this is no task: {}", column(&error))))?;
             return task(line).map(Some).map_err(|reason| at(&reason));
         }
@@ -311,7 +312,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         for (line, says) in [
-            ("{", "EOF"),
+            ("{", "EOF while parsing an object at column 1"),
             ("[]", "this is no task"),
             (r#"{"type": "a", "paylod": 1}"#, "unknown field `paylod`"),
             (r#"{"payload": 1}"#, "no `type`"),

@@ -7,7 +7,6 @@ mod refusal;
 mod wait;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Result;
 use bulkhead::config::quantity::Span;
@@ -106,10 +105,8 @@ impl Submit {
             note(&remark);
         }
         if self.wait {
-            return self
-                .waiting()
-                .one(session, &client, &sent.queue, Some(&sent.task_type), id)
-                .await;
+            let task = TaskRef { queue: sent.queue, id };
+            return self.waiting().one(session, client, task, Some(&sent.task_type)).await;
         }
         if session.out.is_json() {
             session.out.document(&sent.document())?;
@@ -134,7 +131,7 @@ impl Submit {
         let exit = if self.wait {
             note(&summary);
             let tasks: Vec<TaskRef> = sent.iter().filter_map(Sent::task_ref).collect();
-            self.waiting().many(session, &client, &tasks).await?
+            self.waiting().many(session, client, &tasks).await?
         } else {
             if session.out.is_json() {
                 let documents: Vec<_> = sent.iter().map(Sent::document).collect();
@@ -176,10 +173,4 @@ pub(crate) struct Defaults<'a> {
     pub(crate) content_type: Option<&'a str>,
     pub(crate) manner: &'a Manner,
     pub(crate) asked: &'a Asked,
-}
-
-/// How long a command waits in one call.
-pub(crate) fn longest_wait(timeout: Duration) -> Duration {
-    // A timer cannot be set beyond some decades.
-    timeout.min(Duration::from_secs(366 * 24 * 3_600))
 }

@@ -29,7 +29,7 @@ pub(super) async fn explain(broker: &dyn Broker, sent: &Sent, tenant: &TenantNam
         _ => format!(
             "the task was refused: it is larger than tasks of tenant {tenant} in queue {queue} may \
              be{}; send less, or raise it with `bulkhead queue limit {queue} --tenant {tenant} \
-             --payload-bytes SIZE`",
+             --payload SIZE`",
             figure(quota.and_then(|quota| quota.payload_bytes).map(|size| Size(size).to_string()))
         ),
     })

@@ -10,13 +10,11 @@ use anyhow::{Context, Error, Result};
 use bulkhead::core::{Outcome, Payload, QueueName, State, TaskId, TaskRef, TaskType};
 use bulkhead::queue::{Client, HostInfo, TaskView};
 use comfy_table::Cell;
-use futures::future::try_join_all;
-use parking_lot::Mutex;
 
-use super::longest_wait;
 use crate::cli::asked::content;
 use crate::cli::document::TaskDocument;
 use crate::cli::exit::{self, Exit, failed, timed_out};
+use crate::cli::follow::{Followed, follow};
 use crate::cli::output::{self, note};
 use crate::cli::reason::reason;
 use crate::cli::session::Session;
@@ -29,58 +27,56 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Wait for one task and hand over its output.
+    /// Wait for one task and hand over its output. The client must be the only one.
     pub(crate) async fn one(
         &self,
         session: &Session,
-        client: &Client,
-        queue: &QueueName,
+        client: Client,
+        task: TaskRef,
         task_type: Option<&TaskType>,
-        id: TaskId,
     ) -> Result<Exit> {
+        let TaskRef { queue, id } = task;
         let mut ended = None;
-        let timeout = longest_wait(self.timeout);
-        let open = client.wait_each(queue, &[id], timeout, |view| ended = Some(view)).await?;
+        let tasks = BTreeMap::from([(queue.clone(), vec![id])]);
+        let followed =
+            follow(session, client, &tasks, self.timeout, |view| ended = Some(view)).await?;
         match ended {
             Some(view) => deliver(session, &view, self.out),
-            None if open.is_empty() => Err(forgotten(id)),
+            None if followed.open == 0 => Err(forgotten(id)),
             None => Err(timed_out(format!(
                 "task {id} has not ended within {}; `bulkhead task show {id}` tells more{}",
                 bulkhead::config::quantity::Span(self.timeout),
-                no_handler(client, queue, task_type).await
+                in_vain(followed.client, &queue, task_type).await
             ))),
         }
     }
 
-    /// Wait for many tasks and print a line for each.
+    /// Wait for many tasks and print a line for each. The client must be the only one.
     pub(crate) async fn many(
         &self,
         session: &Session,
-        client: &Client,
+        client: Client,
         tasks: &[TaskRef],
     ) -> Result<Exit> {
         if let Some(folder) = self.out {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        let mut by_queue: BTreeMap<&QueueName, Vec<TaskId>> = BTreeMap::new();
+        let mut by_queue: BTreeMap<QueueName, Vec<TaskId>> = BTreeMap::new();
         let mut order: HashMap<TaskId, usize> = HashMap::new();
         for task in tasks {
             let place = order.len();
             // Several submissions may have come to the same task.
             if let Entry::Vacant(entry) = order.entry(task.id) {
                 entry.insert(place);
-                by_queue.entry(&task.queue).or_default().push(task.id);
+                by_queue.entry(task.queue.clone()).or_default().push(task.id);
             }
         }
         let tasks = order.len();
-        let results = Mutex::new(Results::new(session.out.is_json(), self.out, order));
-        let timeout = longest_wait(self.timeout);
-        let waits = by_queue.iter().map(|(queue, ids)| {
-            client.wait_each(queue, ids, timeout, |view| results.lock().take(&view))
-        });
-        let open = try_join_all(waits).await?.into_iter().map(|open| open.len()).sum::<usize>();
-        let results = results.into_inner();
+        let mut results = Results::new(session.out.is_json(), self.out, order);
+        let take = |view: TaskView| results.take(&view);
+        let Followed { open, client } =
+            follow(session, client, &by_queue, self.timeout, take).await?;
         let forgotten = tasks.saturating_sub(open + results.ended);
         let all_completed = results.completed + forgotten == tasks;
         results.print(session)?;
@@ -89,8 +85,9 @@ impl Waiting<'_> {
         }
         if open > 0 {
             return Err(timed_out(format!(
-                "{open} of {tasks} tasks have not ended within {}",
-                bulkhead::config::quantity::Span(self.timeout)
+                "{open} of {tasks} tasks have not ended within {}{}",
+                bulkhead::config::quantity::Span(self.timeout),
+                client.map_or_else(|nobody| format!("; {nobody}"), |_| String::new())
             )));
         }
         Ok(if all_completed { Exit::Done } else { Exit::Failed })
@@ -98,7 +95,15 @@ impl Waiting<'_> {
 }
 
 /// A likely reason for a wait in vain.
-async fn no_handler(client: &Client, queue: &QueueName, task_type: Option<&TaskType>) -> String {
+async fn in_vain(
+    client: Result<Client, String>,
+    queue: &QueueName,
+    task_type: Option<&TaskType>,
+) -> String {
+    let client = match client {
+        Ok(client) => client,
+        Err(nobody) => return format!("; {nobody}"),
+    };
     let Some(task_type) = task_type else { return String::new() };
     let Ok(hosts) = client.broker().hosts().await else { return String::new() };
     let serves_type = |host: &HostInfo| {

@@ -118,7 +118,8 @@ impl Wait {
         if let [id] = self.ids.as_slice() {
             let view = client.find(*id).await?.ok_or_else(|| unknown(session, *id))?;
             let task_type = view.task.as_ref().ok().map(|task| &task.task_type);
-            return waiting.one(session, &client, &view.queue, task_type, *id).await;
+            let task = TaskRef { queue: view.queue, id: *id };
+            return waiting.one(session, client, task, task_type).await;
         }
         let located = locate(client.broker().as_ref(), &self.ids).await?;
         if let Some(missing) = located.missing.first() {
@@ -131,6 +132,6 @@ impl Wait {
             .collect();
         let task = |id: &TaskId| Some(TaskRef { queue: (*queues.get(id)?).clone(), id: *id });
         let tasks: Vec<TaskRef> = self.ids.iter().filter_map(task).collect();
-        waiting.many(session, &client, &tasks).await
+        waiting.many(session, client, &tasks).await
     }
 }

@@ -83,22 +83,22 @@ fn bounds_that_make_no_sense_name_their_key() {
             [queues.q.tenants."*"]
             weight = 0
             in_flight = 0
-            pending = 0
+            pending = 2_000_000_000_000
             payload = "1 TiB"
             "#,
         ),
         @"
         the configuration cannot be used:
-          - `queues.q.events` (file bulkhead.toml): 0 is not from 1 to 1000000
-          - `queues.q.concurrency` (file bulkhead.toml): 0 is not from 1 to 1000000
           - `queues.q.rate` (file bulkhead.toml): `fast` is no rate; write a count and a period, such as `10/s`, `600/m`, `1/250ms` or `10/s burst 20`
-          - `queues.q.keys.a b*` (file bulkhead.toml): the key `a b*` has the character ' '; leave out spaces and control characters
           - `queues.q.keys.x.rate` (file bulkhead.toml): `0/s` is no rate; write a count and a period, such as `10/s`, `600/m`, `1/250ms` or `10/s burst 20`
           - `queues.q.types.a b` (file bulkhead.toml): the task type `a b` has the character ' '; use only A-Z a-z 0-9 . _ -, with a letter or digit first
+          - `queues.q.events` (file bulkhead.toml): 0 is not from 1 to 1000000
+          - `queues.q.concurrency` (file bulkhead.toml): 0 is not from 1 to 1000000; pause to stop all
+          - `queues.q.keys.a b*` (file bulkhead.toml): the key `a b*` has the character ' '; leave out spaces and control characters
           - `queues.q.tenants.*.weight` (file bulkhead.toml): 0 is not from 1 to 1000
-          - `queues.q.tenants.*.in_flight` (file bulkhead.toml): 0 is not from 1 to 1000000
-          - `queues.q.tenants.*.pending` (file bulkhead.toml): 0 is not from 1 to 1000000000000
-          - `queues.q.tenants.*.payload` (file bulkhead.toml): 1 TiB is not from 1 B to 256 MiB
+          - `queues.q.tenants.*.in_flight` (file bulkhead.toml): 0 is not from 1 to 1000000; pause to stop all
+          - `queues.q.tenants.*.pending` (file bulkhead.toml): 2000000000000 is not from 0 to 1000000000000
+          - `queues.q.tenants.*.payload` (file bulkhead.toml): 1099511627776 bytes are not from 1 byte to 256 MiB
         "
     );
     insta::assert_snapshot!(

@@ -4,18 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bulkhead_core::{
-    Bounds, QueueName, QueuePolicy, Rate, RetryPolicy, TaskType, TenantName, TenantPolicy, TermKey,
+    Bounds, QueueName, QueuePolicy, Rate, RetryPolicy, TaskType, TenantName, TenantPolicy,
 };
 
-use super::{Check, DAY, MIB};
+use super::{Check, DAY};
 use crate::config::quantity::Span;
 use crate::config::raw::{RawBounds, RawQueue, RawTenant};
 use crate::options::QueueOptions;
-
-/// Most tasks at once of anything.
-const MAX_CONCURRENCY: u32 = 1_000_000;
-/// Most events that a queue keeps.
-const MAX_EVENTS: u32 = 1_000_000;
 
 impl Check<'_> {
     pub(super) fn queues(
@@ -44,21 +39,7 @@ impl Check<'_> {
 
     fn policy(&mut self, queue: &str, raw: &RawQueue) -> QueuePolicy {
         let at = ["queues", queue];
-        if let Some(events) = raw.events {
-            self.within(&["queues", queue, "events"], events, 1..=MAX_EVENTS);
-        }
         let Bounds { concurrency, rate } = self.bounds(&at, raw.concurrency, &raw.rate);
-        for (name, entries) in
-            [("types", raw.types.len()), ("keys", raw.keys.len()), ("tenants", raw.tenants.len())]
-        {
-            let most = QueuePolicy::MAX_ENTRIES;
-            if entries > most {
-                self.problem(
-                    &["queues", queue, name],
-                    format!("{entries} entries are over {most}"),
-                );
-            }
-        }
         let mut policy = QueuePolicy {
             concurrency,
             rate,
@@ -82,13 +63,14 @@ impl Check<'_> {
                 policy.tenants.insert(name, tenant);
             }
         }
+        for problem in policy.problems() {
+            let path = at.into_iter().chain(problem.path.iter().map(String::as_str));
+            self.problem(&path.collect::<Vec<_>>(), problem.message);
+        }
         policy
     }
 
     fn bounds(&mut self, at: &[&str], concurrency: Option<u32>, rate: &Option<String>) -> Bounds {
-        if let Some(limit) = concurrency {
-            self.within(&[at, &["concurrency"]].concat(), limit, 1..=MAX_CONCURRENCY);
-        }
         Bounds { concurrency, rate: self.rate(at, rate) }
     }
 
@@ -98,43 +80,20 @@ impl Check<'_> {
 
     /// Keys, and prefixes of them that end in `*`.
     fn keys(&mut self, queue: &str, raw: &BTreeMap<String, RawBounds>) -> BTreeMap<String, Bounds> {
-        let mut keys = BTreeMap::new();
-        for (key, bounds) in raw {
+        let bounds = |(key, bounds): (&String, &RawBounds)| {
             let path = ["queues", queue, "keys", key];
-            let bounds = self.bounds(&path, bounds.concurrency, &bounds.rate);
-            // The prefix of all keys is empty, which a key is not.
-            if key != "*" {
-                self.parsed::<TermKey>(&path, key);
-            }
-            keys.insert(key.clone(), bounds);
-        }
-        let (prefixes, most) =
-            (keys.keys().filter(|key| key.ends_with('*')).count(), QueuePolicy::MAX_KEY_PREFIXES);
-        if prefixes > most {
-            let message = format!("{prefixes} of the keys end in `*`; at most {most} may");
-            self.problem(&["queues", queue, "keys"], message);
-        }
-        keys
+            (key.clone(), self.bounds(&path, bounds.concurrency, &bounds.rate))
+        };
+        raw.iter().map(bounds).collect()
     }
 
     fn tenant(&mut self, at: &[&str], raw: &RawTenant) -> TenantPolicy {
-        let path = |key| [at, &[key]].concat();
-        let weight = raw.weight.unwrap_or(TenantPolicy::NORMAL_WEIGHT);
-        self.within(&path("weight"), weight, 1..=TenantPolicy::MAX_WEIGHT);
-        if let Some(limit) = raw.in_flight {
-            self.within(&path("in_flight"), limit, 1..=MAX_CONCURRENCY);
-        }
-        if let Some(pending) = raw.pending {
-            self.within(&path("pending"), pending, 1..=1_000_000_000_000);
-        }
-        let payload_bytes =
-            raw.payload.map(|size| self.size(&path("payload"), size, 1..=256 * MIB));
         TenantPolicy {
-            weight,
+            weight: raw.weight.unwrap_or(TenantPolicy::NORMAL_WEIGHT),
             in_flight: raw.in_flight,
             rate: self.rate(at, &raw.rate),
             pending: raw.pending,
-            payload_bytes,
+            payload_bytes: raw.payload.map(|size| size.0),
         }
     }
 }
