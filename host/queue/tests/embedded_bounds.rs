@@ -16,7 +16,17 @@ const START_US: u64 = 1_700_000_000_000_000;
 const HOUR_US: u64 = 3_600_000_000;
 
 fn step(machine: &mut Machine, settle: &[Settlement], want: u32, now_us: u64) -> Vec<Claim> {
-    let types = [of_type("a"), of_type("b")];
+    step_of(machine, &["a", "b"], settle, want, now_us)
+}
+
+fn step_of(
+    machine: &mut Machine,
+    types: &[&str],
+    settle: &[Settlement],
+    want: u32,
+    now_us: u64,
+) -> Vec<Claim> {
+    let types: Vec<_> = types.iter().map(|name| of_type(name)).collect();
     let step = Step {
         host: "h",
         settle,
@@ -44,24 +54,27 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A tenant whose single task comes into line waits for at most one turn of every other
-    /// tenant, plus 16 × w_j / w_i for those of larger weight.
+    /// tenant, and for what makes up for a turn that it had just now; whatever hosts of
+    /// another type were given meanwhile.
     #[test]
     fn a_single_task_waits_no_longer_than_the_stated_bound(
         weights in proptest::collection::vec(1u32..200, 1..6),
         own in 1u32..200,
         depth in 50usize..2_000,
         taken in 0usize..1_500,
+        elsewhere in prop_oneof![Just(0usize), 1usize..20_000],
+        turn in 0usize..=16,
         want in 1u32..100,
     ) {
         let mut machine = Machine::new();
         let of = |weight| TenantPolicy { weight, ..TenantPolicy::default() };
         let mut policy = QueuePolicy::default();
         policy.tenants.insert(tenant("single"), of(own));
-        let mut bound = 1u64;
+        let mut bound = 0u64;
         for (at, weight) in weights.iter().enumerate() {
             policy.tenants.insert(tenant(&format!("t{at}")), of(*weight));
-            let larger = u64::from(*weight).saturating_sub(u64::from(own)).min(1);
-            bound += 16 + larger * (16 * u64::from(*weight)).div_ceil(u64::from(own));
+            let made_up_for = (turn as u64 * of(own).stride()).div_ceil(of(*weight).stride());
+            bound += 16 + made_up_for;
         }
         machine.set_policy(&queue(), &policy, START_US);
         for at in 0..weights.len() {
@@ -71,6 +84,17 @@ proptest! {
         while gone < taken.min(weights.len() * depth / 2) {
             gone += step(&mut machine, &[], want, START_US).len();
         }
+        let busy: Vec<Task> = (0..elsewhere)
+            .map(|_| Task { tenant: tenant("busy"), ..task("elsewhere", new_id()) })
+            .collect();
+        machine.submit(&busy, START_US).unwrap();
+        while !step_of(&mut machine, &["elsewhere"], &[], 250, START_US).is_empty() {}
+        let mut before = tasks_of("single", turn);
+        machine.submit(&before, START_US).unwrap();
+        while !before.is_empty() {
+            let claims = step(&mut machine, &[], want, START_US);
+            before.retain(|task| claims.iter().all(|claim| claim.id != task.id));
+        }
         let single = tasks_of("single", 1).remove(0);
         machine.submit(std::slice::from_ref(&single), START_US + 1).unwrap();
         let mut waited = 0;
@@ -78,12 +102,57 @@ proptest! {
             let claims = step(&mut machine, &[], want, START_US + 2);
             prop_assert!(!claims.is_empty());
             if let Some(at) = claims.iter().position(|claim| claim.id == single.id) {
-                waited += at as u64 + 1;
+                waited += at as u64;
                 break;
             }
             waited += claims.len() as u64;
         }
         prop_assert!(waited <= bound, "waited for {waited}, the bound is {bound}");
+    }
+
+    /// However often hosts of another type move the present past all tenants of a ring, each
+    /// of them waits no longer between its tasks than for a turn of every other tenant and for
+    /// what makes up for its own.
+    #[test]
+    fn hosts_of_other_types_let_nobody_starve(
+        weights in proptest::collection::vec(1u32..200, 2..5),
+        rounds in proptest::collection::vec((1u32..60, 0usize..300), 1..60),
+    ) {
+        let mut machine = Machine::new();
+        let of = |weight| TenantPolicy { weight, ..TenantPolicy::default() };
+        let names: Vec<String> = (0..weights.len()).map(|at| format!("t{at}")).collect();
+        let mut policy = QueuePolicy::default();
+        for (name, weight) in names.iter().zip(&weights) {
+            policy.tenants.insert(tenant(name), of(*weight));
+            machine.submit(&tasks_of(name, 2_000), START_US).unwrap();
+        }
+        machine.set_policy(&queue(), &policy, START_US);
+        let mut waiting: BTreeMap<&str, u64> = BTreeMap::new();
+        for (want, elsewhere) in rounds {
+            let busy: Vec<Task> = (0..elsewhere)
+                .map(|_| Task { tenant: tenant("busy"), ..task("elsewhere", new_id()) })
+                .collect();
+            machine.submit(&busy, START_US).unwrap();
+            while !step_of(&mut machine, &["elsewhere"], &[], 250, START_US).is_empty() {}
+            for claim in step(&mut machine, &[], want, START_US) {
+                let served = claim.task.unwrap().tenant;
+                for name in &names {
+                    *waiting.entry(name).or_default() += 1;
+                }
+                let (served, _) = waiting.get_key_value(served.as_str()).unwrap();
+                let served = *served;
+                waiting.insert(served, 0);
+            }
+            for (name, own) in names.iter().zip(&weights) {
+                let stride = of(*own).stride();
+                let bound: u64 = weights
+                    .iter()
+                    .map(|weight| 16 + (16 * stride).div_ceil(of(*weight).stride()))
+                    .sum();
+                let waited = waiting.get(name.as_str()).copied().unwrap_or(0);
+                prop_assert!(waited <= bound, "`{name}` waits for {waited}, bound {bound}");
+            }
+        }
     }
 
     /// Over any span, no more than burst and rate are started, whatever bounds: queue, type,

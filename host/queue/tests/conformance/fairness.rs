@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bulkhead_core::{QueuePolicy, TaskId};
 use bulkhead_queue::Claim;
 
-use crate::talk::Talk;
+use crate::talk::{Say, Talk};
 use crate::words::*;
 
 crate::every_broker![
@@ -15,6 +15,8 @@ crate::every_broker![
     a_single_task_waits_for_one_turn_of_each_other_tenant,
     a_light_tenant_waits_in_proportion_to_heavier_ones,
     idling_earns_nothing,
+    a_type_that_nobody_served_is_not_made_up_for,
+    hosts_of_other_types_let_nobody_starve,
     a_tenant_without_work_of_a_served_type_takes_no_turn,
 ];
 
@@ -116,6 +118,63 @@ async fn idling_earns_nothing(talk: Talk) {
     flood(&talk, "idler", 400).await;
     let shares = shares(&talk.claim(64).await);
     assert!(shares["busy"] >= 16, "the idler caught up: {shares:?}");
+}
+
+/// Claim and complete all tasks of a type; how many there were.
+async fn serve_all(talk: &Talk, task_type: &str) -> usize {
+    let (mut served, mut settle) = (0, Vec::new());
+    loop {
+        let say = Say { settle, want: 250, types: &[task_type], ..Say::default() };
+        let claims = talk.say(say).await.claims;
+        if claims.is_empty() {
+            return served;
+        }
+        served += claims.len();
+        settle = claims.iter().map(|claim| done_for(claim, 0)).collect();
+    }
+}
+
+/// While nobody serves type `b`, another tenant is given 100,000 tasks of type `a`.
+async fn a_type_that_nobody_served_is_not_made_up_for(talk: Talk) {
+    for name in ["left", "late"] {
+        talk.submit_many((0..300).map(|_| of_tenant("b", name)).collect()).await;
+    }
+    let mut served = 0;
+    for _ in 0..10 {
+        for _ in 0..10 {
+            flood(&talk, "busy", 1_000).await;
+        }
+        served += serve_all(&talk, "a").await;
+    }
+    assert_eq!(served, 100_000);
+    flood(&talk, "busy", 300).await;
+    for want in [1, 7, 100] {
+        let id = talk.submit(of_tenant("a", &format!("newcomer-{want}"))).await;
+        let waited = wait_of(&talk, id, want).await;
+        assert!(waited <= 3 * 16, "{waited} claims of others went before, {want} at a time");
+    }
+    let shares = shares(&talk.claim(96).await);
+    let due = |name: &str| shares.get(name).copied().unwrap_or(0);
+    for name in ["left", "late", "busy"] {
+        assert!(due(name) >= 16, "`{name}` got {} of 32: {shares:?}", due(name));
+    }
+}
+
+/// Hosts that serve another type move the present past whatever this type's tenants come to.
+async fn hosts_of_other_types_let_nobody_starve(talk: Talk) {
+    for name in ["one", "two", "three"] {
+        talk.submit_many((0..300).map(|_| of_tenant("b", name)).collect()).await;
+    }
+    let mut claims = Vec::new();
+    for round in 0..30 {
+        flood(&talk, "busy", 200).await;
+        assert_eq!(serve_all(&talk, "a").await, 200);
+        claims.extend(talk.claim_of(&["b"], 10).await);
+        let shares = shares(&claims);
+        let got = ["one", "two", "three"].map(|name| shares.get(name).copied().unwrap_or(0));
+        let ahead = got.iter().max().unwrap() - got.iter().min().unwrap();
+        assert!(ahead <= 16, "{got:?} after round {round}");
+    }
 }
 
 async fn a_tenant_without_work_of_a_served_type_takes_no_turn(talk: Talk) {

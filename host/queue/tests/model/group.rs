@@ -43,6 +43,7 @@ impl World {
             }
             if let Some(callback) = &batch.callback {
                 self.remember(callback.task_ref());
+                self.callbacks.insert(callback.id);
             }
             self.batches.push_back(batch);
         }

@@ -96,9 +96,14 @@ impl World {
 
     fn parents(&self, chance: &mut Chance, queue: usize) -> Vec<TaskRef> {
         let name = &self.queues[queue];
-        // Mostly of its own queue.
-        let near: Vec<&TaskRef> =
-            self.known.iter().filter(|task| task.queue == *name || chance.once_in(2)).collect();
+        // Mostly of its own queue. Whether a callback that is made by the very call that waits
+        // for it is found is each broker's own affair.
+        let near: Vec<&TaskRef> = self
+            .known
+            .iter()
+            .filter(|task| self.is_loose() || !self.callbacks.contains(&task.id))
+            .filter(|task| task.queue == *name || chance.once_in(2))
+            .collect();
         let mut parents: Vec<TaskRef> = Vec::new();
         for _ in 0..=chance.below(3) {
             let parent = match chance.any(&near) {

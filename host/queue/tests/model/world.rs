@@ -1,6 +1,6 @@
 //! What the test knows of a small world: ids, claims that hosts believe in, the last calls.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +74,8 @@ pub(crate) struct World {
     pub(crate) known: VecDeque<TaskRef>,
     pub(crate) held: Vec<Held>,
     pub(crate) batches: VecDeque<Batch>,
+    /// Callbacks of batches, which appear when something else is carried.
+    pub(crate) callbacks: BTreeSet<TaskId>,
     /// Definitions are numbered, so that the next one differs.
     pub(crate) definitions: u64,
     /// What was said last, to be said again.
@@ -105,6 +107,7 @@ impl World {
             known: VecDeque::new(),
             held: Vec::new(),
             batches: VecDeque::new(),
+            callbacks: BTreeSet::new(),
             definitions: 0,
             last_submitted: Vec::new(),
             last_fire: None,

@@ -49,6 +49,7 @@ pub(super) struct Claimed {
 /// The line whose turn it is in one type.
 struct Head {
     tenant: TenantName,
+    /// Its tenant's, which may be in the past.
     virtual_time: u64,
     /// Other tenants have work of the type.
     shared: bool,
@@ -119,13 +120,16 @@ impl Queue {
                 served.head = self.look(served.task_type, now);
             }
         }
-        // The tenant with the least virtual time, and its oldest or most urgent line.
-        let by_time =
-            |served: &Served<'_>| served.head.as_ref().map(|head| (head.virtual_time, head.score));
-        let Some(first) = least(served, by_time) else { return false };
-        let Some(tenant) = served[first].head.as_ref().map(|head| head.tenant.clone()) else {
-            return false;
+        // The tenant with the least virtual time, where none is in the past (of those that are,
+        // the one that is furthest behind), and its oldest or most urgent line.
+        let present = self.facts.counters.present;
+        let by_time = |served: &Served<'_>| {
+            let head = served.head.as_ref()?;
+            Some((head.virtual_time.max(present), head.virtual_time, head.score))
         };
+        let Some(first) = least(served, by_time) else { return false };
+        let Some(head) = served[first].head.as_ref() else { return false };
+        let (tenant, from) = (head.tenant.clone(), head.virtual_time.max(present));
         let own = |served: &Served<'_>| {
             served.head.as_ref().filter(|head| head.tenant == tenant).map(|head| (head.score, 0))
         };
@@ -141,7 +145,6 @@ impl Queue {
             .iter()
             .filter_map(|served| served.head.as_ref())
             .any(|head| head.shared || head.tenant != tenant);
-        let virtual_time = served[first].head.as_ref().map_or(0, |head| head.virtual_time);
         let task_type = served[best].task_type;
 
         let mut quota = left.min(self.type_room(task_type, now));
@@ -167,7 +170,7 @@ impl Queue {
                 taken += 1;
             }
         }
-        self.move_on(task_type, &tenant, virtual_time, taken);
+        self.move_on(task_type, &tenant, from, taken);
         for served in served.iter_mut() {
             if served.task_type == task_type
                 || served.head.as_ref().is_some_and(|head| head.tenant == tenant)
@@ -178,7 +181,8 @@ impl Queue {
         true
     }
 
-    /// The head of a type's ring, past those that a limit holds back.
+    /// The head of a type's ring, past those that a limit holds back. A ring is in the order
+    /// of turns whatever the present is.
     fn look(&mut self, task_type: &TaskType, now: Now) -> Option<Head> {
         loop {
             let (at, tenant) = self.index.kinds.get(task_type)?.ring.first()?.clone();

@@ -43,25 +43,29 @@ end
 
 if want > 0 and #types > 0 then
   local ids, heads, runs = {}, {}, {}
-  local turns, parked = 0, 0
+  local turns, parked, present = 0, 0, 0
   while #ids < want and #types > 0 do
     if turns == MAX_TURNS or parked == MAX_PARKED then
       again = true
       break
     end
     turns = turns + 1
-    -- Whose turn is it? The tenant with the least virtual time over all types served.
-    local first, shared
+    -- Whose turn is it? The tenant with the least virtual time over all types served, where
+    -- none is in the past; of those that are, the one that is furthest behind.
+    local first, first_v, shared
     for k = #types, 1, -1 do
       local t = types[k]
       local c = heads[t]
       if not c then
         local ring, true_v
-        -- Those who were served through another type since are put in their places.
+        -- Those who were served through another type since are put in their places. A ring
+        -- is in the order of turns whatever the present is.
         for _ = 1, MAX_PARKED do
           ring = call('ZRANGE', RING .. t, '0', '1', 'WITHSCORES')
           if not ring[1] then break end
-          true_v = math.max(tonumber(ring[2]), tonumber(call('HGET', VTIME, ring[1]) or 0))
+          local v = call('HMGET', VTIME, ring[1], '')
+          true_v = math.max(tonumber(ring[2]), tonumber(v[1] or 0))
+          present = tonumber(v[2] or 0)
           if true_v == tonumber(ring[2]) then break end
           call('ZADD', RING .. t, int(true_v), ring[1])
         end
@@ -78,8 +82,10 @@ if want > 0 and #types > 0 then
           c.score = tonumber(first[2] or 0)
         end
         shared = shared or c.shared
-        if not first or c.v < first.v or (c.v == first.v and (c.score or 0) < (first.score or 0)) then
-          first = c
+        local v = math.max(c.v, present)
+        if not first or v < first_v or v == first_v
+          and (c.v < first.v or c.v == first.v and (c.score or 0) < (first.score or 0)) then
+          first, first_v = c, v
         end
       end
     end
@@ -126,9 +132,9 @@ if want > 0 and #types > 0 then
         local from = #ids
         for i = 1, #popped do ids[from + i] = popped[i] end
         runs[#runs + 1] = { from + 1, #ids, best.tenant, best.type, 0 }
-        local v = first.v + #popped * stride
+        local v = first_v + #popped * stride
         -- A tenant alone may take more than a turn: who comes next starts one turn behind it.
-        local present = first.v + math.max(0, #popped - TURN) * stride
+        present = first_v + math.max(0, #popped - TURN) * stride
         call('HSET', VTIME, best.tenant, int(v), '', int(present))
         call('ZADD', RING .. best.type, int(v), best.tenant)
         if tenant then lib().use(tenant, #popped) end
