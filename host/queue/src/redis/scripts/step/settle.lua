@@ -6,6 +6,8 @@ local SETTLE_EVENTS = EVENTS and
 local stale, finished, kinds, buried, counts = {}, {}, {}, {}, {}
 local returns, ids_left = {}, {}
 local ended = 0
+-- Until when a record is kept, for the retention that came last: most settlements share one.
+local kept_ms, until_ms
 local anyone_linked = not quiet and call('EXISTS', LINKED) == 1
 for i = 1, tonumber(take()) do
   local member, kind, ttl, entry = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
@@ -70,7 +72,8 @@ for i = 1, tonumber(take()) do
         else
           try('APPEND', key, entry)
           try('BITOP', 'OR', key, key)
-          try('PEXPIRE', key, ttl)
+          if ttl ~= kept_ms then kept_ms, until_ms = ttl, int(now + tonumber(ttl)) end
+          try('PEXPIREAT', key, until_ms)
         end
         if kind == 'd' then
           try('ZADD', DEAD, int(now + tonumber(ttl)), id)
