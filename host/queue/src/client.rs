@@ -144,12 +144,23 @@ impl Client {
     /// submitted; give tasks ids of your own to repeat a call safely.
     pub async fn submit_many(&self, tasks: Vec<NewTask>) -> Result<Vec<Submitted>, QueueError> {
         let now = unix_ms();
-        let tasks = tasks
-            .into_iter()
-            .enumerate()
-            .map(|(at, task)| self.check(task, now).map_err(|e| of_the_batch(at, e)))
-            .collect::<Result<Vec<Task>, _>>()?;
-        self.store(&tasks).await
+        for (at, task) in tasks.iter().enumerate() {
+            self.check(task).map_err(|e| of_the_batch(at, e))?;
+        }
+        // Made a batch at a time: all at once would be fresh memory, which the system clears.
+        let mut submitted = Vec::with_capacity(tasks.len());
+        let mut waiting = BTreeSet::new();
+        let mut tasks = tasks.into_iter().map(|task| made(task, now));
+        loop {
+            let batch: Vec<Task> = tasks.by_ref().take(self.limits.batch_tasks.max(1)).collect();
+            if batch.is_empty() {
+                break;
+            }
+            waiting.extend(waiting_queues(&batch));
+            self.store(&batch, &mut submitted).await?;
+        }
+        self.deliver(waiting).await?;
+        Ok(submitted)
     }
 
     /// Submit tasks as a group. When the broker fails midway, the members not yet sent keep
@@ -174,12 +185,16 @@ impl Client {
         let mut tasks = Vec::with_capacity(new.tasks.len());
         for (at, mut task) in new.tasks.into_iter().enumerate() {
             task.terms.batch = Some(BatchRef { queue: new.queue.clone(), id });
-            tasks.push(self.check(task, now).map_err(|e| of_the_batch(at, e))?);
+            self.check(&task).map_err(|e| of_the_batch(at, e))?;
+            tasks.push(made(task, now));
         }
-        let callback = new
-            .callback
-            .map(|task| self.check(NewTask { queue: new.queue.clone(), ..task }, now))
-            .transpose()?;
+        let callback = match new.callback {
+            Some(task) => {
+                self.check(&task)?;
+                Some(made(NewTask { queue: new.queue.clone(), ..task }, now))
+            }
+            None => None,
+        };
         let callback_id = callback.as_ref().map(|task| task.id);
         let batch = Batch {
             queue: new.queue,
@@ -191,7 +206,11 @@ impl Client {
             retention_ms: new.retention_ms,
         };
         self.broker.open_batch(&batch).await?;
-        let submitted = self.store(&tasks).await?;
+        let mut submitted = Vec::with_capacity(tasks.len());
+        for members in tasks.chunks(self.limits.batch_tasks.max(1)) {
+            self.store(members, &mut submitted).await?;
+        }
+        self.deliver(waiting_queues(&tasks).collect()).await?;
         let absent: Vec<TaskRef> = tasks
             .iter()
             .zip(&submitted)
@@ -206,28 +225,29 @@ impl Client {
         Ok(SubmittedBatch { id, tasks: submitted, callback: callback_id })
     }
 
-    /// Hand checked tasks to the broker and carry what they wait for to its queue.
-    async fn store(&self, tasks: &[Task]) -> Result<Vec<Submitted>, QueueError> {
-        let mut submitted = Vec::with_capacity(tasks.len());
-        for batch in tasks.chunks(self.limits.batch_tasks.max(1)) {
-            let answers = self.broker.submit(batch).await?;
-            submitted.extend(
-                batch.iter().zip(answers).map(|(task, answer)| Submitted { id: task.id, answer }),
-            );
-        }
-        let waiting: BTreeSet<&QueueName> = tasks
-            .iter()
-            .filter(|task| !task.terms.after.is_empty())
-            .map(|task| &task.queue)
-            .collect();
-        for queue in waiting {
-            // What stays behind is carried by the hosts.
-            while self.broker.deliver(queue).await? > 0 {}
-        }
-        Ok(submitted)
+    /// Hand tasks to the broker in one call.
+    async fn store(
+        &self,
+        tasks: &[Task],
+        submitted: &mut Vec<Submitted>,
+    ) -> Result<(), QueueError> {
+        let answers = self.broker.submit(tasks).await?;
+        submitted.extend(
+            tasks.iter().zip(answers).map(|(task, answer)| Submitted { id: task.id, answer }),
+        );
+        Ok(())
     }
 
-    fn check(&self, new: NewTask, now: UnixMs) -> Result<Task, QueueError> {
+    /// Carry what the tasks of these queues wait for to its queue.
+    async fn deliver(&self, waiting: BTreeSet<QueueName>) -> Result<(), QueueError> {
+        for queue in waiting {
+            // What stays behind is carried by the hosts.
+            while self.broker.deliver(&queue).await? > 0 {}
+        }
+        Ok(())
+    }
+
+    fn check(&self, new: &NewTask) -> Result<(), QueueError> {
         let bytes = new.payload.data.len();
         if bytes > self.limits.payload_bytes {
             return Err(QueueError::Refused(format!(
@@ -244,20 +264,7 @@ impl Client {
                 self.limits.metadata_bytes
             )));
         }
-        check_terms(&new.terms, new.id)?;
-        Ok(Task {
-            id: new.id.unwrap_or_else(|| TaskId(uuid::Uuid::now_v7())),
-            task_type: new.task_type,
-            queue: new.queue,
-            tenant: new.tenant,
-            priority: new.priority,
-            payload: new.payload,
-            metadata: new.metadata,
-            trace: new.trace,
-            limits: new.limits,
-            submitted_at: now,
-            terms: new.terms,
-        })
+        check_terms(&new.terms, new.id)
     }
 
     /// Find a task by its id alone, in any queue.
@@ -333,6 +340,28 @@ fn of_the_batch(at: usize, error: QueueError) -> QueueError {
         }
         other => other,
     }
+}
+
+/// The task of a checked description.
+fn made(new: NewTask, now: UnixMs) -> Task {
+    Task {
+        id: new.id.unwrap_or_else(|| TaskId(uuid::Uuid::now_v7())),
+        task_type: new.task_type,
+        queue: new.queue,
+        tenant: new.tenant,
+        priority: new.priority,
+        payload: new.payload,
+        metadata: new.metadata,
+        trace: new.trace,
+        limits: new.limits,
+        submitted_at: now,
+        terms: new.terms,
+    }
+}
+
+/// The queues of tasks that wait for others.
+fn waiting_queues(tasks: &[Task]) -> impl Iterator<Item = QueueName> {
+    tasks.iter().filter(|task| !task.terms.after.is_empty()).map(|task| task.queue.clone())
 }
 
 /// Refuse terms that cannot be kept.

@@ -46,7 +46,7 @@ pub struct Claim {
     /// The task's id.
     pub id: TaskId,
     /// The task, or why its record cannot be read.
-    pub task: Result<Task, Unreadable>,
+    pub task: Result<Box<Task>, Unreadable>,
     /// This attempt's number, starting at 1.
     pub attempt: u32,
     /// How the tasks that it waited for ended.

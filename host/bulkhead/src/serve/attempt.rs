@@ -99,10 +99,10 @@ pub(super) fn finish(line: &Line, id: TaskId, settlement: Option<Settlement>) {
 /// A claim whose handler may run.
 pub(super) struct Job {
     pub(super) token: ClaimToken,
-    pub(super) task: Task,
+    pub(super) task: Box<Task>,
     pub(super) attempt: u32,
     pub(super) parents: Option<Arc<[Parent]>>,
-    pub(super) policy: RetryPolicy,
+    pub(super) policy: Arc<RetryPolicy>,
     pub(super) started_at: UnixMs,
     pub(super) handle: Handle,
     /// The plugin version that serves it.
@@ -125,9 +125,8 @@ pub(super) async fn admit(
     let serving = table.get(&task.task_type).cloned();
     drop(table);
     let handler = serving.as_ref().and_then(|serving| serving.plugin.handler(&task.task_type));
-    let suggested = handler.and_then(|handler| handler.retry.clone());
-    let asked = task.terms.retry.clone().unwrap_or_default();
-    let policy = line.queue.retry.with(&suggested.map_or(asked.clone(), |s| asked.or(&s)));
+    let suggested = handler.and_then(|handler| handler.retry.as_ref());
+    let policy = line.retry(suggested, task.terms.retry.as_ref());
     let parents = (!parents.is_empty()).then(|| Arc::from(parents));
     let (started_at, memory) = (unix_ms(), None);
     let mut job =

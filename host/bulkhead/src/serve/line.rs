@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bulkhead_core::TaskType;
+use bulkhead_core::{RetryPolicy, RetryRequest, TaskType};
 use bulkhead_queue::{Broker, QueueError, Step, Stepped};
 use bulkhead_sandbox::Unavailable;
 use parking_lot::Mutex;
@@ -86,6 +86,8 @@ pub(crate) struct Line {
     /// Whether somebody said that there is work.
     woken: AtomicBool,
     stumbled: Mutex<Option<Instant>>,
+    /// The queue's own policy, for the many tasks of which nobody asks for another.
+    retry: Arc<RetryPolicy>,
 }
 
 /// What the loop remembers between steps.
@@ -105,6 +107,7 @@ impl Line {
     pub(crate) fn new(shared: Arc<Shared>, queue: QueueOptions) -> Self {
         Self {
             shared,
+            retry: Arc::new(queue.retry.clone()),
             queue,
             ledger: Ledger::default(),
             words: Words::default(),
@@ -119,6 +122,20 @@ impl Line {
     pub(crate) fn wake(&self) {
         self.woken.store(true, Ordering::Release);
         self.ledger.bell.notify_one();
+    }
+
+    /// The retry policy of a task, by what its handler suggests and its producer asks.
+    pub(super) fn retry(
+        &self,
+        suggested: Option<&RetryRequest>,
+        asked: Option<&RetryRequest>,
+    ) -> Arc<RetryPolicy> {
+        let request = match (suggested, asked) {
+            (None, None) => return self.retry.clone(),
+            (Some(suggested), Some(asked)) => &asked.clone().or(suggested),
+            (one, None) | (None, one) => &one.cloned().unwrap_or_default(),
+        };
+        Arc::new(self.retry.with(request))
     }
 
     /// The sandbox could not run an attempt: claim nothing for a moment.

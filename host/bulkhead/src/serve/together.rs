@@ -22,40 +22,35 @@ use crate::plugins::{Serving, Table};
 const MAX_REASON_CHARS: usize = 500;
 
 /// What is given to one call.
-#[allow(clippy::large_enum_variant, reason = "most are the large one")]
 pub(super) enum Load {
     /// One task.
     One(Claim, Handle),
-    /// Several of one type and tenant.
+    /// One or more of one type and tenant.
     Many(Vec<(Claim, Handle)>),
 }
 
 /// Put claims together that may share a call; their order stays, by their first.
 pub(super) fn gather(table: &Table, claims: impl Iterator<Item = (Claim, Handle)>) -> Vec<Load> {
-    let mut loads: Vec<Vec<(Claim, Handle)>> = Vec::new();
+    let mut loads: Vec<Load> = Vec::with_capacity(claims.size_hint().0);
     let mut open: HashMap<(TaskType, TenantName), usize> = HashMap::new();
     for (claim, handle) in claims {
         let bound = bound(table, &claim);
         let key = match &claim.task {
-            Ok(task) if bound > 1 => Some((task.task_type.clone(), task.tenant.clone())),
-            _ => None,
+            Ok(task) if bound > 1 => (task.task_type.clone(), task.tenant.clone()),
+            _ => {
+                loads.push(Load::One(claim, handle));
+                continue;
+            }
         };
-        let place = key.as_ref().and_then(|key| open.get(key)).copied();
-        match place.and_then(|at| loads.get_mut(at)).filter(|load| load.len() < bound) {
-            Some(load) => load.push((claim, handle)),
-            None => {
-                if let Some(key) = key {
-                    open.insert(key, loads.len());
-                }
-                loads.push(vec![(claim, handle)]);
+        match open.get(&key).and_then(|at| loads.get_mut(*at)) {
+            Some(Load::Many(load)) if load.len() < bound => load.push((claim, handle)),
+            _ => {
+                open.insert(key, loads.len());
+                loads.push(Load::Many(vec![(claim, handle)]));
             }
         }
     }
-    let load = |mut load: Vec<(Claim, Handle)>| match (load.len(), load.pop()) {
-        (1, Some((claim, handle))) => Load::One(claim, handle),
-        (_, last) => Load::Many(load.into_iter().chain(last).collect()),
-    };
-    loads.into_iter().map(load).collect()
+    loads
 }
 
 /// With how many others at most this claim may share a call, itself included.

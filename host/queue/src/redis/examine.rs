@@ -26,7 +26,7 @@ const FINDINGS: usize = 10_000;
 const UNDELIVERED_MS: u64 = 60_000;
 
 /// The keys of a queue that there is one of, and their types.
-const KEYS: [(&str, &str); 27] = [
+const KEYS: [(&str, &str); 28] = [
     ("scheduled", "zset"),
     ("leases", "zset"),
     ("dead", "zset"),
@@ -49,6 +49,7 @@ const KEYS: [(&str, &str); 27] = [
     ("starts", "hash"),
     ("schedules", "hash"),
     ("types", "set"),
+    ("rings", "set"),
     ("cancel", "set"),
     ("waiters", "set"),
     ("linked", "set"),

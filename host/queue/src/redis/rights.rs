@@ -73,6 +73,7 @@ fn needed(namespace: &str, scripts: &[&str], is_confirming: bool) -> Vec<String>
     for command in scripts.iter().flat_map(|source| called(source)) {
         let line = match &*command {
             "time" => command,
+            "bitop" => format!("bitop or {prefix}:x {prefix}:x"),
             "publish" => format!("publish {prefix}:done x"),
             _ => format!("{command} {prefix}:x"),
         };
@@ -133,7 +134,8 @@ pub(super) async fn require(
 fn worded(line: &str) -> String {
     let mut words = line.split(' ');
     let name = words.next().unwrap_or_default();
-    let places: Vec<&str> = words.filter(|word| word.contains(':')).collect();
+    let mut places: Vec<&str> = words.filter(|word| word.contains(':')).collect();
+    places.dedup();
     match (name, &places[..]) {
         ("eval" | "evalsha", _) | (_, []) => format!("`+{name}`"),
         ("publish" | "subscribe", places) => {
@@ -208,8 +210,8 @@ mod tests {
     }
 
     /// Words that follow a command in scripts.
-    const SCRIPT_OPTIONS: [&str; 9] =
-        ["WITHSCORES", "LIMIT", "MATCH", "COUNT", "NX", "XX", "PX", "KEEPTTL", "MAXLEN"];
+    const SCRIPT_OPTIONS: [&str; 10] =
+        ["WITHSCORES", "LIMIT", "MATCH", "COUNT", "NX", "XX", "PX", "KEEPTTL", "MAXLEN", "OR"];
 
     #[test]
     fn every_command_of_a_script_is_found() {

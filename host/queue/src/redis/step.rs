@@ -181,14 +181,11 @@ fn read_reply(queue: &QueueName, reply: Value) -> Result<Stepped, QueueError> {
         indexes.into_iter().filter_map(|at| usize::try_from(at - 1).ok()).collect()
     };
     let flags = script::integers(flags)?;
-    let claims = script::array(members)?
-        .into_iter()
-        .zip(script::array(records)?)
-        .enumerate()
-        .filter_map(|(at, (member, record))| {
-            read_claim(queue, member, record, flags.get(at) == Some(&1)).transpose()
-        })
-        .collect::<Result<_, _>>()?;
+    let members = script::array(members)?;
+    let mut claims = Vec::with_capacity(members.len());
+    for (at, (member, record)) in members.into_iter().zip(script::array(records)?).enumerate() {
+        claims.extend(read_claim(queue, member, record, flags.get(at) == Some(&1))?);
+    }
     let cancel = script::array(cancel)?
         .into_iter()
         .map(|id| parse_id(&script::text(id)?))
@@ -218,7 +215,7 @@ pub(super) fn read_claim(
         Ok(record) => {
             let attempts = attempts_in(&record.history);
             let parents = parents_in(record.history, &record.task.terms.after);
-            (Ok(record.task), attempts, parents)
+            (Ok(Box::new(record.task)), attempts, parents)
         }
         Err(unreadable) => (Err(unreadable), 0, Vec::new()),
     };

@@ -82,7 +82,7 @@ async fn what_is_in_line_or_runs_is_left_alone(talk: Talk) {
 async fn an_ended_task_may_get_another_payload(talk: Talk) {
     let id = talk.submit(of_tenant("a", "acme")).await;
     let claim = talk.claim_one().await;
-    let before = claim.task.as_ref().unwrap().clone();
+    let before = claim.task.as_deref().unwrap().clone();
     talk.settle(dead(&claim)).await;
     let payload = Payload::new(Payload::JSON, "{}");
     let answer = talk.broker.rerun_edited(&queue(), id, payload.clone()).await.unwrap();
@@ -90,7 +90,7 @@ async fn an_ended_task_may_get_another_payload(talk: Talk) {
     let claim = talk.claim_one().await;
     assert_eq!(claim.attempt, 1);
     let expected = bulkhead_core::Task { payload, ..before };
-    assert_eq!(claim.task.as_ref().unwrap(), &expected);
+    assert_eq!(claim.task.as_deref().unwrap(), &expected);
     assert_eq!(talk.history(id).await.len(), 2, "the old attempt stays on record");
     let unknown = talk.broker.rerun_edited(&queue(), fresh_id(), Payload::default()).await;
     assert_eq!(unknown.unwrap(), RerunAnswer::Unknown);

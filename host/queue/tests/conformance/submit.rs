@@ -96,7 +96,7 @@ async fn everything_about_a_task_comes_back(talk: Talk) {
     talk.settle(done(&claim)).await;
     talk.pass(10);
     let claim = talk.claim_one().await;
-    assert_eq!(claim.task.unwrap(), task);
+    assert_eq!(*claim.task.unwrap(), task);
 }
 
 async fn parents_come_before_time_and_time_before_the_line(talk: Talk) {

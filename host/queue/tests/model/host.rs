@@ -212,7 +212,7 @@ impl World {
 /// Claims without their tokens, which are each broker's own.
 fn told(claims: &[Claim]) -> Vec<(bulkhead_core::TaskId, Option<Task>, u32, bool)> {
     let tell = |claim: &Claim| {
-        let mut task = claim.task.as_ref().ok().cloned();
+        let mut task = claim.task.as_deref().ok().cloned();
         task.iter_mut().for_each(without_early_counts);
         (claim.id, task, claim.attempt, claim.cancelled)
     };

@@ -94,7 +94,7 @@ pub(crate) fn decode_claims(queue: &QueueName, host: &str, claims: Vec<RawClaim>
                 let entries =
                     raw.history.iter().filter_map(|entry| codec::decode_entry(entry).ok());
                 let parents = parents_in(entries.collect(), &record.task.terms.after);
-                (Ok(record.task), parents)
+                (Ok(Box::new(record.task)), parents)
             }
             Err(unreadable) => (Err(unreadable), Vec::new()),
         };

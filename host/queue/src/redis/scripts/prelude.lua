@@ -16,6 +16,7 @@ local DEAD, ENDED = P .. ':dead', P .. ':ended'
 local CONFIG, STATS, VTIME, LIVE = P .. ':config', P .. ':stats', P .. ':vtime', P .. ':live'
 local CANCEL, WAITERS = P .. ':cancel', P .. ':waiters'
 local LINKED, PROGRESS = P .. ':linked', P .. ':progress'
+local RINGS = P .. ':rings'
 local EXPIRY, OUTBOX = P .. ':expiry', P .. ':outbox'
 
 -- One priority level is worth this head start, so a line is one sorted set: a task
@@ -62,7 +63,9 @@ local function join_ring(task_type, tenant)
   end
   local v = try('HMGET', VTIME, tenant, '')
   local at = math.max(tonumber(v[1] or 0) or 0, tonumber(v[2] or 0) or 0)
-  try('ZADD', RING .. task_type, 'NX', int(at), tenant)
+  if try('ZADD', RING .. task_type, 'NX', int(at), tenant) == 1 then
+    try('SADD', RINGS, task_type)
+  end
 end
 
 -- Tasks of each tenant that have not ended: changes are summed up, and written once.

@@ -7,7 +7,8 @@
 --          { 4, holder } accepted in place of the holder, 5 over the tenant's pending
 --          quota, 6 over its payload quota
 -- Cost     O(log n) per task, and per parent of a task that waits for others
-local lines, answer, n, accepted = {}, {}, 0, 0
+-- `line` is the one that came last: most tasks of a call share one.
+local lines, line, answer, n, accepted = {}, {}, {}, 0, 0
 local QUOTAS = limited('p')
 for i = 1, #ARGV, 6 do
   local id, record, task_type, tenant = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
@@ -15,7 +16,7 @@ for i = 1, #ARGV, 6 do
   n = n + 1
   if QUOTAS or byte(record) == BOUND then
     answer[n] = lib().store(id, record, task_type, tenant, level, due, n - 1)
-  elseif not call('SET', TASK .. id, record, 'NX') then
+  elseif call('SETNX', TASK .. id, record) == 0 then
     answer[n] = 0
   else
     answer[n] = 1
@@ -25,10 +26,9 @@ for i = 1, #ARGV, 6 do
       live_change[tenant] = (live_change[tenant] or 0) + 1
       lib().schedule(id, task_type, due)
     else
-      local name = task_type .. ':' .. tenant
-      local line = lines[name]
-      if not line then
-        line = { type = task_type, tenant = tenant, n = 0 }
+      if task_type ~= line.type or tenant ~= line.tenant then
+        local name = task_type .. ':' .. tenant
+        line = lines[name] or { type = task_type, tenant = tenant, n = 0 }
         lines[name] = line
       end
       -- One microsecond apart, so that a batch keeps its order.

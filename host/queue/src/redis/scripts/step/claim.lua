@@ -41,6 +41,15 @@ if want > 0 and (held_types or limited('t')) then
   end
 end
 
+-- Leave out the types of which nobody is known to have a line: one look for all of them.
+local lineless = {}
+if want > 0 and #types > 1 then
+  local ringed = try('SMISMEMBER', RINGS, unpack(types))
+  for k = #types, 1, -1 do
+    if ringed[k] == 0 then lineless[#lineless + 1] = RING .. table.remove(types, k) end
+  end
+end
+
 if want > 0 and #types > 0 then
   local ids, heads, runs = {}, {}, {}
   local turns, parked, present = 0, 0, 0
@@ -74,6 +83,8 @@ if want > 0 and #types > 0 then
           heads[t] = c
         else
           table.remove(types, k)
+          -- The last one stays: to look at it alone costs no more than to look it up.
+          if #types > 0 then try('SREM', RINGS, t) end
         end
       end
       if c then
@@ -221,6 +232,14 @@ if want > 0 and #types > 0 then
       end
     end
   end
+end
+
+-- Room is left over: was anybody overlooked? Then somebody else's hand was in `rings`.
+if popped_in_all < want and #lineless > 0 and call('EXISTS', unpack(lineless)) > 0 then
+  for i = 1, #lineless do
+    if call('EXISTS', lineless[i]) == 1 then try('SADD', RINGS, sub(lineless[i], #RING + 1)) end
+  end
+  again = true
 end
 
 -- How long an idle host may sleep.

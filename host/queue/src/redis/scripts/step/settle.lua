@@ -4,54 +4,77 @@
 local SETTLE_EVENTS = EVENTS and
   { c = 'completed', d = 'failed', u = 'failed', x = 'cancelled', r = 'retried', b = 'returned' }
 local stale, finished, kinds, buried, counts = {}, {}, {}, {}, {}
-local live_ids, live_ttls, live_entries, live_kinds = {}, {}, {}, {}
 local returns, ids_left = {}, {}
-local live, ended = 0, 0
+local ended = 0
+-- Until when a record is kept, for the retention that came last: most settlements share one.
+local kept_ms, until_ms
+local anyone_linked = not quiet and call('EXISTS', LINKED) == 1
 for i = 1, tonumber(take()) do
-  local member, kind, ttl = take(), take(), take()
+  local member, kind, ttl, entry = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local id = sub(member, 1, 36)
-  local entry, delay, task_type, tenant, priority
+  local delay, task_type, tenant, priority
+  at = at + 4
   if kind == 'b' then
-    task_type, tenant, priority = take(), take(), tonumber(take())
-  else
-    entry = take()
-    if kind == 'r' then delay = tonumber(take()) end
+    task_type, tenant, priority, entry = entry, take(), tonumber(take()), nil
+  elseif kind == 'r' then
+    delay = tonumber(take())
   end
   if call('ZREM', LEASES, member) == 0 then
     stale[#stale + 1] = i
   else
     local tail = sub(member, 59)
     left[tail] = (left[tail] or 0) + 1
-    if not quiet then ids_left[#ids_left + 1] = id end
-    if (kind == 'r' or kind == 'b') and not quiet and try('SISMEMBER', CANCEL, id) == 1 then
-      entry = (entry or '') .. cmsgpack.pack({ C = { now } })
-      kind = 'x'
+    if not quiet then
+      ids_left[#ids_left + 1] = id
+      if (kind == 'r' or kind == 'b') and try('SISMEMBER', CANCEL, id) == 1 then
+        entry = (entry or '') .. cmsgpack.pack({ C = { now } })
+        kind = 'x'
+      end
     end
     counts[kind] = (counts[kind] or 0) + 1
     if EVENTS then
       local tenant_name, type_name = string.match(tail, '^([^:]*):([^:]*):')
       lib().event(SETTLE_EVENTS[kind], id, type_name or '', tenant_name or '')
     end
+    local key = TASK .. id
     if kind == 'b' then
       alive[tail] = (alive[tail] or 0) + 1
       returns[#returns + 1] = { id, task_type, tenant, priority }
     elseif kind == 'u' then
       local h = lib().head(id)
-      try('SET', TASK .. id, entry, 'PX', ttl)
+      try('SET', key, entry, 'PX', ttl)
       try('ZADD', DEAD, int(now + tonumber(ttl)), id)
       buried[#buried + 1] = id
       local b = lib().bonds(h)
       if b then lib().unbind(id, b, 'd') end
     else
-      live = live + 1
-      live_ids[live], live_entries[live] = id, entry
-      if kind ~= 'c' then live_kinds[live] = kind end
+      local b
+      if HAS_BOUND and try('GETRANGE', key, '0', '0') == string.char(BOUND) then
+        b = lib().bonds(lib().head(id))
+      end
+      if anyone_linked and kind == 'c' and tonumber(ttl) < lib().TELL_MS
+        and try('SISMEMBER', LINKED, id) == 1 then
+        lib().kept_longer[id] = int(now + tonumber(ttl))
+        ttl = int(lib().TELL_MS)
+      end
+      -- The server puts the record together, since Lua hashes every byte that it is shown.
+      -- APPEND leaves a string with as much spare room as it has bytes; BITOP, which copies
+      -- it, with none.
       if kind == 'r' then
-        live_ttls[live] = false
+        try('APPEND', key, entry)
+        try('BITOP', 'OR', key, key)
         alive[tail] = (alive[tail] or 0) + 1
         try('ZADD', SCHEDULED, int(now + delay), id)
+        if b and b.key then lib().leave_lane(id, b.key) end
       else
-        live_ttls[live] = ttl
+        if ttl == '0' then
+          try('UNLINK', key)
+        else
+          try('APPEND', key, entry)
+          try('BITOP', 'OR', key, key)
+          if ttl ~= kept_ms then kept_ms, until_ms = ttl, int(now + tonumber(ttl)) end
+          try('PEXPIREAT', key, until_ms)
+        end
         if kind == 'd' then
           try('ZADD', DEAD, int(now + tonumber(ttl)), id)
           buried[#buried + 1] = id
@@ -60,41 +83,8 @@ for i = 1, tonumber(take()) do
           finished[ended] = id
           if kind ~= 'c' then kinds[ended] = kind end
         end
+        if b then lib().unbind(id, b, kind) end
       end
-    end
-  end
-end
-if #live_ids > 0 then
-  if not quiet and call('EXISTS', LINKED) == 1 then
-    local linked = try('SMISMEMBER', LINKED, unpack(live_ids))
-    for i = 1, #live_ids do
-      if linked[i] == 1 and not live_kinds[i] and live_ttls[i]
-        and tonumber(live_ttls[i]) < lib().TELL_MS then
-        lib().kept_longer[live_ids[i]] = int(now + tonumber(live_ttls[i]))
-        live_ttls[i] = int(lib().TELL_MS)
-      end
-    end
-  end
-  local keys, bound = {}, {}
-  for i = 1, #live_ids do keys[i] = TASK .. live_ids[i] end
-  local records = call('MGET', unpack(keys))
-  for i = 1, #keys do
-    local record = records[i] or ''
-    if not live_ttls[i] then
-      try('SET', keys[i], record .. live_entries[i])
-    elseif live_ttls[i] == '0' then
-      try('UNLINK', keys[i])
-    else
-      try('SET', keys[i], record .. live_entries[i], 'PX', live_ttls[i])
-    end
-    if HAS_BOUND and byte(record) == BOUND then bound[#bound + 1] = i end
-  end
-  for _, i in ipairs(bound) do
-    local b = lib().bonds(lib().read_head(records[i]))
-    if b and live_ttls[i] then
-      lib().unbind(live_ids[i], b, live_kinds[i] or 'c')
-    elseif b and b.key then
-      lib().leave_lane(live_ids[i], b.key)
     end
   end
 end
