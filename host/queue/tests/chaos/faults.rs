@@ -22,18 +22,24 @@ pub(crate) enum Fault {
     ProducerCutOff,
     /// The server is killed and starts again.
     ServerKilled,
+    /// The server's machine loses power: what no sync had made sure of is gone.
+    PowerLost,
+    /// Syncs take much longer for a while.
+    DiskSlow,
     /// The server forgets its scripts.
     ScriptsFlushed,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::HostKilled,
         Self::HostPaused,
         Self::HostCutOff,
         Self::ProducerCutOff,
         Self::ServerKilled,
         Self::ScriptsFlushed,
+        Self::DiskSlow,
+        Self::PowerLost,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -43,6 +49,8 @@ impl Fault {
             Self::HostCutOff => "host cut off",
             Self::ProducerCutOff => "producer cut off",
             Self::ServerKilled => "server killed",
+            Self::PowerLost => "power lost",
+            Self::DiskSlow => "disk slow",
             Self::ScriptsFlushed => "scripts flushed",
         }
     }

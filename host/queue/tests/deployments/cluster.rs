@@ -154,8 +154,9 @@ async fn a_replica_takes_over_with_the_tasks_and_the_fencing_tokens() {
     // A confirmed write after the claims carries them to the replica.
     client.submit(new_task(name)).await.unwrap();
 
+    cluster.watch();
     cluster.kill(0);
-    eventually("a replica is the primary", || async { cluster.try_owner(&key(name)) }).await;
+    cluster.await_owner(&key(name));
     let renewed =
         eventually("the queue is back", || async { worker.renew(&*broker, &claims).await.ok() })
             .await;

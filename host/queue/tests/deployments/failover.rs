@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_core::{State, TaskId};
-use bulkhead_queue::{Broker, Client, Signal, SubmitLimits, Topic};
+use bulkhead_queue::{Broker, Client, RedisBroker, RedisConfig, Signal, SubmitLimits, Topic};
 use bulkhead_stage::{Persistence, SentinelGroup, eventually};
 
 use crate::flow::{impatient, list, main_flow, new_task, of_type, queue};
@@ -34,6 +34,7 @@ async fn a_killed_primary_is_replaced_with_confirmed_tasks_leases_and_tokens() {
     while broker.await_work(&lines, Duration::from_millis(20)).await.unwrap() {}
 
     let old = group.primary();
+    group.watch();
     group.kill(old);
     group.await_failover(old);
     let renewed =
@@ -58,7 +59,8 @@ async fn token_of(broker: &dyn Broker, id: TaskId) -> u64 {
 async fn what_no_replica_confirmed_is_not_accepted() {
     let mut group = SentinelGroup::start(Persistence::None, &[]);
     let client = |url: String| async {
-        Client::new(Arc::new(impatient(url).await), SubmitLimits::default())
+        let broker = RedisBroker::connect(RedisConfig::new(url)).await.unwrap();
+        Client::new(Arc::new(broker), SubmitLimits::default())
     };
     let trusting = client(group.url()).await;
     let careful = client(format!("{}?min_replicas=1", group.url())).await;
@@ -78,6 +80,7 @@ async fn what_no_replica_confirmed_is_not_accepted() {
     assert!(error.to_string().contains("same id"), "{error}");
 
     group.kill(old);
+    group.fail_over();
     group.await_failover(old);
     let again = eventually("the task is accepted", || async {
         careful.submit(unconfirmed.clone()).await.ok()
@@ -105,6 +108,7 @@ async fn a_frozen_primary_is_given_up_on_and_stays_fenced_when_it_comes_back() {
     assert_eq!(confirmed, 2);
 
     let old = group.primary();
+    group.watch();
     group.freeze(old);
     let new = group.await_failover(old);
     let claims = eventually("the broker follows", || async {
@@ -130,9 +134,7 @@ async fn a_demoted_primary_s_refusal_leads_to_the_new_one() {
     let client = Client::new(Arc::new(group.broker().await), SubmitLimits::default());
     client.submit(new_task("q")).await.unwrap();
     let old = group.primary();
-    let mut sentinel =
-        redis::Client::open(group.sentinel_url(0)).unwrap().get_connection().unwrap();
-    redis::cmd("SENTINEL").arg("FAILOVER").arg("main").exec(&mut sentinel).unwrap();
+    group.fail_over();
     group.await_failover(old);
     eventually("the old primary is a replica", || async {
         let info: String =
@@ -149,8 +151,7 @@ async fn an_unknown_primary_name_is_refused_and_lost_sentinels_are_unavailable()
     let group = SentinelGroup::start(Persistence::None, &[]);
     let url = group.url().replace("/main", "/other");
     let connect = |url: String| async {
-        let config = bulkhead_queue::RedisConfig::new(url);
-        bulkhead_queue::RedisBroker::connect(config).await.map(|_| ()).unwrap_err()
+        RedisBroker::connect(RedisConfig::new(url)).await.map(|_| ()).unwrap_err()
     };
     let error = connect(url).await;
     assert!(error.to_string().contains("`other`") && !error.is_unavailable(), "{error}");
