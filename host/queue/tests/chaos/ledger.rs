@@ -43,11 +43,12 @@ impl Figures {
         effects: &str,
         crashes: &[Crash],
     ) -> Self {
-        let powerless = crashes.iter().filter(|crash| crash.took_bytes > 0);
+        let took = crashes.iter().filter(|crash| crash.took_bytes > 0);
+        let unsynced = took.map(|crash| crash.at - crash.kept_from).filter(|time| !time.is_zero());
         let mut figures = Self {
             tasks: accepted.tasks.len() + accepted.callbacks.len(),
             batches: accepted.batches,
-            unsynced: powerless.map(|crash| crash.at - crash.kept_from).collect(),
+            unsynced: unsynced.collect(),
             ..Self::default()
         };
         let mut had: HashMap<TaskId, HashMap<u32, usize>> = HashMap::new();

@@ -126,8 +126,11 @@ impl Scene {
         let at = usize::try_from(self.roll(HOSTS as u64)).unwrap();
         let time = Duration::from_millis(100 + self.roll(3_000));
         if fault == Fault::PowerLost {
-            let is_slow = self.faults.get(&fault).is_none_or(|times| times.len() % 2 == 0);
-            self.disk.slow_by(if is_slow { SLOW_BY } else { Duration::ZERO });
+            // Every other time the disk is slow by then, so that writes wait for a sync to end.
+            if self.faults.get(&fault).is_none_or(|times| times.len() % 2 == 0) {
+                self.disk.slow_by(SLOW_BY);
+                tokio::time::sleep(time).await;
+            }
             self.something_is_not_synced().await;
         }
         let began = Instant::now();
@@ -181,8 +184,13 @@ impl Scene {
 
     /// Note that the server ended, and start it again after a while.
     async fn restarted(&mut self, loss: Loss, after: Duration) {
-        let kept_from = loss.kept_from.map_or(self.synced_at, |at| at.max(self.synced_at));
-        self.crashes.push(Crash { kept_from, at: Instant::now(), took_bytes: loss.bytes });
+        let at = Instant::now();
+        let kept_from = match self.persistence {
+            Persistence::EverySecond => loss.kept_from.unwrap_or(self.synced_at),
+            Persistence::Always | Persistence::None => at,
+        };
+        let kept_from = kept_from.max(self.synced_at);
+        self.crashes.push(Crash { kept_from, at, took_bytes: loss.bytes });
         tokio::time::sleep(after).await;
         self.server.restart();
         self.progressed("completed").await;
