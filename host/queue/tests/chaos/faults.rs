@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     ServerKilled,
     /// The server's machine loses power: what no sync had made sure of is gone.
     PowerLost,
+    /// The same while syncs take much longer, so that writes wait for a sync to end.
+    PowerLostWhileSlow,
     /// Syncs take much longer for a while.
     DiskSlow,
     /// The server forgets its scripts.
@@ -31,15 +33,16 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::HostKilled,
         Self::HostPaused,
         Self::HostCutOff,
         Self::ProducerCutOff,
         Self::ServerKilled,
         Self::ScriptsFlushed,
-        Self::DiskSlow,
         Self::PowerLost,
+        Self::PowerLostWhileSlow,
+        Self::DiskSlow,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Fault {
             Self::ProducerCutOff => "producer cut off",
             Self::ServerKilled => "server killed",
             Self::PowerLost => "power lost",
+            Self::PowerLostWhileSlow => "power lost, disk slow",
             Self::DiskSlow => "disk slow",
             Self::ScriptsFlushed => "scripts flushed",
         }

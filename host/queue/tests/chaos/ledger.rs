@@ -24,8 +24,8 @@ pub(crate) struct Figures {
     pub(crate) lost: usize,
     /// Those of them that were on disk when the server ended.
     pub(crate) lost_though_synced: usize,
-    /// For each loss of power, since when nothing had been synced.
-    pub(crate) unsynced: Vec<Duration>,
+    /// For each loss of power that took something, since when nothing had been synced.
+    pub(crate) unsynced: BTreeMap<Fault, Vec<Duration>>,
     pub(crate) effects: usize,
     /// Effects beyond one for each attempt on record.
     pub(crate) repeated_attempts: usize,
@@ -43,14 +43,16 @@ impl Figures {
         effects: &str,
         crashes: &[Crash],
     ) -> Self {
-        let took = crashes.iter().filter(|crash| crash.took_bytes > 0);
-        let unsynced = took.map(|crash| crash.at - crash.kept_from).filter(|time| !time.is_zero());
         let mut figures = Self {
             tasks: accepted.tasks.len() + accepted.callbacks.len(),
             batches: accepted.batches,
-            unsynced: unsynced.collect(),
             ..Self::default()
         };
+        let took = |crash: &&Crash| crash.took_bytes > 0 && crash.kept_from < crash.at;
+        for crash in crashes.iter().filter(took) {
+            let unsynced = figures.unsynced.entry(crash.fault).or_default();
+            unsynced.push(crash.at - crash.kept_from);
+        }
         let mut had: HashMap<TaskId, HashMap<u32, usize>> = HashMap::new();
         for line in effects.lines() {
             let (id, attempt) = line.split_once(' ').expect("id and attempt");
@@ -131,9 +133,10 @@ impl fmt::Display for Figures {
         )?;
         writeln!(f, "| tasks lost | {} |", self.lost)?;
         writeln!(f, "| tasks lost that had been synced | {} |", self.lost_though_synced)?;
-        if let Some((median, max)) = spread(&self.unsynced) {
-            let (median, max) = (median.as_millis(), max.as_millis());
-            writeln!(f, "| not synced when power was lost | median {median} ms, max {max} ms |")?;
+        for (fault, times) in &self.unsynced {
+            let Some((median, max)) = spread(times) else { continue };
+            let (fault, median, max) = (fault.name(), median.as_millis(), max.as_millis());
+            writeln!(f, "| {fault}: not synced by then | median {median} ms, max {max} ms |")?;
         }
         writeln!(f, "| side effects | {} |", self.effects)?;
         writeln!(f, "| attempts with more than one effect | {} |", self.repeated_attempts)?;

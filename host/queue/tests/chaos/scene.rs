@@ -22,6 +22,7 @@ const SLOW_BY: Duration = Duration::from_millis(1_500);
 
 /// The server ended.
 pub(crate) struct Crash {
+    pub(crate) fault: Fault,
     /// What was answered before is still there.
     pub(crate) kept_from: Instant,
     pub(crate) at: Instant,
@@ -125,12 +126,11 @@ impl Scene {
         tokio::time::sleep(Duration::from_millis(150 + self.dice % 200)).await;
         let at = usize::try_from(self.roll(HOSTS as u64)).unwrap();
         let time = Duration::from_millis(100 + self.roll(3_000));
-        if fault == Fault::PowerLost {
-            // Every other time the disk is slow by then, so that writes wait for a sync to end.
-            if self.faults.get(&fault).is_none_or(|times| times.len() % 2 == 0) {
-                self.disk.slow_by(SLOW_BY);
-                tokio::time::sleep(time).await;
-            }
+        if fault == Fault::PowerLostWhileSlow {
+            self.disk.slow_by(SLOW_BY);
+            tokio::time::sleep(time).await;
+        }
+        if matches!(fault, Fault::PowerLost | Fault::PowerLostWhileSlow) {
             self.something_is_not_synced().await;
         }
         let began = Instant::now();
@@ -160,12 +160,12 @@ impl Scene {
             }
             Fault::ServerKilled => {
                 let loss = self.server.crash(&self.disk);
-                self.restarted(loss, time / 8).await;
+                self.restarted(fault, loss, time / 8).await;
             }
-            Fault::PowerLost => {
+            Fault::PowerLost | Fault::PowerLostWhileSlow => {
                 let loss = self.server.lose_power(&self.disk);
                 self.disk.slow_by(Duration::ZERO);
-                self.restarted(loss, time / 8).await;
+                self.restarted(fault, loss, time / 8).await;
                 self.synced_at = began;
             }
             Fault::DiskSlow => {
@@ -183,14 +183,14 @@ impl Scene {
     }
 
     /// Note that the server ended, and start it again after a while.
-    async fn restarted(&mut self, loss: Loss, after: Duration) {
+    async fn restarted(&mut self, fault: Fault, loss: Loss, after: Duration) {
         let at = Instant::now();
         let kept_from = match self.persistence {
             Persistence::EverySecond => loss.kept_from.unwrap_or(self.synced_at),
             Persistence::Always | Persistence::None => at,
         };
         let kept_from = kept_from.max(self.synced_at);
-        self.crashes.push(Crash { kept_from, at, took_bytes: loss.bytes });
+        self.crashes.push(Crash { fault, kept_from, at, took_bytes: loss.bytes });
         tokio::time::sleep(after).await;
         self.server.restart();
         self.progressed("completed").await;
