@@ -2,6 +2,9 @@
 //!
 //! The test runs itself again as a child that submits, claims and settles, and prints a
 //! line after each answer. It kills the child at any moment, opens the file and compares.
+//!
+//! `BULKHEAD_EMBEDDED_KILLS` chooses how often; docs/reliability.md has the figures of a long
+//! run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod embedded_stage;
@@ -10,16 +13,20 @@ use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulkhead_core::{State, TaskId};
-use bulkhead_queue::{Broker, EmbeddedBroker, Settlement, Step};
+use bulkhead_queue::{Broker, EmbeddedBroker, Entry, Settlement, Step, TaskView};
+use bulkhead_stage::setting;
 use embedded_stage::*;
 
 /// A child finds this folder in the one that it works in.
 const FOLDER: &str = "data-of-a-crash-test";
 const NAME: &str = "what_was_answered_survives_sigkill";
-const KILLS: u32 = 8;
+/// Lines that a child says before it is killed: it is killed early and late.
+const LINES: [usize; 8] = [40, 190, 340, 490, 640, 790, 940, 1_090];
+/// Tasks looked at in one call.
+const LOOK: usize = 200;
 
 #[test]
 fn what_was_answered_survives_sigkill() {
@@ -30,10 +37,21 @@ fn what_was_answered_survives_sigkill() {
     let data = folder.path().join(FOLDER);
     std::fs::create_dir(&data).unwrap();
     let mut ledger = Ledger::default();
-    for round in 0..KILLS {
-        ledger.follow_a_child(folder.path(), 40 + 150 * round as usize);
+    let kills: usize = setting("BULKHEAD_EMBEDDED_KILLS").unwrap_or(LINES.len());
+    for lines in LINES.into_iter().cycle().take(kills) {
+        ledger.follow_a_child(folder.path(), lines);
         ledger.check(&data);
     }
+    ledger.opened_after.sort();
+    println!(
+        "kills: {kills}, tasks: {}, settled: {}, lost: 0, attempts cut off by a kill: {}, opened \
+         again after: median {:?}, at most {:?}",
+        ledger.submitted.len(),
+        ledger.settled.len(),
+        ledger.cut_off,
+        ledger.opened_after[kills / 2],
+        ledger.opened_after[kills - 1],
+    );
     assert!(ledger.submitted.len() > 500 && ledger.settled.len() > 100);
 }
 
@@ -44,6 +62,9 @@ struct Ledger {
     /// Claims answered, by task.
     claimed: HashMap<TaskId, u32>,
     settled: HashMap<TaskId, State>,
+    /// Attempts whose lease ended with their process.
+    cut_off: usize,
+    opened_after: Vec<Duration>,
 }
 
 impl Ledger {
@@ -91,23 +112,35 @@ impl Ledger {
         true
     }
 
-    fn check(&self, folder: &Path) {
+    fn check(&mut self, folder: &Path) {
+        let began = Instant::now();
         let broker = EmbeddedBroker::open(folder).unwrap();
+        self.opened_after.push(began.elapsed());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let queue = queue();
-            for id in &self.submitted {
-                let view = broker.inspect(&queue, &[*id]).await.unwrap().remove(0);
-                let view = view.unwrap_or_else(|| panic!("{id} was accepted and is lost"));
-                if let Some(state) = self.settled.get(id) {
-                    assert_eq!(view.state, *state, "{id} was settled");
+            let (queue, mut cut_off) = (queue(), 0);
+            let ids: Vec<TaskId> = self.submitted.iter().copied().collect();
+            for ids in ids.chunks(LOOK) {
+                let views = broker.inspect(&queue, ids).await.unwrap();
+                for (id, view) in ids.iter().zip(views) {
+                    let view = view.unwrap_or_else(|| panic!("{id} was accepted and is lost"));
+                    cut_off += self.hold_against(&view);
                 }
-                let claimed = self.claimed.get(id).copied().unwrap_or(0);
-                assert!(view.attempts() >= claimed, "{id}: {view:?}");
-                assert_ne!(view.state, State::Running, "no lease outlives its process");
             }
+            self.cut_off = cut_off;
             assert_eq!(broker.examine(&queue, false).await.unwrap(), []);
         });
+    }
+
+    /// Hold a task against what was said of it; how many of its attempts were cut off.
+    fn hold_against(&self, view: &TaskView) -> usize {
+        if let Some(state) = self.settled.get(&view.id) {
+            assert_eq!(view.state, *state, "{} was settled", view.id);
+        }
+        let claimed = self.claimed.get(&view.id).copied().unwrap_or(0);
+        assert!(view.attempts() >= claimed, "{view:?}");
+        assert_ne!(view.state, State::Running, "no lease outlives its process");
+        view.history.iter().filter(|entry| matches!(entry, Entry::LeaseLost { .. })).count()
     }
 }
 

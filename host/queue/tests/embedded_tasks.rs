@@ -111,7 +111,7 @@ async fn a_stale_claim_changes_nothing(mut talk: Talk) {
 }
 
 async fn a_renewed_lease_is_kept_and_progress_is_seen(mut talk: Talk) {
-    talk.lease = Duration::from_millis(150);
+    talk.lease = Duration::from_secs(600);
     let id = talk.submit(new_task("a")).await;
     let claim = talk.claim_one().await;
     let progress = Progress { fraction: 0.5, message: "half".into(), at: 7 };
@@ -129,11 +129,10 @@ async fn a_renewed_lease_is_kept_and_progress_is_seen(mut talk: Talk) {
     };
     talk.broker.step(&queue(), step).await.unwrap();
     assert_eq!(talk.view(id).await.progress, Some(progress));
-    let started = std::time::Instant::now();
-    while started.elapsed() < talk.lease * 4 {
+    for _ in 0..8 {
+        talk.pass(talk.lease / 2);
         let stepped = talk.step(vec![], std::slice::from_ref(&claim.token), 1, &["a"]).await;
         assert!(stepped.lost.is_empty() && stepped.claims.is_empty());
-        tokio::time::sleep(talk.lease / 10).await;
     }
     assert!(talk.settle(done(&claim)).await.stale.is_empty());
     assert_eq!(talk.view(id).await.progress, None);

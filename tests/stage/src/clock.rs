@@ -4,20 +4,19 @@
 //! with it reads it through a library that hides the system's clock (`clock.c`); whatever is
 //! in this process asks [`StageClock::now_us`]. Nothing shipped knows of it.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tempfile::NamedTempFile;
+use crate::preload::Preload;
 
-/// The library that a server preloads to read the clock.
-pub(crate) const LIBRARY: &str = env!("STAGE_CLOCK_LIBRARY");
+/// The page's integers: the time at which the clock stands still, if it does, and how far it is
+/// ahead of the machine's.
+const FROZEN: u64 = 0;
+const OFFSET: u64 = 1;
 
 /// A clock that tests move, for this process and for servers started with it.
 pub struct StageClock {
-    page: NamedTempFile,
+    preload: Preload,
     frozen_us: AtomicI64,
     offset_us: AtomicI64,
 }
@@ -29,9 +28,8 @@ impl StageClock {
     /// If no temporary file can be made.
     #[must_use]
     pub fn running() -> Self {
-        let page = NamedTempFile::new().expect("a temporary file");
-        page.as_file().set_len(4_096).expect("a page of it");
-        Self { page, frozen_us: AtomicI64::new(0), offset_us: AtomicI64::new(0) }
+        let preload = Preload::new(env!("STAGE_CLOCK_LIBRARY"), "STAGE_CLOCK_FILE");
+        Self { preload, frozen_us: AtomicI64::new(0), offset_us: AtomicI64::new(0) }
     }
 
     /// A clock that stands still at this time until it is moved.
@@ -43,7 +41,7 @@ impl StageClock {
         assert!(at_us > 0, "0 means a running clock");
         let clock = Self::running();
         clock.frozen_us.store(signed(at_us), Ordering::SeqCst);
-        write(clock.page.as_file(), 0, signed(at_us));
+        clock.preload.write(FROZEN, signed(at_us));
         clock
     }
 
@@ -67,12 +65,12 @@ impl StageClock {
     pub fn advance(&self, by: Duration) {
         let by_us = i64::try_from(by.as_micros()).expect("a time within 292,000 years");
         let (value, place) = if self.frozen_us.load(Ordering::SeqCst) == 0 {
-            (&self.offset_us, 8)
+            (&self.offset_us, OFFSET)
         } else {
-            (&self.frozen_us, 0)
+            (&self.frozen_us, FROZEN)
         };
         let at = value.fetch_add(by_us, Ordering::SeqCst) + by_us;
-        write(self.page.as_file(), place, at);
+        self.preload.write(place, at);
     }
 
     /// Set a clock that stands still to another time.
@@ -82,16 +80,12 @@ impl StageClock {
     pub fn set_us(&self, at_us: u64) {
         let before = self.frozen_us.swap(signed(at_us), Ordering::SeqCst);
         assert!(before != 0 && at_us != 0, "only a clock that stands still can be set");
-        write(self.page.as_file(), 0, signed(at_us));
+        self.preload.write(FROZEN, signed(at_us));
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.page.path()
+    pub(crate) fn preload(&self) -> &Preload {
+        &self.preload
     }
-}
-
-fn write(page: &File, place: u64, value: i64) {
-    page.write_all_at(&value.to_ne_bytes(), place).expect("the clock's page is writable");
 }
 
 fn signed(us: u64) -> i64 {

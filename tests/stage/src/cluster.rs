@@ -7,8 +7,12 @@ use crate::redis_server::Persistence;
 
 /// Slots of every Cluster.
 const SLOTS: u32 = 16_384;
-/// How long a node may be silent before the others count it as failed, in milliseconds.
+/// How long a node may be silent before the others count it as failed, in milliseconds, while
+/// the Cluster comes to stand and while it is watched.
 const NODE_TIMEOUT_MS: &str = "1000";
+/// The same at all other times. A node that is starved of processor time seems to be silent, and
+/// no test wants its failure.
+const PATIENT_MS: &str = "3600000";
 
 /// Primaries with the slots shared out among them, each with the same number of replicas.
 pub struct RedisCluster {
@@ -55,7 +59,23 @@ impl RedisCluster {
                 && first.ask(&["CLUSTER", "NODES"]).matches("slave ").count()
                     == primaries * replicas_each
         });
+        cluster.wait_for_silence(PATIENT_MS);
         cluster
+    }
+
+    /// From now on a node that is silent for a second has failed, and a replica takes its place,
+    /// until [`Self::await_owner`] has seen that.
+    ///
+    /// # Panics
+    /// If a node refuses.
+    pub fn watch(&self) {
+        self.wait_for_silence(NODE_TIMEOUT_MS);
+    }
+
+    fn wait_for_silence(&self, node_timeout_ms: &str) {
+        for node in self.nodes.iter().filter(|node| node.process.is_running()) {
+            node.process.ask(&["CONFIG", "SET", "cluster-node-timeout", node_timeout_ms]);
+        }
     }
 
     fn introduce(&self) {
@@ -124,9 +144,18 @@ impl RedisCluster {
         self.try_owner(key).expect("a primary of the key")
     }
 
+    /// Wait until a running node is the primary of a key. From then on no silence counts.
+    ///
+    /// # Panics
+    /// If none is in time.
+    pub fn await_owner(&self, key: &str) -> usize {
+        until("a key has a primary", || self.try_owner(key).is_some());
+        self.wait_for_silence(PATIENT_MS);
+        self.owner(key)
+    }
+
     /// The running node that is the primary of a key, if the Cluster has agreed on one.
-    #[must_use]
-    pub fn try_owner(&self, key: &str) -> Option<usize> {
+    fn try_owner(&self, key: &str) -> Option<usize> {
         // `TYPE` of a key that another node has is answered with a redirection.
         self.nodes.iter().position(|node| {
             node.process.is_running()

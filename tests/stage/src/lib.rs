@@ -6,6 +6,8 @@
 
 mod clock;
 mod cluster;
+mod disk;
+mod preload;
 mod process;
 mod proxy;
 mod redis_server;
@@ -16,6 +18,7 @@ mod wait;
 
 pub use clock::StageClock;
 pub use cluster::{Move, RedisCluster};
+pub use disk::{Loss, StageDisk};
 pub use process::Program;
 pub use proxy::Proxy;
 pub use redis_server::{Persistence, RedisServer};

@@ -3,12 +3,11 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::clock::{LIBRARY, StageClock};
+use crate::preload::Preload;
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,19 +39,19 @@ pub(crate) struct Process {
     pub(crate) port: u16,
     pub(crate) folder: TempDir,
     arguments: Vec<String>,
-    clock: Option<Arc<StageClock>>,
+    preload: Option<Preload>,
 }
 
 impl Process {
     /// Start a server with the arguments that `configure` makes of a free port and a folder.
     pub(crate) fn start(program: Program, configure: impl Fn(u16, &Path) -> Vec<String>) -> Self {
-        Self::start_at(program, None, configure)
+        Self::start_with(program, None, configure)
     }
 
-    /// The same, of a server that lives by a clock of the test's.
-    pub(crate) fn start_at(
+    /// The same, of a server that has something of the test's instead of the machine's.
+    pub(crate) fn start_with(
         program: Program,
-        clock: Option<Arc<StageClock>>,
+        preload: Option<&Preload>,
         configure: impl Fn(u16, &Path) -> Vec<String>,
     ) -> Self {
         // Another process may take the port between looking and binding: try again.
@@ -60,8 +59,8 @@ impl Process {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let port = free_port();
             let arguments = configure(port, folder.path());
-            let clock = clock.clone();
-            let mut process = Self { program, child: None, port, folder, arguments, clock };
+            let preload = preload.cloned();
+            let mut process = Self { program, child: None, port, folder, arguments, preload };
             process.spawn();
             if process.answers() {
                 return process;
@@ -73,8 +72,8 @@ impl Process {
     fn spawn(&mut self) {
         let name = self.program.name();
         let mut command = Command::new(name);
-        if let Some(clock) = &self.clock {
-            command.env("LD_PRELOAD", LIBRARY).env("STAGE_CLOCK_FILE", clock.path());
+        if let Some(preload) = &self.preload {
+            command.env("LD_PRELOAD", preload.library).env(preload.variable, preload.page.path());
         }
         let child = command
             .args(&self.arguments)
@@ -134,8 +133,7 @@ impl Process {
     }
 
     pub(crate) fn try_connection(&self) -> redis::RedisResult<redis::Connection> {
-        let connection =
-            redis::Client::open(self.url())?.get_connection_with_timeout(Duration::from_secs(2))?;
+        let connection = redis::Client::open(self.url())?.get_connection_with_timeout(PATIENCE)?;
         connection.set_read_timeout(Some(PATIENCE))?;
         Ok(connection)
     }
@@ -188,8 +186,7 @@ pub(crate) fn basics(port: u16, folder: &Path) -> Vec<String> {
         .to_vec()
 }
 
-/// How long servers may take to agree. A Sentinel that was starved of processor time does
-/// nothing for 30 seconds.
+/// How long servers may take to agree.
 const AGREEMENT: Duration = Duration::from_secs(90);
 
 /// Wait until a blocking check holds.

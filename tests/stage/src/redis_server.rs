@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bulkhead_queue::{RedisBroker, RedisConfig};
 
 use crate::clock::StageClock;
+use crate::disk::{Loss, StageDisk};
 use crate::process::{Process, Program, basics};
 
 /// Whether the server's data survives its restart.
@@ -14,7 +15,8 @@ pub enum Persistence {
     None,
     /// Every write is on disk before it is answered.
     Always,
-    /// Writes are on disk within a second: a crash of the machine loses the last one.
+    /// Writes are answered first and synced once a second: a crash of the machine loses what no
+    /// sync had made sure of.
     EverySecond,
 }
 
@@ -31,6 +33,9 @@ impl Persistence {
 
 /// A running server.
 pub struct RedisServer(Process);
+
+/// The log is one file: it is never written anew.
+const ONE_LOG: [&str; 2] = ["--auto-aof-rewrite-percentage", "0"];
 
 impl RedisServer {
     /// Start a server without persistence on a free port of the loopback interface.
@@ -57,9 +62,23 @@ impl RedisServer {
     /// If `redis-server` is not installed or does not start.
     #[must_use]
     pub fn start_at(clock: Arc<StageClock>) -> Self {
-        Self(Process::start_at(Program::Redis, Some(clock), |port, folder| {
+        Self(Process::start_with(Program::Redis, Some(clock.preload()), |port, folder| {
             let mut all = basics(port, folder);
             all.extend(Persistence::None.arguments());
+            all
+        }))
+    }
+
+    /// Start a server that has this disk.
+    ///
+    /// # Panics
+    /// If `redis-server` is not installed or does not start.
+    #[must_use]
+    pub fn start_on(disk: &StageDisk, persistence: Persistence) -> Self {
+        Self(Process::start_with(Program::Redis, Some(disk.preload()), |port, folder| {
+            let mut all = basics(port, folder);
+            all.extend(persistence.arguments());
+            all.extend(ONE_LOG.map(str::to_owned));
             all
         }))
     }
@@ -155,6 +174,21 @@ impl RedisServer {
     /// Kill the server as a crash would.
     pub fn kill(&mut self) {
         self.0.kill();
+    }
+
+    /// Kill the server as a crash would: what it had written is there, synced or not.
+    pub fn crash(&mut self, disk: &StageDisk) -> Loss {
+        self.0.kill();
+        disk.written()
+    }
+
+    /// Kill the server as a loss of power would: what no sync had made sure of is gone.
+    ///
+    /// # Panics
+    /// If the log cannot be cut.
+    pub fn lose_power(&mut self, disk: &StageDisk) -> Loss {
+        self.0.kill();
+        disk.cut(self.0.folder.path())
     }
 
     /// Start it again on the same port and data.

@@ -8,8 +8,13 @@ use crate::redis_server::Persistence;
 /// What the Sentinels call the primary.
 const NAME: &str = "main";
 const SENTINELS: usize = 3;
-/// How long a primary may be silent before a failover, in milliseconds.
+/// How long a primary may be silent before a failover while the group is watched.
 const DOWN_AFTER_MS: u32 = 500;
+/// The same while it is not. A server or Sentinel that is starved of processor time seems to be
+/// down, and no test wants that failover.
+const PATIENT_MS: u32 = 3_600_000;
+/// How late a Sentinel may be before it does nothing for half a minute, in milliseconds: never.
+const LATE_MS: &str = "3600000";
 
 /// Three servers, one of them the primary, and three Sentinels.
 pub struct SentinelGroup {
@@ -19,7 +24,7 @@ pub struct SentinelGroup {
 
 impl SentinelGroup {
     /// Start one primary, two replicas and three Sentinels, and wait until they know each
-    /// other. A failover is due half a second after the primary falls silent.
+    /// other. Nothing fails over before [`Self::watch`] or [`Self::fail_over`].
     ///
     /// # Panics
     /// If they do not start.
@@ -45,7 +50,10 @@ impl SentinelGroup {
                 replica.ask(&["INFO", "replication"]).contains("master_link_status:up")
             })
         });
-        let sentinels = (0..SENTINELS).map(|_| sentinel(port)).collect();
+        let sentinels: Vec<Process> = (0..SENTINELS).map(|_| sentinel(port)).collect();
+        for sentinel in &sentinels {
+            sentinel.ask(&["SENTINEL", "DEBUG", "TILT-TRIGGER", LATE_MS]);
+        }
         let group = Self { servers, sentinels };
         until("the Sentinels know each other and the replicas", || group.is_complete());
         group
@@ -71,12 +79,6 @@ impl SentinelGroup {
     #[must_use]
     pub fn server_url(&self, server: usize) -> String {
         self.servers[server].url()
-    }
-
-    /// The URL of one Sentinel alone.
-    #[must_use]
-    pub fn sentinel_url(&self, sentinel: usize) -> String {
-        self.sentinels[sentinel].url()
     }
 
     /// A broker on this group.
@@ -149,7 +151,35 @@ impl SentinelGroup {
         self.servers[server].signal("CONT");
     }
 
-    /// Wait until another server than `old` is the primary and says so itself.
+    /// From now on a primary that is silent for half a second is replaced, until
+    /// [`Self::await_failover`] has seen that.
+    ///
+    /// # Panics
+    /// If a Sentinel refuses.
+    pub fn watch(&self) {
+        self.wait_for_silence(DOWN_AFTER_MS);
+    }
+
+    fn wait_for_silence(&self, down_after_ms: u32) {
+        let down_after_ms = down_after_ms.to_string();
+        for sentinel in &self.sentinels {
+            sentinel.ask(&["SENTINEL", "SET", NAME, "down-after-milliseconds", &down_after_ms]);
+        }
+    }
+
+    /// Have the primary replaced without asking whether it is down.
+    ///
+    /// # Panics
+    /// If no replica can be promoted.
+    pub fn fail_over(&self) {
+        until("a replica can be promoted", || {
+            let asked = self.sentinels[0].try_ask(&["SENTINEL", "FAILOVER", NAME]);
+            !asked.is_err_and(|error| error.code() == Some("NOGOODSLAVE"))
+        });
+    }
+
+    /// Wait until another server than `old` is the primary and says so itself. From then on no
+    /// silence counts.
     ///
     /// # Panics
     /// If none is in time.
@@ -161,6 +191,7 @@ impl SentinelGroup {
                     .try_ask(&["INFO", "replication"])
                     .is_ok_and(|info| info.contains("role:master"))
         });
+        self.wait_for_silence(PATIENT_MS);
         self.primary()
     }
 
@@ -191,7 +222,7 @@ fn sentinel(primary: u16) -> Process {
              port {port}\n\
              dir {}\n\
              sentinel monitor {NAME} 127.0.0.1 {primary} 2\n\
-             sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\n\
+             sentinel down-after-milliseconds {NAME} {PATIENT_MS}\n\
              sentinel failover-timeout {NAME} 3000\n\
              sentinel parallel-syncs {NAME} 2\n",
             folder.display()

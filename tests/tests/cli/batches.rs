@@ -21,7 +21,7 @@ async fn a_batch_is_counted_and_followed_by_its_callback() {
             "done",
             "--wait",
             "--timeout",
-            "20s",
+            "4m",
         ];
         let ran = place.run(&submit);
         masked_tables(|| insta::assert_snapshot!("batch_wait", ran.all()));
@@ -29,7 +29,7 @@ async fn a_batch_is_counted_and_followed_by_its_callback() {
         let id = list[0]["id"].as_str().unwrap();
         assert_eq!((&list[0]["completed"], &list[0]["failed"]), (&2.into(), &1.into()));
         let callback = list[0]["callback"].as_str().unwrap();
-        let output = place.run(&["task", "wait", callback, "--timeout", "20s"]).succeeds();
+        let output = place.run(&["task", "wait", callback, "--timeout", "4m"]).succeeds();
         assert_eq!(output.stdout, "done");
         let callback = place.json(&["task", "show", callback]);
         assert_eq!(callback["metadata"]["batch_failed"], "1");

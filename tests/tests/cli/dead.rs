@@ -6,7 +6,7 @@ use super::*;
 async fn dead_letters_are_replayed_with_another_payload_and_dropped_by_filter() {
     for place in Place::each_with_host().await {
         let reject = place.submit(&["reject", "--data", "why"]);
-        assert_eq!(place.run(&["task", "wait", &reject, "--timeout", "20s"]).code, 1);
+        assert_eq!(place.run(&["task", "wait", &reject, "--timeout", "4m"]).code, 1);
         let trap = place.run(&["submit", "panic", "--data", "x", "--max-attempts", "1", "--wait"]);
         assert_eq!(trap.code, 1, "{}", trap.all());
         let listed = |filter: &[&str]| {
@@ -22,7 +22,7 @@ async fn dead_letters_are_replayed_with_another_payload_and_dropped_by_filter() 
         });
 
         place.run(&["dead", "replay", &reject, "--data", "edited"]).succeeds();
-        place.run(&["task", "wait", &reject, "--timeout", "20s"]);
+        place.run(&["task", "wait", &reject, "--timeout", "4m"]);
         let task = place.json(&["task", "show", &reject]);
         assert_eq!(task["payload"]["text"], "edited");
         assert_eq!(task["payload"]["content_type"], "text/plain; charset=utf-8");
@@ -34,17 +34,17 @@ async fn dead_letters_are_replayed_with_another_payload_and_dropped_by_filter() 
 
         let replayed = place.json(&["dead", "replay", "--failure", "reject"]);
         assert_eq!(replayed["replayed"], 1);
-        place.run(&["task", "wait", &reject, "--timeout", "20s"]);
+        place.run(&["task", "wait", &reject, "--timeout", "4m"]);
         let dropped = place.json(&["dead", "drop", "--failure", "reject", "--yes"]);
         assert_eq!(dropped["removed"], 1);
         assert_eq!(listed(&[]), Some(1));
 
         let done = place.submit(&["echo", "--data", "x", "--retention", "1h"]);
-        place.run(&["task", "wait", &done, "--timeout", "20s"]).succeeds();
+        place.run(&["task", "wait", &done, "--timeout", "4m"]).succeeds();
         assert_eq!(place.run(&["dead", "show", &done]).code, 1);
         let again = ["task", "retry", &done, "--stdin", "--content-type", "text/csv"];
         place.run_with(&again, b"a,b").succeeds();
-        let output = place.run(&["task", "wait", &done, "--timeout", "20s"]).succeeds();
+        let output = place.run(&["task", "wait", &done, "--timeout", "4m"]).succeeds();
         assert_eq!(output.stdout, "a,b");
     }
 }

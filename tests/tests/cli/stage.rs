@@ -1,9 +1,13 @@
 //! Where the command line is tried: a broker of either kind, and what is masked in results.
 
 use std::path::Path;
+use std::time::Duration;
 
-use bulkhead_tests::{HostProcess, Ran, RedisServer, eventually, install};
+use bulkhead_tests::{HostProcess, Ran, RedisServer, eventually_within, install};
 use serde_json::Value;
+
+/// How long a host may take to compile its plugins on a busy machine.
+const SERVES_WITHIN: Duration = Duration::from_secs(120);
 
 /// A broker and the binary's way to it.
 pub(crate) struct Place {
@@ -22,20 +26,21 @@ impl Place {
 
     /// An embedded broker, in a host that serves another queue only.
     pub(crate) async fn embedded() -> Self {
-        Self::in_host(&["--queue", "idle"]).await
+        Self::in_host(&["--queue", "idle"], &[]).await
     }
 
-    pub(crate) async fn in_host(extra: &[&str]) -> Self {
+    /// An embedded broker, in a host that serves these guests.
+    pub(crate) async fn in_host(extra: &[&str], guests: &[&str]) -> Self {
         let folder = folder();
         let url = format!("embedded:{}", folder.path().join("data").display());
         let plugins = folder.path().join("plugins");
         std::fs::create_dir(&plugins).expect("a folder");
+        for guest in guests {
+            install(&plugins, guest);
+        }
         let host = HostProcess::start(&url, &plugins, "h1", extra);
         let place = Self { url, folder, _host: Some(host), server: None };
-        eventually("the host answers", || async {
-            (place.run(&["host", "list"]).code == 0).then_some(())
-        })
-        .await;
+        place.serves(guests.len()).await;
         place
     }
 
@@ -48,10 +53,21 @@ impl Place {
     pub(crate) async fn each_with_host() -> [Self; 2] {
         let mut redis = Self::new();
         redis._host = Some(redis.host().await);
-        let embedded = Self::in_host(&[]).await;
-        install(&embedded.path().join("plugins"), "unruly");
-        embedded.run(&["plugin", "reload"]).succeeds();
-        [redis, embedded]
+        [redis, Self::in_host(&[], &["unruly"]).await]
+    }
+
+    /// Wait until a host says that it is there and serves so many plugins. A host that answers
+    /// need not have said so yet.
+    async fn serves(&self, plugins: usize) {
+        eventually_within(SERVES_WITHIN, "a host serves its plugins", || async {
+            let listed = self.run(&["host", "list", "--json"]);
+            // While the host starts there is nothing to list.
+            let hosts: Vec<Value> = serde_json::from_str(&listed.stdout).unwrap_or_default();
+            let served = hosts.first()?["plugins"].as_array()?.iter();
+            let served = served.filter(|plugin| plugin["serving"]["digest"].is_string()).count();
+            (served == plugins).then_some(())
+        })
+        .await;
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -84,11 +100,7 @@ impl Place {
     pub(crate) async fn host(&self) -> HostProcess {
         install(self.path(), "unruly");
         let host = HostProcess::start(&self.url, self.path(), "h1", &[]);
-        eventually("the host serves its plugin", || async {
-            let plugins = self.run(&["plugin", "list", "--json"]).json();
-            (plugins[0]["serving"]["digest"].is_string()).then_some(())
-        })
-        .await;
+        self.serves(1).await;
         host
     }
 

@@ -97,7 +97,7 @@ async fn every_term_is_kept_and_shown() {
         let none = place.run(&["task", "wait", &child, "--timeout", "100ms"]);
         assert_eq!(none.code, 5);
         place.run(&["task", "cancel", &parent]).succeeds();
-        let cancelled = place.run(&["task", "wait", &child, &parent, "--timeout", "20s"]);
+        let cancelled = place.run(&["task", "wait", &child, &parent, "--timeout", "4m"]);
         assert_eq!(cancelled.code, 1, "{}", cancelled.stderr);
         let why = format!("its parent default/{parent} did not complete");
         assert!(cancelled.stdout.contains(&why), "{}", cancelled.stdout);
@@ -107,7 +107,7 @@ async fn every_term_is_kept_and_shown() {
         assert_eq!(ended.unwrap()["parent"], format!("default/{parent}"));
 
         let late = place.submit(&["second", "--data", "x", "--expires-at", "2020-01-01T00:00:00Z"]);
-        let expired = place.run(&["task", "wait", &late, "--timeout", "20s"]);
+        let expired = place.run(&["task", "wait", &late, "--timeout", "4m"]);
         assert_eq!(expired.code, 1);
         assert!(expired.stderr.contains("was not started in time"), "{}", expired.stderr);
         let listed = place.json(&["task", "list", "--state", "expired"]);
@@ -208,7 +208,7 @@ async fn what_runs_tells_its_progress_and_is_stopped_by_what_it_is() {
         assert!(shown.contains("progress    50 %, half"), "{shown}");
         let cancel = ["task", "cancel", "--tenant", "acme", "--state", "running", "--yes"];
         assert_eq!(place.json(&cancel)["requested"], 1);
-        let ended = place.run(&["task", "wait", &id, "--timeout", "20s"]);
+        let ended = place.run(&["task", "wait", &id, "--timeout", "4m"]);
         assert_eq!(ended.code, 1);
         assert!(ended.stderr.contains("was cancelled"), "{}", ended.stderr);
     }

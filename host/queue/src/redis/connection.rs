@@ -25,7 +25,7 @@ use crate::error::QueueError;
 const MAX_HOPS: usize = 4;
 /// How much later than it should a server may answer a command that blocks.
 pub(super) const BLOCKED: Duration = Duration::from_secs(5);
-/// How long replicas may take to confirm a submission.
+/// How long replicas may take to confirm a submission at most.
 const CONFIRM: Duration = Duration::from_secs(1);
 
 pub(super) struct Connection {
@@ -33,6 +33,7 @@ pub(super) struct Connection {
     pub(super) place: Place,
     links: Mutex<HashMap<Address, Arc<OnceCell<Link>>>>,
     min_replicas: u32,
+    confirm: Duration,
 }
 
 /// What is sent: a command, and whether replicas must confirm that they have its effect.
@@ -53,6 +54,7 @@ impl Connection {
             place: Place::new(url.servers),
             links: Mutex::default(),
             min_replicas: url.min_replicas,
+            confirm: confirm_within(config.response_timeout),
         };
         connection.place.ask_again(&connection.dial, &connection.place.view(), None).await?;
         let mut unreached = None;
@@ -213,7 +215,7 @@ impl Connection {
         }
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.add_command(request.command.clone());
-        let timeout_ms = u64::try_from(CONFIRM.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = u64::try_from(self.confirm.as_millis()).unwrap_or(u64::MAX);
         pipeline.cmd("WAIT").arg(self.min_replicas).arg(timeout_ms);
         let mut replies = link.send_all(&pipeline).await?.into_iter();
         let absent = || (ErrorKind::Parse, "two answers were expected");
@@ -224,9 +226,9 @@ impl Connection {
                 ErrorKind::Client,
                 "not confirmed",
                 format!(
-                    "stored, but fewer than {} replicas confirmed it within {CONFIRM:?}, so a \
-                     failover may lose it; submit again with the same id",
-                    self.min_replicas
+                    "stored, but fewer than {} replicas confirmed it within {:?}, so a failover \
+                     may lose it; submit again with the same id",
+                    self.min_replicas, self.confirm
                 ),
             )
                 .into()),
@@ -258,6 +260,13 @@ impl Connection {
     }
 }
 
+/// How long the server waits for replicas. Half of the time for an answer is left for the answer
+/// itself: otherwise the caller would hear of a silent server and not of missing replicas.
+fn confirm_within(response_timeout: Duration) -> Duration {
+    // No time at all would mean for ever to the server.
+    CONFIRM.min(response_timeout / 2).max(Duration::from_millis(1))
+}
+
 /// The same call with the script itself instead of its digest.
 fn taught(command: &Cmd, source: &str) -> Cmd {
     let mut taught = Cmd::with_capacity(8, source.len() + 128);
@@ -283,5 +292,18 @@ fn beside(owner: &Address, host: String, port: u16) -> Address {
     match owner {
         Address::Tcp(asked, _) if host.is_empty() => Address::Tcp(asked.clone(), port),
         _ => Address::Tcp(host, port),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_are_waited_for_half_as_long_as_an_answer_and_never_for_ever() {
+        for (answer_ms, confirm_ms) in [(5_000, 1_000), (2_000, 1_000), (1_000, 500), (0, 1)] {
+            let confirm = confirm_within(Duration::from_millis(answer_ms));
+            assert_eq!(confirm, Duration::from_millis(confirm_ms));
+        }
     }
 }

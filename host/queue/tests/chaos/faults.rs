@@ -22,18 +22,27 @@ pub(crate) enum Fault {
     ProducerCutOff,
     /// The server is killed and starts again.
     ServerKilled,
+    /// The server's machine loses power: what no sync had made sure of is gone.
+    PowerLost,
+    /// The same while syncs take much longer, so that writes wait for a sync to end.
+    PowerLostWhileSlow,
+    /// Syncs take much longer for a while.
+    DiskSlow,
     /// The server forgets its scripts.
     ScriptsFlushed,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::HostKilled,
         Self::HostPaused,
         Self::HostCutOff,
         Self::ProducerCutOff,
         Self::ServerKilled,
         Self::ScriptsFlushed,
+        Self::PowerLost,
+        Self::PowerLostWhileSlow,
+        Self::DiskSlow,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -43,6 +52,9 @@ impl Fault {
             Self::HostCutOff => "host cut off",
             Self::ProducerCutOff => "producer cut off",
             Self::ServerKilled => "server killed",
+            Self::PowerLost => "power lost",
+            Self::PowerLostWhileSlow => "power lost, disk slow",
+            Self::DiskSlow => "disk slow",
             Self::ScriptsFlushed => "scripts flushed",
         }
     }

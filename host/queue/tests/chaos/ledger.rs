@@ -8,12 +8,9 @@ use bulkhead_core::{QueueName, TaskId, TaskRef};
 use bulkhead_queue::{Broker, Entry, TaskView};
 
 use crate::faults::Fault;
-use crate::producer::{Accepted, persist};
+use crate::producer::{Accepted, Call, persist};
 use crate::scene::Crash;
 
-/// With a sync once a second, Redis answers up to this long before it writes if the disk is
-/// busy with the sync before.
-const POSTPONED: Duration = Duration::from_secs(2);
 /// Tasks looked at in one call.
 const LOOK: usize = 200;
 
@@ -25,8 +22,10 @@ pub(crate) struct Figures {
     pub(crate) faults: BTreeMap<Fault, Vec<Duration>>,
     /// Accepted tasks that are not there at the end.
     pub(crate) lost: usize,
-    /// Those of them that no crash of the server explains.
-    pub(crate) lost_without_reason: usize,
+    /// Those of them that were on disk when the server ended.
+    pub(crate) lost_though_synced: usize,
+    /// For each loss of power that took something, since when nothing had been synced.
+    pub(crate) unsynced: BTreeMap<Fault, Vec<Duration>>,
     pub(crate) effects: usize,
     /// Effects beyond one for each attempt on record.
     pub(crate) repeated_attempts: usize,
@@ -37,7 +36,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Look at every accepted task. `crashes` are those of the server.
+    /// Look at every accepted task. `crashes` are the ends of the server.
     pub(crate) async fn of(
         broker: &dyn Broker,
         accepted: &Accepted,
@@ -46,9 +45,14 @@ impl Figures {
     ) -> Self {
         let mut figures = Self {
             tasks: accepted.tasks.len() + accepted.callbacks.len(),
-            batches: accepted.batches.len(),
+            batches: accepted.batches,
             ..Self::default()
         };
+        let took = |crash: &&Crash| crash.took_bytes > 0 && crash.kept_from < crash.at;
+        for crash in crashes.iter().filter(took) {
+            let unsynced = figures.unsynced.entry(crash.fault).or_default();
+            unsynced.push(crash.at - crash.kept_from);
+        }
         let mut had: HashMap<TaskId, HashMap<u32, usize>> = HashMap::new();
         for line in effects.lines() {
             let (id, attempt) = line.split_once(' ').expect("id and attempt");
@@ -56,24 +60,16 @@ impl Figures {
             *of_task.entry(attempt.parse().unwrap()).or_default() += 1;
             figures.effects += 1;
         }
-        for (task, view) in views(broker, accepted.tasks.keys().cloned().collect()).await {
-            match view {
-                Some(view) => figures.account(&view, had.remove(&task.id).unwrap_or_default()),
-                None => {
-                    figures.lost += 1;
-                    let at = accepted.tasks[&task];
-                    let took = |crash: &Crash| crash.at >= at && at + POSTPONED >= crash.kept_from;
-                    figures.lost_without_reason += usize::from(!crashes.iter().any(took));
-                }
-            }
-        }
-        for (task, view) in views(broker, accepted.callbacks.clone()).await {
-            match view {
-                Some(view) => figures.account(&view, had.remove(&task.id).unwrap_or_default()),
-                // A batch can be lost with the second in which it was opened.
-                None => {
-                    figures.lost +=
-                        usize::from(crashes.iter().all(|crash| crash.kept_from == crash.at))
+        for calls in [&accepted.tasks, &accepted.callbacks] {
+            for (task, view) in views(broker, calls.keys().cloned().collect()).await {
+                match view {
+                    Some(view) => figures.account(&view, had.remove(&task.id).unwrap_or_default()),
+                    None => {
+                        let call = calls[&task];
+                        let is_explained = crashes.iter().any(|crash| crash.may_have_taken(call));
+                        figures.lost += 1;
+                        figures.lost_though_synced += usize::from(!is_explained);
+                    }
                 }
             }
         }
@@ -96,6 +92,14 @@ impl Figures {
         let had: usize = effects.values().sum();
         self.repeated_attempts += had.saturating_sub(ended + lost);
         self.repeated_attempts += effects.values().filter(|times| **times > 1).count();
+    }
+}
+
+impl Crash {
+    /// Whether what a call stored may not have been on disk: the call had been made when the
+    /// server ended, and its answer was not there when all was still kept.
+    fn may_have_taken(&self, call: Call) -> bool {
+        call.made <= self.at && call.answered >= self.kept_from
     }
 }
 
@@ -128,15 +132,19 @@ impl fmt::Display for Figures {
             self.tasks, self.batches
         )?;
         writeln!(f, "| tasks lost | {} |", self.lost)?;
+        writeln!(f, "| tasks lost that had been synced | {} |", self.lost_though_synced)?;
+        for (fault, times) in &self.unsynced {
+            let Some((median, max)) = spread(times) else { continue };
+            let (fault, median, max) = (fault.name(), median.as_millis(), max.as_millis());
+            writeln!(f, "| {fault}: not synced by then | median {median} ms, max {max} ms |")?;
+        }
         writeln!(f, "| side effects | {} |", self.effects)?;
         writeln!(f, "| attempts with more than one effect | {} |", self.repeated_attempts)?;
         writeln!(f, "| attempts tried again after a lost lease | {} |", self.lost_leases)?;
         writeln!(f, "| planned retries | {} |", self.retries)?;
         writeln!(f, "\n| Fault | Injected | Recovered after, median | max |\n|---|---|---|---|")?;
         for (fault, times) in &self.faults {
-            let mut times = times.clone();
-            times.sort();
-            let (median, max) = (times[times.len() / 2], times[times.len() - 1]);
+            let Some((median, max)) = spread(times) else { continue };
             writeln!(
                 f,
                 "| {} | {} | {} ms | {} ms |",
@@ -148,4 +156,11 @@ impl fmt::Display for Figures {
         }
         Ok(())
     }
+}
+
+/// The median and the greatest of these times.
+fn spread(times: &[Duration]) -> Option<(Duration, Duration)> {
+    let mut times = times.to_vec();
+    times.sort();
+    Some((*times.get(times.len() / 2)?, *times.last()?))
 }

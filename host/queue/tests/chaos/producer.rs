@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead_core::{BatchId, OnFailedParent, Payload, TaskId, TaskRef, TaskType, Terms};
-use bulkhead_queue::{Client, NewBatch, NewTask, Over, RedisBroker, SubmitLimits};
+use bulkhead_queue::{Client, NewBatch, NewTask, Over, QueueError, RedisBroker, SubmitLimits};
 use tokio::sync::watch;
 
 use crate::host::{config, queues};
@@ -15,14 +15,20 @@ use crate::host::{config, queues};
 const PACE: Duration = Duration::from_millis(12);
 const KEPT_MS: u64 = 86_400_000;
 
+/// When a call was made that was answered, and when its answer had come.
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) made: Instant,
+    pub(crate) answered: Instant,
+}
+
 /// What a producer was told.
 #[derive(Default)]
 pub(crate) struct Accepted {
-    /// Tasks, and when the answer came.
-    pub(crate) tasks: HashMap<TaskRef, Instant>,
-    pub(crate) batches: Vec<(BatchId, Instant)>,
-    /// Callbacks of batches: submitted by the queue itself.
-    pub(crate) callbacks: Vec<TaskRef>,
+    pub(crate) tasks: HashMap<TaskRef, Call>,
+    pub(crate) batches: usize,
+    /// Callbacks of batches, which the queue itself submits, and when their batches were.
+    pub(crate) callbacks: HashMap<TaskRef, Call>,
 }
 
 /// Submit until told to stop. Everything begun is finished.
@@ -49,10 +55,8 @@ pub(crate) async fn produce(url: String, stop: watch::Receiver<bool>) -> Accepte
             };
             tasks.push(child);
         }
-        persist(|| client.submit_many(tasks.clone())).await;
-        for task in &tasks {
-            accepted.tasks.insert(reference(task), Instant::now());
-        }
+        let (_, call) = noted(|| client.submit_many(tasks.clone())).await;
+        accepted.tasks.extend(tasks.iter().map(|task| (reference(task), call)));
         last = Some(reference(&tasks[0]));
         tokio::time::sleep(PACE).await;
     }
@@ -71,12 +75,10 @@ async fn send_batch(client: &Client, accepted: &mut Accepted) {
         over: Over::Ended,
         retention_ms: KEPT_MS,
     };
-    persist(|| client.submit_batch(Some(id), batch.clone())).await;
-    for member in &members {
-        accepted.tasks.insert(reference(member), Instant::now());
-    }
-    accepted.batches.push((id, Instant::now()));
-    accepted.callbacks.push(reference(&callback));
+    let (_, call) = noted(|| client.submit_batch(Some(id), batch.clone())).await;
+    accepted.tasks.extend(members.iter().map(|member| (reference(member), call)));
+    accepted.batches += 1;
+    accepted.callbacks.insert(reference(&callback), call);
 }
 
 fn task(name: &str, queue: &bulkhead_core::QueueName) -> NewTask {
@@ -93,12 +95,18 @@ fn reference(task: &NewTask) -> TaskRef {
 }
 
 /// Ask again until there is an answer.
-pub(crate) async fn persist<T, F: Future<Output = Result<T, bulkhead_queue::QueueError>>>(
+pub(crate) async fn persist<T, F: Future<Output = Result<T, QueueError>>>(
     call: impl Fn() -> F,
 ) -> T {
+    noted(call).await.0
+}
+
+/// Ask again until there is an answer, and note of which call it is.
+async fn noted<T, F: Future<Output = Result<T, QueueError>>>(call: impl Fn() -> F) -> (T, Call) {
     loop {
+        let made = Instant::now();
         match call().await {
-            Ok(answer) => return answer,
+            Ok(answer) => return (answer, Call { made, answered: Instant::now() }),
             Err(error) => assert!(error.is_unavailable(), "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

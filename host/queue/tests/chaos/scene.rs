@@ -1,13 +1,11 @@
 //! One run: a server, hosts, a producer, faults one after the other, and the reckoning.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use bulkhead_core::{TaskId, TaskRef};
 use bulkhead_queue::{Broker, RedisBroker};
-use bulkhead_stage::{Persistence, Proxy, RedisServer, eventually_within};
+use bulkhead_stage::{Loss, Persistence, Proxy, RedisServer, StageDisk, eventually_within};
 use tokio::sync::watch;
 
 use crate::faults::{Fault, HostProcess};
@@ -18,22 +16,24 @@ use crate::producer::{persist, produce};
 const HOSTS: usize = 4;
 /// Within this time everything recovers from one fault, and ends after the last.
 const BOUND: Duration = Duration::from_secs(60);
-/// How much of the server's file a crash of its machine takes away.
-const UNSYNCED: Duration = Duration::from_millis(1_000);
+/// How much longer a sync takes on a slow disk: longer than the time between two, and than
+/// hosts wait for an answer.
+const SLOW_BY: Duration = Duration::from_millis(1_500);
 
-/// The server died.
+/// The server ended.
 pub(crate) struct Crash {
-    /// What it had written by then is still there.
+    pub(crate) fault: Fault,
+    /// What was answered before is still there.
     pub(crate) kept_from: Instant,
     pub(crate) at: Instant,
+    /// How much it took from the server's log.
+    pub(crate) took_bytes: u64,
 }
-
-/// The length of the server's file as time goes by.
-type Lengths = Arc<Mutex<Vec<(Instant, PathBuf, u64)>>>;
 
 /// What a run is played with.
 pub(crate) struct Scene {
     test: String,
+    disk: StageDisk,
     server: RedisServer,
     hosts: Vec<HostProcess>,
     producer: Proxy,
@@ -41,8 +41,9 @@ pub(crate) struct Scene {
     folder: tempfile::TempDir,
     started: usize,
     dice: u64,
+    /// What was there then had been synced.
+    synced_at: Instant,
     crashes: Vec<Crash>,
-    lengths: Lengths,
     persistence: Persistence,
     faults: BTreeMap<Fault, Vec<Duration>>,
 }
@@ -64,7 +65,8 @@ impl Scene {
             stop.send(true).unwrap();
             let accepted = producing.await.unwrap();
             scene.everything_ends(accepted.tasks.keys().cloned().collect()).await;
-            scene.everything_ends(accepted.callbacks.clone()).await;
+            scene.carry_everything().await;
+            scene.everything_ends(accepted.callbacks.keys().cloned().collect()).await;
             scene.is_sound().await;
             for host in &mut scene.hosts {
                 host.kill();
@@ -77,12 +79,14 @@ impl Scene {
     }
 
     async fn set(test: &str, persistence: Persistence) -> Self {
-        let server = RedisServer::start_with(persistence);
+        let disk = StageDisk::new();
+        let server = RedisServer::start_on(&disk, persistence);
         let producer = Proxy::to(server.port()).await;
-        let broker = RedisBroker::connect(config(&server.url())).await.unwrap();
+        let broker = persist(|| RedisBroker::connect(config(&server.url()))).await;
         let folder = tempfile::tempdir().unwrap();
         let mut scene = Self {
             test: test.into(),
+            disk,
             server,
             hosts: Vec::new(),
             producer,
@@ -90,12 +94,11 @@ impl Scene {
             folder,
             started: 0,
             dice: 1,
+            synced_at: Instant::now(),
             crashes: Vec::new(),
-            lengths: Lengths::default(),
             persistence,
             faults: BTreeMap::new(),
         };
-        tokio::spawn(measure(scene.server.folder().to_path_buf(), Arc::downgrade(&scene.lengths)));
         for _ in 0..HOSTS {
             let host = scene.new_host().await;
             scene.hosts.push(host);
@@ -123,6 +126,13 @@ impl Scene {
         tokio::time::sleep(Duration::from_millis(150 + self.dice % 200)).await;
         let at = usize::try_from(self.roll(HOSTS as u64)).unwrap();
         let time = Duration::from_millis(100 + self.roll(3_000));
+        if fault == Fault::PowerLostWhileSlow {
+            self.disk.slow_by(SLOW_BY);
+            tokio::time::sleep(time).await;
+        }
+        if matches!(fault, Fault::PowerLost | Fault::PowerLostWhileSlow) {
+            self.something_is_not_synced().await;
+        }
         let began = Instant::now();
         match fault {
             Fault::HostKilled => {
@@ -149,15 +159,19 @@ impl Scene {
                 self.progressed("submitted").await;
             }
             Fault::ServerKilled => {
-                self.server.kill();
-                let at = Instant::now();
-                let kept_from = match self.persistence {
-                    Persistence::EverySecond => self.forget_the_last_second(),
-                    Persistence::Always | Persistence::None => at,
-                };
-                self.crashes.push(Crash { kept_from, at });
-                tokio::time::sleep(time / 8).await;
-                self.server.restart();
+                let loss = self.server.crash(&self.disk);
+                self.restarted(fault, loss, time / 8).await;
+            }
+            Fault::PowerLost | Fault::PowerLostWhileSlow => {
+                let loss = self.server.lose_power(&self.disk);
+                self.disk.slow_by(Duration::ZERO);
+                self.restarted(fault, loss, time / 8).await;
+                self.synced_at = began;
+            }
+            Fault::DiskSlow => {
+                self.disk.slow_by(SLOW_BY);
+                tokio::time::sleep(time).await;
+                self.disk.slow_by(Duration::ZERO);
                 self.progressed("completed").await;
             }
             Fault::ScriptsFlushed => {
@@ -168,23 +182,28 @@ impl Scene {
         self.faults.entry(fault).or_default().push(began.elapsed());
     }
 
-    /// Take away from the server's file what was written within the last second, as a crash of
-    /// its machine may. Returns since when at most something is missing.
-    fn forget_the_last_second(&mut self) -> Instant {
-        let mut kept_from = Instant::now();
-        let mut lengths = self.lengths.lock().unwrap();
-        for (path, length) in files(self.server.folder()) {
-            let then = lengths
-                .iter()
-                .rev()
-                .find(|(at, of, _)| *of == path && at.elapsed() >= UNSYNCED)
-                .map(|(at, _, length)| (*at, *length));
-            let Some((at, then)) = then else { continue };
-            kept_from = kept_from.min(at);
-            truncate(&path, then.min(length));
+    /// Note that the server ended, and start it again after a while.
+    async fn restarted(&mut self, fault: Fault, loss: Loss, after: Duration) {
+        let at = Instant::now();
+        let kept_from = match self.persistence {
+            Persistence::EverySecond => loss.kept_from.unwrap_or(self.synced_at),
+            Persistence::Always | Persistence::None => at,
+        };
+        let kept_from = kept_from.max(self.synced_at);
+        self.crashes.push(Crash { fault, kept_from, at, took_bytes: loss.bytes });
+        tokio::time::sleep(after).await;
+        self.server.restart();
+        self.progressed("completed").await;
+    }
+
+    /// Wait until a loss of power would take something, if that can be.
+    async fn something_is_not_synced(&self) {
+        if self.persistence == Persistence::EverySecond {
+            eventually_within(BOUND, "something is written and not synced", || async {
+                (self.disk.unsynced_bytes(self.server.folder()) > 0).then_some(())
+            })
+            .await;
         }
-        lengths.clear();
-        kept_from
     }
 
     async fn held_by(&self, host: &str) -> Vec<TaskRef> {
@@ -252,41 +271,28 @@ impl Scene {
         .await;
     }
 
-    async fn is_sound(&self) {
-        for queue in queues() {
-            let findings = persist(|| self.broker.examine(&queue, false)).await;
-            // What a lost second tore apart between queues is found, and is the loss itself.
-            if self.persistence == Persistence::Always {
-                assert!(findings.is_empty(), "{findings:#?}");
+    /// Carry what is left in the outboxes, so that every batch that is over has its callback.
+    async fn carry_everything(&self) {
+        loop {
+            let mut carried = 0;
+            for queue in queues() {
+                carried += persist(|| self.broker.deliver(&queue)).await;
+            }
+            if carried == 0 {
+                return;
             }
         }
     }
-}
 
-/// Note lengths until nobody asks for them any more.
-async fn measure(folder: PathBuf, lengths: Weak<Mutex<Vec<(Instant, PathBuf, u64)>>>) {
-    while let Some(lengths) = lengths.upgrade() {
-        note(Instant::now(), &files(&folder), &lengths);
-        drop(lengths);
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    /// Nothing is wrong with the queues. What a loss tore apart, because it fell between two
+    /// calls that belong together, can be repaired.
+    async fn is_sound(&self) {
+        for queue in queues() {
+            if self.persistence == Persistence::EverySecond {
+                persist(|| self.broker.examine(&queue, true)).await;
+            }
+            let findings = persist(|| self.broker.examine(&queue, false)).await;
+            assert!(findings.is_empty(), "{findings:#?}");
+        }
     }
-}
-
-fn note(began: Instant, found: &[(PathBuf, u64)], lengths: &Mutex<Vec<(Instant, PathBuf, u64)>>) {
-    let mut lengths = lengths.lock().unwrap();
-    lengths.extend(found.iter().map(|(path, length)| (began, path.clone(), *length)));
-    lengths.retain(|(at, ..)| at.elapsed() < 10 * UNSYNCED);
-}
-
-fn files(folder: &Path) -> Vec<(PathBuf, u64)> {
-    let Ok(entries) = std::fs::read_dir(folder.join("appendonlydir")) else { return Vec::new() };
-    entries
-        .flatten()
-        .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "aof"))
-        .map(|entry| (entry.path(), entry.metadata().map_or(0, |data| data.len())))
-        .collect()
-}
-
-fn truncate(path: &Path, length: u64) {
-    std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
 }

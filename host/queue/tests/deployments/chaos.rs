@@ -1,4 +1,6 @@
 //! Failovers under load, with a ledger: what was accepted ends, whatever happens to primaries.
+//!
+//! `BULKHEAD_FAILOVERS` chooses how many; docs/reliability.md has the figures of a long run.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_core::{State, TaskId};
 use bulkhead_queue::{Client, Settlement, SubmitLimits};
-use bulkhead_stage::{Persistence, SentinelGroup, eventually, eventually_within};
+use bulkhead_stage::{Persistence, SentinelGroup, eventually, eventually_within, setting};
 use parking_lot::Mutex;
 
 use crate::flow::{impatient, new_task, queue};
@@ -128,15 +130,17 @@ async fn nothing_that_was_accepted_is_lost_in_failovers_under_load() {
         (0..PRODUCERS).map(|_| tokio::spawn(stage.clone().produce())).collect();
     running.extend((0..WORKERS).map(|at| tokio::spawn(stage.clone().work(format!("h{at}")))));
 
-    let faults = [Fault::Killed, Fault::Frozen, Fault::Killed];
+    let failovers: usize = setting("BULKHEAD_FAILOVERS").unwrap_or(3);
+    let kinds = [Fault::Killed, Fault::Frozen, Fault::Killed];
     let mut recovered = Vec::new();
-    for fault in faults {
+    for fault in kinds.into_iter().cycle().take(failovers) {
         let old = group.primary();
         let before = stage.ledger.0.lock().len();
         eventually("work is under way", || async {
             (stage.ledger.0.lock().len() > before + 200).then_some(())
         })
         .await;
+        group.watch();
         let at = Instant::now();
         match fault {
             Fault::Killed => group.kill(old),
@@ -170,9 +174,8 @@ async fn nothing_that_was_accepted_is_lost_in_failovers_under_load() {
     let again: usize = ledger.values().filter(|times| **times > 1).count();
     recovered.sort();
     println!(
-        "failovers: {}, tasks: {}, lost: {lost}, worked on again: {again}, back after: median \
-         {:?}, at most {:?}",
-        faults.len(),
+        "failovers: {failovers}, tasks: {}, lost: {lost}, worked on again: {again}, back after: \
+         median {:?}, at most {:?}",
         ledger.len(),
         recovered[recovered.len() / 2],
         recovered[recovered.len() - 1]

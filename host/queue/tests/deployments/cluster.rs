@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_core::State;
-use bulkhead_queue::{Client, SubmitLimits, Topic};
+use bulkhead_queue::{Client, RedisBroker, RedisConfig, SubmitLimits, Topic};
 use bulkhead_stage::{Persistence, RedisCluster, eventually};
 
-use crate::flow::{impatient, list, main_flow, new_task, of_type, queue};
+use crate::flow::{list, main_flow, new_task, of_type, queue};
 use crate::worker::Worker;
 
 fn key(queue: &str) -> String {
@@ -31,7 +31,7 @@ fn queues_apart(cluster: &RedisCluster) -> [String; 3] {
 }
 
 async fn client(cluster: &RedisCluster) -> Client {
-    Client::new(Arc::new(impatient(cluster.url()).await), SubmitLimits::default())
+    Client::new(Arc::new(cluster.broker().await), SubmitLimits::default())
 }
 
 #[tokio::test]
@@ -142,7 +142,8 @@ async fn a_lost_primary_stops_its_own_queues_only_and_comes_back_with_its_tasks(
 async fn a_replica_takes_over_with_the_tasks_and_the_fencing_tokens() {
     let mut cluster = RedisCluster::start(3, 1, Persistence::None);
     let url = format!("{}?min_replicas=1", cluster.url());
-    let client = Client::new(Arc::new(impatient(url).await), SubmitLimits::default());
+    let broker = RedisBroker::connect(RedisConfig::new(url)).await.unwrap();
+    let client = Client::new(Arc::new(broker), SubmitLimits::default());
     let broker = client.broker().clone();
     let queues = queues_apart(&cluster);
     let name = &queues[0];
@@ -154,8 +155,9 @@ async fn a_replica_takes_over_with_the_tasks_and_the_fencing_tokens() {
     // A confirmed write after the claims carries them to the replica.
     client.submit(new_task(name)).await.unwrap();
 
+    cluster.watch();
     cluster.kill(0);
-    eventually("a replica is the primary", || async { cluster.try_owner(&key(name)) }).await;
+    cluster.await_owner(&key(name));
     let renewed =
         eventually("the queue is back", || async { worker.renew(&*broker, &claims).await.ok() })
             .await;

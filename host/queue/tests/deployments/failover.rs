@@ -4,11 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_core::{State, TaskId};
-use bulkhead_queue::{Broker, Client, Signal, SubmitLimits, Topic};
+use bulkhead_queue::{Broker, Client, RedisBroker, RedisConfig, Signal, SubmitLimits, Topic};
 use bulkhead_stage::{Persistence, SentinelGroup, eventually};
 
-use crate::flow::{impatient, list, main_flow, new_task, of_type, queue};
+use crate::flow::{list, main_flow, new_task, of_type, queue};
 use crate::worker::Worker;
+
+async fn client(url: String) -> Client {
+    let broker = RedisBroker::connect(RedisConfig::new(url)).await.unwrap();
+    Client::new(Arc::new(broker), SubmitLimits::default())
+}
 
 #[tokio::test]
 async fn the_main_flow_behind_sentinels() {
@@ -19,8 +24,7 @@ async fn the_main_flow_behind_sentinels() {
 #[tokio::test]
 async fn a_killed_primary_is_replaced_with_confirmed_tasks_leases_and_tokens() {
     let mut group = SentinelGroup::start(Persistence::None, &[]);
-    let url = format!("{}?min_replicas=1", group.url());
-    let client = Client::new(Arc::new(impatient(url).await), SubmitLimits::default());
+    let client = self::client(format!("{}?min_replicas=1", group.url())).await;
     let broker = client.broker().clone();
     let worker = Worker::new("h1", "q");
     let mut signals = broker.subscribe(Topic::Done, vec![queue("q")]);
@@ -34,6 +38,7 @@ async fn a_killed_primary_is_replaced_with_confirmed_tasks_leases_and_tokens() {
     while broker.await_work(&lines, Duration::from_millis(20)).await.unwrap() {}
 
     let old = group.primary();
+    group.watch();
     group.kill(old);
     group.await_failover(old);
     let renewed =
@@ -57,9 +62,6 @@ async fn token_of(broker: &dyn Broker, id: TaskId) -> u64 {
 #[tokio::test]
 async fn what_no_replica_confirmed_is_not_accepted() {
     let mut group = SentinelGroup::start(Persistence::None, &[]);
-    let client = |url: String| async {
-        Client::new(Arc::new(impatient(url).await), SubmitLimits::default())
-    };
     let trusting = client(group.url()).await;
     let careful = client(format!("{}?min_replicas=1", group.url())).await;
     let kept = careful.submit(new_task("q")).await.unwrap().id;
@@ -78,6 +80,7 @@ async fn what_no_replica_confirmed_is_not_accepted() {
     assert!(error.to_string().contains("same id"), "{error}");
 
     group.kill(old);
+    group.fail_over();
     group.await_failover(old);
     let again = eventually("the task is accepted", || async {
         careful.submit(unconfirmed.clone()).await.ok()
@@ -93,18 +96,19 @@ async fn what_no_replica_confirmed_is_not_accepted() {
 #[tokio::test]
 async fn a_frozen_primary_is_given_up_on_and_stays_fenced_when_it_comes_back() {
     let group = SentinelGroup::start(Persistence::None, &[]);
-    let client = Client::new(Arc::new(impatient(group.url()).await), SubmitLimits::default());
+    let client = self::client(group.url()).await;
     let broker = client.broker().clone();
     let worker = Worker::new("h1", "q");
     client.submit_many((0..10).map(|_| new_task("q")).collect()).await.unwrap();
     // A second process with a link of its own that it does not use meanwhile.
-    let idle = Client::new(Arc::new(impatient(group.url()).await), SubmitLimits::default());
+    let idle = self::client(group.url()).await;
     idle.submit(new_task("q")).await.unwrap();
     let mut replicas = group.connection(group.primary());
     let confirmed: u32 = redis::cmd("WAIT").arg(2).arg(10_000).query(&mut replicas).unwrap();
     assert_eq!(confirmed, 2);
 
     let old = group.primary();
+    group.watch();
     group.freeze(old);
     let new = group.await_failover(old);
     let claims = eventually("the broker follows", || async {
@@ -127,12 +131,10 @@ async fn a_frozen_primary_is_given_up_on_and_stays_fenced_when_it_comes_back() {
 #[tokio::test]
 async fn a_demoted_primary_s_refusal_leads_to_the_new_one() {
     let group = SentinelGroup::start(Persistence::None, &[]);
-    let client = Client::new(Arc::new(group.broker().await), SubmitLimits::default());
+    let client = self::client(group.url()).await;
     client.submit(new_task("q")).await.unwrap();
     let old = group.primary();
-    let mut sentinel =
-        redis::Client::open(group.sentinel_url(0)).unwrap().get_connection().unwrap();
-    redis::cmd("SENTINEL").arg("FAILOVER").arg("main").exec(&mut sentinel).unwrap();
+    group.fail_over();
     group.await_failover(old);
     eventually("the old primary is a replica", || async {
         let info: String =
@@ -149,8 +151,7 @@ async fn an_unknown_primary_name_is_refused_and_lost_sentinels_are_unavailable()
     let group = SentinelGroup::start(Persistence::None, &[]);
     let url = group.url().replace("/main", "/other");
     let connect = |url: String| async {
-        let config = bulkhead_queue::RedisConfig::new(url);
-        bulkhead_queue::RedisBroker::connect(config).await.map(|_| ()).unwrap_err()
+        RedisBroker::connect(RedisConfig::new(url)).await.map(|_| ()).unwrap_err()
     };
     let error = connect(url).await;
     assert!(error.to_string().contains("`other`") && !error.is_unavailable(), "{error}");

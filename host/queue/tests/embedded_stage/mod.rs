@@ -9,9 +9,10 @@ use bulkhead_core::{
     State, Task, TaskId, TaskType, TenantName, Terms,
 };
 use bulkhead_queue::{
-    Broker, Claim, ClaimToken, Client, EmbeddedBroker, End, ListFilter, NewTask, Settlement, Step,
-    Stepped, SubmitAnswer, SubmitLimits, TaskView,
+    Broker, Claim, ClaimToken, Client, Clock, EmbeddedBroker, End, ListFilter, NewTask, Settlement,
+    Step, Stepped, SubmitAnswer, SubmitLimits, TaskView,
 };
+use bulkhead_stage::StageClock;
 
 pub(crate) const DAY_MS: u64 = 86_400_000;
 
@@ -107,32 +108,45 @@ pub(crate) struct Talk {
     pub(crate) broker: Arc<EmbeddedBroker>,
     pub(crate) client: Client,
     pub(crate) lease: Duration,
+    clock: Arc<StageClock>,
     folder: Option<tempfile::TempDir>,
 }
 
 impl Talk {
     pub(crate) fn in_memory() -> Self {
-        Self::over(EmbeddedBroker::in_memory(), None)
+        let clock = Arc::new(StageClock::running());
+        Self::over(EmbeddedBroker::in_memory_at(read(&clock)), clock, None)
     }
 
     pub(crate) fn with_file() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self::over(EmbeddedBroker::open(folder.path()).unwrap(), Some(folder))
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::new(StageClock::running()));
+        let broker = EmbeddedBroker::open_at(folder.path(), read(&clock)).unwrap();
+        Self::over(broker, clock, Some(folder))
     }
 
-    fn over(broker: EmbeddedBroker, folder: Option<tempfile::TempDir>) -> Self {
+    fn over(
+        broker: EmbeddedBroker,
+        clock: Arc<StageClock>,
+        folder: Option<tempfile::TempDir>,
+    ) -> Self {
         let broker = Arc::new(broker);
         let limits = SubmitLimits { payload_bytes: 1_000, ..SubmitLimits::default() };
         let client = Client::new(broker.clone(), limits);
-        Self { broker, client, lease: Duration::from_secs(10), folder }
+        Self { broker, client, lease: Duration::from_secs(10), clock, folder }
+    }
+
+    /// Let time pass.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.clock.advance(time);
     }
 
     /// Close the file and open it again, as the next process would.
     pub(crate) fn reopened(self) -> Self {
-        let Self { broker, client, folder, lease } = self;
+        let Self { broker, client, folder, lease, clock } = self;
         drop((broker, client));
-        let broker = EmbeddedBroker::open(folder.as_ref().unwrap().path()).unwrap();
-        Self { lease, ..Self::over(broker, folder) }
+        let path = folder.as_ref().unwrap().path();
+        let broker = EmbeddedBroker::open_at(path, read(&clock)).unwrap();
+        Self { lease, ..Self::over(broker, clock, folder) }
     }
 
     pub(crate) async fn submit(&self, task: NewTask) -> TaskId {
@@ -201,6 +215,11 @@ impl Talk {
     pub(crate) async fn examined(&self) {
         assert_eq!(self.broker.examine(&queue(), false).await.unwrap(), []);
     }
+}
+
+fn read(clock: &Arc<StageClock>) -> Clock {
+    let clock = Arc::clone(clock);
+    Clock::read_by(move || clock.now_us())
 }
 
 /// Make a test in memory and one with a file of each of these.

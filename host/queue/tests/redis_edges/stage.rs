@@ -1,5 +1,6 @@
 //! One host's conversation with one queue, and what tests say in it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_core::{
@@ -10,7 +11,7 @@ use bulkhead_queue::{
     Broker, Claim, ClaimToken, End, Progress, RedisBroker, Settlement, Step, Stepped, SubmitAnswer,
     TaskView,
 };
-use bulkhead_stage::RedisServer;
+use bulkhead_stage::{RedisServer, StageClock};
 
 pub(crate) const DAY_MS: u64 = 86_400_000;
 
@@ -109,13 +110,25 @@ pub(crate) struct Talk {
     pub(crate) broker: RedisBroker,
     pub(crate) lease: Duration,
     pub(crate) server: RedisServer,
+    clock: Arc<StageClock>,
 }
 
 impl Talk {
     pub(crate) async fn new() -> Self {
-        let server = RedisServer::start();
+        let clock = Arc::new(StageClock::running());
+        let server = RedisServer::start_at(Arc::clone(&clock));
         let broker = server.broker().await;
-        Self { broker, lease: Duration::from_secs(30), server }
+        Self { broker, lease: Duration::from_secs(30), server, clock }
+    }
+
+    /// The server's time, which is the machine's until some is let pass.
+    pub(crate) fn now(&self) -> UnixMs {
+        self.clock.now_ms()
+    }
+
+    /// Let time pass.
+    pub(crate) fn pass(&self, ms: u64) {
+        self.clock.advance(Duration::from_millis(ms));
     }
 
     pub(crate) async fn submit(&self, task: &Task) -> SubmitAnswer {

@@ -8,6 +8,8 @@ use bulkhead_stage::eventually;
 
 use crate::stage::*;
 
+const HOUR_MS: u64 = 3_600_000;
+
 fn unique(conflict: Conflict, window_ms: Option<u64>) -> Task {
     let unique = Unique { key: TermKey::new("only").unwrap(), window_ms, conflict };
     task(Terms { unique: Some(unique), ..Terms::default() })
@@ -61,13 +63,13 @@ async fn a_replaced_holder_is_cancelled_and_a_running_one_stays() {
 #[tokio::test]
 async fn a_window_holds_a_key_beyond_the_end_and_no_longer() {
     let talk = Talk::new().await;
-    let first = unique(Conflict::Reject, Some(400));
-    let second = unique(Conflict::Reject, Some(60_000));
+    let first = unique(Conflict::Reject, Some(HOUR_MS));
+    let second = unique(Conflict::Reject, Some(HOUR_MS));
     assert!(talk.submit(&first).await.is_new());
     talk.settle(done(&talk.claim_one().await)).await;
     assert_eq!(talk.submit(&second).await, SubmitAnswer::Taken(first.id));
-    eventually("the window passes", || async { talk.submit(&second).await.is_new().then_some(()) })
-        .await;
+    talk.pass(HOUR_MS);
+    assert!(talk.submit(&second).await.is_new());
     // A holder that is no longer kept holds nothing.
     talk.settle(kept(&talk.claim_one().await, 0)).await;
     assert!(talk.submit(&unique(Conflict::Reject, None)).await.is_new());
@@ -77,15 +79,18 @@ async fn a_window_holds_a_key_beyond_the_end_and_no_longer() {
 async fn what_is_not_started_in_time_expires() {
     let talk = Talk::new().await;
     let expiring = |at| task(Terms { expires_at: Some(at), ..Terms::default() });
-    let late = expiring(now() - 1);
+    let late = expiring(talk.now() - 1);
     assert_eq!(talk.submit(&late).await, SubmitAnswer::Accepted);
     assert_eq!(talk.state(late.id).await, State::Expired);
 
-    let soon = expiring(now() + 150);
-    let mut delayed = expiring(now() + 150);
-    delayed.terms.not_before = Some(now() + 60_000);
+    let soon = expiring(talk.now() + HOUR_MS);
+    let mut delayed = expiring(talk.now() + HOUR_MS);
+    delayed.terms.not_before = Some(talk.now() + DAY_MS);
     talk.broker.submit(&[soon.clone(), delayed.clone()]).await.unwrap();
     talk.broker.pause(&queue(), None).await.unwrap();
+    assert!(talk.claim(1).await.is_empty());
+    assert_eq!(talk.state(soon.id).await, State::Pending);
+    talk.pass(HOUR_MS);
     eventually("both expire", || async {
         let stepped = talk.step_in(&queue(), vec![], &[], 1).await;
         assert!(stepped.claims.is_empty());
@@ -102,11 +107,12 @@ async fn what_is_not_started_in_time_expires() {
     // A rerun is not concerned, nor is a task that was claimed in time.
     assert_eq!(talk.broker.rerun(&queue(), &[soon.id]).await.unwrap(), [RerunAnswer::InLine]);
     assert_eq!(talk.claim_one().await.id, soon.id);
-    let claimed = expiring(now() + 150);
+    let claimed = expiring(talk.now() + HOUR_MS);
     talk.submit(&claimed).await;
     let claim = talk.claim_one().await;
-    talk.settle(retry(&claim, 200)).await;
-    let again = eventually("the retry", || async { talk.claim(1).await.pop() }).await;
+    talk.settle(retry(&claim, 2 * HOUR_MS)).await;
+    talk.pass(2 * HOUR_MS);
+    let again = talk.claim_one().await;
     assert_eq!((again.id, again.attempt), (claimed.id, 2));
     talk.assert_sound(&queue()).await;
 }
@@ -147,7 +153,7 @@ async fn a_tasks_own_retention_counts_when_nobody_settles_it() {
     let ids = [talk.store(&forgotten).await, talk.store(&long).await];
     talk.broker.cancel(&queue(), &ids, DAY_MS).await.unwrap();
     assert!(talk.view_in(&forgotten.task_ref()).await.is_none());
-    assert!(talk.view(long.id).await.kept_until.unwrap() > now() + DAY_MS + 1_000);
+    assert!(talk.view(long.id).await.kept_until.unwrap() > talk.now() + DAY_MS + HOUR_MS);
 }
 
 #[tokio::test]
