@@ -19,6 +19,7 @@ crate::every_broker![
     every_way_of_not_completing_counts,
     failures_travel_down_a_chain,
     a_parent_may_come_in_the_same_call,
+    a_parent_that_ends_at_once_is_heard_of_in_the_same_call,
     a_parent_that_runs_again_takes_nothing_back,
     a_rerun_of_a_blocked_task_starts_it,
     a_blocked_task_can_be_cancelled,
@@ -250,6 +251,20 @@ async fn a_parent_may_come_in_the_same_call(talk: Talk) {
     assert_eq!(talk.state(sent[1]).await, State::Blocked);
     end(&talk, sent[0], done).await;
     assert_eq!(talk.state(sent[1]).await, State::Pending);
+}
+
+async fn a_parent_that_ends_at_once_is_heard_of_in_the_same_call(talk: Talk) {
+    let unknown = here(fresh_id());
+    let id = fresh_id();
+    let mut parent = NewTask { id: Some(id), ..waiting(&[unknown], OnFailedParent::Cancel) };
+    parent.terms.retention_ms = Some(0);
+    let child = waiting(&[here(id)], OnFailedParent::Run);
+    let child = talk.submit_many(vec![parent, child]).await[1];
+    talk.deliver().await;
+    assert!(talk.find(id).await.is_none(), "it is not kept");
+    let heard = Entry::Parent { parent: here(id), state: Some(State::Cancelled), output: None };
+    assert_eq!(talk.history(child).await, [heard]);
+    assert_eq!(talk.state(child).await, State::Pending);
 }
 
 async fn a_parent_that_runs_again_takes_nothing_back(talk: Talk) {

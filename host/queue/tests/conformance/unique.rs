@@ -12,6 +12,7 @@ crate::every_broker![
     a_key_stays_taken_through_retries_and_lost_leases,
     a_window_outlasts_the_end_and_ends_before_it,
     a_holder_that_is_no_longer_kept_holds_nothing,
+    a_later_task_of_a_forgotten_holders_id_holds_nothing,
     replace_takes_the_place_of_what_has_not_started,
     replace_leaves_alone_what_runs_or_has_ended_in_its_window,
     what_waits_for_a_replaced_task_is_told,
@@ -111,6 +112,15 @@ async fn a_holder_that_is_no_longer_kept_holds_nothing(talk: Talk) {
     assert_eq!(talk.offer(unique(Conflict::Reject)).await, SubmitAnswer::Taken(id));
     talk.pass(2 * MINUTE_MS);
     talk.submit(unique(Conflict::Reject)).await;
+}
+
+async fn a_later_task_of_a_forgotten_holders_id_holds_nothing(talk: Talk) {
+    let id = talk.submit(windowed(Conflict::Reject, Some(DAY_MS))).await;
+    let claim = talk.claim_one().await;
+    talk.settle(done_for(&claim, 0)).await;
+    talk.submit(NewTask { id: Some(id), ..new_task("a") }).await;
+    assert_eq!(talk.offer(unique(Conflict::Replace)).await, SubmitAnswer::Accepted);
+    assert_eq!(talk.state(id).await, State::Pending);
 }
 
 async fn replace_takes_the_place_of_what_has_not_started(talk: Talk) {

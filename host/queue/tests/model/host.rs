@@ -75,12 +75,13 @@ impl World {
                 self.held.retain(|other| other.real != held.real);
             }
         }
-        if let Some((real, model)) = claimed
-            && !chance.once_in(10)
-        {
+        let Some((real, model)) = claimed else { return Ok(()) };
+        if chance.once_in(10) {
+            // The answer was lost: the lease runs out, or `held` tells of the claims.
+            *self.tally.entry("lost answer").or_default() += 1;
+        } else {
             self.hold(said.host, queue, &real, &model);
         }
-        // Otherwise the answer was lost: the lease runs out, or `held` tells of the claims.
         Ok(())
     }
 

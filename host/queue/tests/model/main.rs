@@ -17,7 +17,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a panic is how a test fails, in its own functions too"
+    clippy::print_stdout,
+    reason = "a panic is how a test fails, in its own functions too; a long run says how far it is"
 )]
 
 mod act;
@@ -32,51 +33,101 @@ mod run;
 mod shrink;
 mod world;
 
+use std::sync::Mutex;
 use std::time::Instant;
 
 use bulkhead_stage::setting;
 use run::Stage;
+use world::{Kind, Tally};
 
 /// Steps of one world: then all its tasks must end, and it begins anew.
 const WORLD_STEPS: u64 = 2_000;
+/// Worlds after which a long run says how far it is.
+const TOLD_EVERY: u64 = 50;
 
 #[test]
 fn redis_agrees_with_the_model() {
     let steps: u64 = setting("BULKHEAD_MODEL_STEPS").unwrap_or(20_000);
     let seed: u64 = setting("BULKHEAD_MODEL_SEED").unwrap_or(1);
     let workers: u64 = setting("BULKHEAD_MODEL_WORKERS").unwrap_or(2);
-    let started = Instant::now();
-    let worlds = steps.div_ceil(WORLD_STEPS);
+    let run = Run { seed, steps, started: Instant::now(), played: Mutex::default() };
     std::thread::scope(|scope| {
         for worker in 0..workers {
+            let run = &run;
             scope.spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.unwrap().block_on(work(
-                    seed,
-                    steps,
-                    (worker..worlds).step_by(workers as usize),
-                ));
+                let worlds = (worker..run.worlds()).step_by(workers as usize);
+                runtime.unwrap().block_on(run.play(worlds));
             });
         }
     });
-    let seconds = started.elapsed().as_secs_f64();
-    println!(
-        "{steps} steps from seed {seed} in {worlds} worlds: Redis and the model agree \
-         ({:.0} steps/s)",
-        steps as f64 / seconds
-    );
+    println!("{}: Redis and the model agree", run.told());
 }
 
-/// Run these worlds, one after the other, on one server.
-async fn work(seed: u64, steps: u64, worlds: impl Iterator<Item = u64>) {
-    let stage = Stage::new();
-    for world in worlds {
-        let seed = seed + world;
-        let length = WORLD_STEPS.min(steps - world * WORLD_STEPS);
-        let plan: Vec<u64> = (0..length).collect();
-        if let Err(failure) = stage.run(seed, &plan).await {
-            let (plan, failure) = shrink::shrink(&stage, seed, plan, failure).await;
-            panic!("{}", shrink::tell(seed, &plan, &failure));
+/// Worlds of seeds in a row, played by several workers.
+struct Run {
+    seed: u64,
+    steps: u64,
+    started: Instant,
+    played: Mutex<Played>,
+}
+
+/// What was done so far.
+#[derive(Default)]
+struct Played {
+    worlds: u64,
+    steps: u64,
+    /// Those in worlds that are not loose.
+    compared: u64,
+    tally: Tally,
+}
+
+impl Run {
+    fn worlds(&self) -> u64 {
+        self.steps.div_ceil(WORLD_STEPS)
+    }
+
+    /// Play these worlds, one after the other, on one server.
+    async fn play(&self, worlds: impl Iterator<Item = u64>) {
+        let stage = Stage::new();
+        for world in worlds {
+            let seed = self.seed + world;
+            let length = WORLD_STEPS.min(self.steps - world * WORLD_STEPS);
+            let plan: Vec<u64> = (0..length).collect();
+            match stage.run(seed, &plan).await {
+                Ok(tally) => self.count(seed, length, tally),
+                Err(failure) => {
+                    let (plan, failure) = shrink::shrink(&stage, seed, plan, failure).await;
+                    panic!("{}", shrink::tell(seed, &plan, &failure));
+                }
+            }
         }
+    }
+
+    fn count(&self, seed: u64, steps: u64, tally: Tally) {
+        let mut played = self.played.lock().unwrap();
+        played.worlds += 1;
+        played.steps += steps;
+        played.compared += if Kind::of(seed) == Kind::Loose { 0 } else { steps };
+        for (kind, count) in tally {
+            *played.tally.entry(kind).or_default() += count;
+        }
+        let is_told = played.worlds.is_multiple_of(TOLD_EVERY);
+        drop(played);
+        if is_told {
+            println!("{}", self.told());
+        }
+    }
+
+    fn told(&self) -> String {
+        let Played { worlds, steps, compared, tally } = &*self.played.lock().unwrap();
+        let done: Vec<_> = tally.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        format!(
+            "{worlds} worlds from seed {}, {steps} steps ({compared} compared with the model), \
+             {:.0} a second: {}",
+            self.seed,
+            *steps as f64 / self.started.elapsed().as_secs_f64(),
+            done.join(", ")
+        )
     }
 }

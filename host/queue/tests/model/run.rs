@@ -6,7 +6,7 @@ use bulkhead_queue::{Broker, Clock, EmbeddedBroker};
 use bulkhead_stage::{RedisServer, StageClock};
 
 use crate::chance::Chance;
-use crate::world::{Disagreement, Kind, World};
+use crate::world::{Disagreement, Kind, Tally, World};
 
 /// When every world begins: a time in 2030.
 pub(crate) const BEGIN_US: u64 = 1_900_000_000_000_123;
@@ -39,7 +39,8 @@ impl Stage {
     }
 
     /// Play these steps of a seed's world, compare after each, and see everything end.
-    pub(crate) async fn run(&self, seed: u64, plan: &[u64]) -> Result<(), Failure> {
+    /// Returns how often each kind of operation was done.
+    pub(crate) async fn run(&self, seed: u64, plan: &[u64]) -> Result<Tally, Failure> {
         self.server.run(&[b"FLUSHALL"]);
         self.clock.set_us(BEGIN_US);
         let clock = Arc::clone(&self.clock);
@@ -67,6 +68,9 @@ impl Stage {
             Ok(()) => self.is_empty(),
             failed => failed,
         };
-        ended.map_err(|disagreement| Failure { at: plan.len(), disagreement, done: world.done })
+        match ended {
+            Ok(()) => Ok(world.tally),
+            Err(disagreement) => Err(Failure { at: plan.len(), disagreement, done: world.done }),
+        }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) async fn shrink(
                     fewer.truncate(smaller.at + 1);
                     (plan, failure) = (fewer, smaller);
                 }
-                Ok(()) => at += piece,
+                Ok(_) => at += piece,
             }
         }
         piece /= 2;

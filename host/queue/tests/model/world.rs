@@ -24,6 +24,9 @@ pub(crate) const HOSTS: [&str; 3] = ["h1", "h2", "h10"];
 pub(crate) const TYPES: [&str; 3] = ["a", "b", "c"];
 pub(crate) const TENANTS: [&str; 3] = ["acme", "beta", "core"];
 
+/// How often each kind of operation was done.
+pub(crate) type Tally = BTreeMap<&'static str, u64>;
+
 /// Something on which the brokers differ, or that must not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Disagreement(pub(crate) String);
@@ -85,8 +88,7 @@ pub(crate) struct World {
     /// The bounds of keys. They change in loose worlds only: how tasks find their way between
     /// lines and lanes then is each broker's own affair.
     pub(crate) keys: Keys,
-    /// How often each kind of operation was done.
-    pub(crate) tally: BTreeMap<&'static str, u64>,
+    pub(crate) tally: Tally,
     /// The last operations, newest last.
     pub(crate) done: Vec<String>,
 }
@@ -113,7 +115,7 @@ impl World {
             last_fire: None,
             kind,
             keys: Keys::new(),
-            tally: BTreeMap::new(),
+            tally: Tally::new(),
             done: Vec::new(),
         }
     }

@@ -16,35 +16,50 @@ use crate::view::{CancelReason, Entry};
 /// Parents looked for in one delivery.
 const DELIVER_MAX: usize = 1_000;
 
+/// What a blocked task is to be told of a parent.
+struct Heard {
+    child: Node,
+    parent: TaskRef,
+    /// How it ended; nothing if it is unknown.
+    state: Option<State>,
+    output: Option<Payload>,
+}
+
 impl Machine {
     /// Look for the parents of newly blocked tasks of a queue, at most 1,000; how many were
     /// looked for.
     pub fn deliver(&mut self, queue: &QueueName, now_us: u64) -> u64 {
         let Some(at) = self.enter(queue) else { return 0 };
-        let (now, mut carried) = (Now(now_us), 0);
+        let (now, mut carried, mut heard) = (Now(now_us), 0, Vec::new());
         while let Some((_, id)) = self.queues[at].index.unlinked.first().copied() {
             let parents = self.queues[at].tasks.get(&id).map_or(0, |kept| kept.waits().len());
             if carried > 0 && carried + parents > DELIVER_MAX {
                 break;
             }
             carried += parents.max(1);
-            self.link(at, id, now);
+            self.link(at, id, now, &mut heard);
+        }
+        // All are linked before any hears of an end: what ends by that lets go of its other
+        // parents, and is heard of by its children.
+        for Heard { child, parent, state, output } in heard {
+            self.resolve(child, &parent, state, output, now);
         }
         self.calm(at, now);
         carried as u64
     }
 
     /// Find a blocked task's parents: wait for those that have not ended, hear of the others.
-    fn link(&mut self, at: usize, id: TaskId, now: Now) {
+    fn link(&mut self, at: usize, id: TaskId, now: Now, heard: &mut Vec<Heard>) {
         let queue = &mut self.queues[at];
         let Some(kept) = queue.tasks.get_mut(&id) else { return };
         kept.place = Place::Blocked { linked: true };
         queue.index.unlinked.remove(&(kept.seq, id));
         let parents = kept.waits().to_vec();
         queue.journal.task(id);
-        // Parents that are there are linked first, so that a failed one lets go of all.
-        let mut heard = Vec::new();
         for parent in parents {
+            let mut hear = |parent, state, output| {
+                heard.push(Heard { child: (at, id), parent, state, output });
+            };
             let node = self.node(&parent).filter(|node| *node != (at, id));
             let found = node.and_then(|(home, id)| self.queues[home].kept(id, now));
             match (node, found.map(|kept| (&kept.place, kept.history.last()))) {
@@ -53,17 +68,14 @@ impl Machine {
                         let output = last
                             .filter(|_| *state == State::Completed)
                             .and_then(|last| output_in(last));
-                        heard.push((parent, Some(*state), output));
+                        hear(parent, Some(*state), output);
                     }
                     _ => {
                         self.links.entry(node).or_default().insert((at, id));
                     }
                 },
-                _ => heard.push((parent, None, None)),
+                _ => hear(parent, None, None),
             }
-        }
-        for (parent, state, output) in heard {
-            self.resolve((at, id), &parent, state, output, now);
         }
     }
 

@@ -91,10 +91,12 @@ impl Machine {
         }
         self.next_seq += 1;
         let not_before = task.terms.not_before.map_or(0, |at| at.min(FOREVER_MS));
+        let expires_at = task.terms.expires_at.unwrap_or(u64::MAX);
         let place = if !task.terms.after.is_empty() {
             Place::Blocked { linked: false }
-        } else if not_before > now.ms() {
-            Place::Scheduled { due_ms: not_before }
+        } else if not_before > now.ms() || expires_at <= now.ms() {
+            // What expires at once takes no place in a line and moves no lane.
+            Place::Scheduled { due_ms: not_before.max(now.ms()) }
         } else {
             let place = score(now, task.priority.level(), 0) + behind;
             queue.ready_place(task.terms.key.as_ref(), place)
@@ -108,7 +110,6 @@ impl Machine {
             Place::Line { .. } | Place::Lane { .. } => true,
             _ => false,
         };
-        let expires_at = task.terms.expires_at.unwrap_or(u64::MAX);
         queue.insert(task.id, Kept { ties, ..Kept::new(seq, task, record.clone(), place, now) });
         queue.count(Total::Submitted, 1);
         queue.tell(EventKind::Submitted, task.id, now);

@@ -63,6 +63,7 @@ local function leave(id, h, b)
   if leave_line(id, h) or try('ZREM', SCHEDULED, id) == 1 then return true end
   if b and b.key and try('ZREM', P .. ':lane:' .. b.key, id) == 1 then
     try('HINCRBY', P .. ':laned', h[2], '-1')
+    stirred[b.key] = true
     return true
   end
   return b and b.after and try('ZREM', P .. ':blocked', id) == 1

@@ -168,11 +168,11 @@ release_stirred = function()
   end
 end
 
--- A task of this key no longer waits, stands in line or runs.
+-- A task of this key no longer stands in line or runs. One that did neither makes no room.
 local function leave_lane(id, key)
-  try('SREM', P .. ':let:' .. key, id)
-  try('SREM', P .. ':use:' .. key, id)
-  stirred[key] = true
+  local let = try('SREM', P .. ':let:' .. key, id)
+  local use = try('SREM', P .. ':use:' .. key, id)
+  if let == 1 or use == 1 then stirred[key] = true end
 end
 
 -- Put a task in line or, if its key is limited, into its key's lane.

@@ -10,15 +10,26 @@ local function make_way(holder, id)
   return true
 end
 
--- What stands in the way of a new task under a unique key: { 2 taken | 3 existing, holder };
--- else nothing, and the holder that made way, if one did.
-local function contend(u, id)
-  local name = P .. ':unique:' .. u.key
+-- Who holds a unique key, and whether that task has ended (within its window). A task that
+-- was forgotten before its window passed holds nothing, nor does a later one of its id.
+local function holder_of(key)
+  local name = P .. ':unique:' .. key
   local holder = try('GET', name)
   if type(holder) ~= 'string' then return nil end
   local ttl = call('PTTL', TASK .. holder)
   local ended = ttl >= 0
   if ttl == -2 or (ended and call('PTTL', name) < 0) then return nil end
+  local h = head(holder)
+  local b = bonds(h)
+  if h and not (b and b.unique and b.unique.key == key) then return nil end
+  return holder, ended
+end
+
+-- What stands in the way of a new task under a unique key: { 2 taken | 3 existing, holder };
+-- else nothing, and the holder that made way, if one did.
+local function contend(u, id)
+  local holder, ended = holder_of(u.key)
+  if not holder then return nil end
   if u.conflict == 'replace' and not ended and make_way(holder, id) then return nil, holder end
   if u.conflict == 'replace' or u.conflict == 'existing' then return { 3, holder } end
   return { 2, holder }
@@ -124,14 +135,9 @@ local function revive(id)
     count_live(h[3], 1)
     if b and b.unique then
       -- The key is taken again if nobody has it; what is left of a window has passed.
-      local name = P .. ':unique:' .. b.unique.key
-      local holder = try('GET', name)
-      local free = not holder
-      if type(holder) == 'string' and holder ~= id then
-        local ttl = call('PTTL', TASK .. holder)
-        free = ttl == -2 or (ttl >= 0 and call('PTTL', name) < 0)
-      end
-      if free then
+      local holder = holder_of(b.unique.key)
+      if not holder then
+        local name = P .. ':unique:' .. b.unique.key
         if b.unique.window_ms then
           try('SET', name, id, 'PX', int(b.unique.window_ms))
         else
