@@ -96,7 +96,7 @@ async fn take(
     step: &Step<'_>,
     promote: bool,
 ) -> Result<Stepped, QueueError> {
-    let args = 10 + step.types.len() + step.renew.len() + step.settle.len() * 5;
+    let args = 10 + step.types.len() + step.renew.len() + step.settle.len() * 3;
     let size = 256 + step.renew.len() * 96 + step.settle.len() * 380;
     let mut command = broker.scripts.step.prepare(broker, queue, args, size);
     command
@@ -115,8 +115,14 @@ async fn take(
         command.arg(&token.0);
     }
     command.arg(step.settle.len());
-    for settlement in step.settle {
-        write_settlement(&mut command, settlement)?;
+    for run in step.settle.chunk_by(|one, next| head(&one.end) == head(&next.end)) {
+        let Some((kind, ttl_ms)) = run.first().map(|settlement| head(&settlement.end)) else {
+            continue;
+        };
+        command.arg(kind).arg(ttl_ms).arg(run.len());
+        for settlement in run {
+            write_settlement(&mut command, settlement)?;
+        }
     }
     command.arg(step.progress.len());
     for (token, progress) in step.progress {
@@ -129,49 +135,41 @@ async fn take(
     read_reply(queue, reply)
 }
 
+/// What a run of settlements has in common: their kind, and how long their tasks are kept.
+fn head(end: &End) -> (&'static str, u64) {
+    let (kind, ttl_ms) = match end {
+        End::Complete { retention_ms, .. } => ("c", *retention_ms),
+        End::Cancel { retention_ms, .. } => ("x", *retention_ms),
+        End::DeadLetter { retention_ms, .. } => ("d", (*retention_ms).max(DEAD_MIN_MS)),
+        End::Retry { retention_ms, .. } => ("r", *retention_ms),
+        End::Return { retention_ms, .. } => ("b", *retention_ms),
+        End::Unreadable { retention_ms, .. } => ("u", (*retention_ms).max(DEAD_MIN_MS)),
+    };
+    (kind, reckonable(ttl_ms))
+}
+
 fn write_settlement(command: &mut Cmd, settlement: &Settlement) -> Result<(), QueueError> {
     let refused =
         |e: rmp_serde::encode::Error| QueueError::Refused(format!("cannot encode a report: {e}"));
-    let token = &settlement.token.0;
-    let mut ended = |kind: &str, next, report: &_, retention_ms: u64| {
-        let entry = codec::encode_entry(next, report).map_err(refused)?;
-        command.arg(token).arg(kind).arg(reckonable(retention_ms)).arg(entry);
-        Ok::<(), QueueError>(())
-    };
+    let entry = |next, report: &_| codec::encode_entry(next, report).map_err(refused);
+    command.arg(&settlement.token.0);
     match &settlement.end {
-        End::Complete { report, retention_ms } => {
-            ended("c", Next::Completed, report, *retention_ms)
+        End::Complete { report, .. } => command.arg(entry(Next::Completed, report)?),
+        End::Cancel { report, .. } => command.arg(entry(Next::Cancelled, report)?),
+        End::DeadLetter { report, .. } => command.arg(entry(Next::DeadLetter, report)?),
+        End::Retry { report, delay_ms, .. } => {
+            command.arg(entry(Next::Retry, report)?).arg(reckonable(*delay_ms))
         }
-        End::Cancel { report, retention_ms } => ended("x", Next::Cancelled, report, *retention_ms),
-        End::DeadLetter { report, retention_ms } => {
-            ended("d", Next::DeadLetter, report, (*retention_ms).max(DEAD_MIN_MS))
+        End::Return { task_type, tenant, priority, .. } => {
+            command.arg(task_type.as_str()).arg(tenant.as_str()).arg(priority.level())
         }
-        End::Retry { report, delay_ms, retention_ms } => {
-            ended("r", Next::Retry, report, *retention_ms)?;
-            command.arg(reckonable(*delay_ms));
-            Ok(())
-        }
-        End::Return { task_type, tenant, priority, retention_ms } => {
-            command
-                .arg(token)
-                .arg("b")
-                .arg(reckonable(*retention_ms))
-                .arg(task_type.as_str())
-                .arg(tenant.as_str())
-                .arg(priority.level());
-            Ok(())
-        }
-        End::Unreadable { task, report, retention_ms } => {
+        End::Unreadable { task, report, .. } => {
             let mut record = codec::encode_task(task).map_err(refused)?;
-            record.extend(codec::encode_entry(Next::DeadLetter, report).map_err(refused)?);
-            command
-                .arg(token)
-                .arg("u")
-                .arg(reckonable((*retention_ms).max(DEAD_MIN_MS)))
-                .arg(record);
-            Ok(())
+            record.extend(entry(Next::DeadLetter, report)?);
+            command.arg(record)
         }
-    }
+    };
+    Ok(())
 }
 
 fn read_reply(queue: &QueueName, reply: Value) -> Result<Stepped, QueueError> {

@@ -181,7 +181,7 @@ impl World {
                 id: real.id,
                 real: real.token.clone(),
                 model: model.token.clone(),
-                task: real.task.as_ref().ok().map(|task| (**task).clone()),
+                task: real.task.as_deref().ok().cloned(),
                 attempt: real.attempt,
             });
         }

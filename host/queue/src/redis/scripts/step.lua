@@ -4,11 +4,12 @@
 -- ARGV     want, lease_ms, host, reclaim_max, promote_max, dead_ttl,
 --          n types, type...,
 --          n renewals, member...,
---          n settlements, then per settlement: member, kind, and for kind
---            c x d  ttl, entry           complete, cancel, dead-letter
---            u      ttl, record          dead-letter with a new record (the old one is unreadable)
---            r      ttl, entry, delay    retry after delay ms
---            b      ttl, type, tenant, priority   give back, no attempt spent
+--          n settlements, in runs: kind, ttl, length of the run, then per settlement: member,
+--          and for kind
+--            c x d  entry           complete, cancel, dead-letter
+--            u      record          dead-letter with a new record (the old one is unreadable)
+--            r      entry, delay    retry after delay ms
+--            b      type, tenant, priority   give back, no attempt spent
 --          n progress, then per attempt: member, progress,
 --          n tenants, then per tenant: name, attempts, fuel, CPU µs, KiB x ms to add up
 --          A member is `id:token:tenant:type:host`, as a claim returned it.

@@ -9,11 +9,15 @@ local ended = 0
 -- Until when a record is kept, for the retention that came last: most settlements share one.
 local kept_ms, until_ms
 local anyone_linked = not quiet and call('EXISTS', LINKED) == 1
+-- Most settlements of a step share kind, retention and `tenant:type:host`.
+local tail, run_kind, run_ttl, run_left = '', nil, nil, 0
 for i = 1, tonumber(take()) do
-  local member, kind, ttl, entry = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  if run_left == 0 then run_kind, run_ttl, run_left = take(), take(), tonumber(take()) end
+  run_left = run_left - 1
+  local kind, ttl, member, entry = run_kind, run_ttl, ARGV[at], ARGV[at + 1]
   local id = sub(member, 1, 36)
   local delay, task_type, tenant, priority
-  at = at + 4
+  at = at + 2
   if kind == 'b' then
     task_type, tenant, priority, entry = entry, take(), tonumber(take()), nil
   elseif kind == 'r' then
@@ -22,7 +26,7 @@ for i = 1, tonumber(take()) do
   if call('ZREM', LEASES, member) == 0 then
     stale[#stale + 1] = i
   else
-    local tail = sub(member, 59)
+    if find(member, tail, 59, true) ~= 59 or #member ~= #tail + 58 then tail = sub(member, 59) end
     left[tail] = (left[tail] or 0) + 1
     if not quiet then
       ids_left[#ids_left + 1] = id
