@@ -81,7 +81,7 @@ async fn a_right_that_is_taken_away_is_found_by_the_check_and_is_no_outage() {
         std::sync::Arc::new(connect(&server).await),
         bulkhead_queue::SubmitLimits::default(),
     );
-    for lacks in ["-set", "-evalsha"] {
+    for lacks in ["-setnx", "-evalsha"] {
         set_user(&server, &[lacks.to_owned()]);
         let error = client.broker().check().await.unwrap_err();
         assert!(error.to_string().contains(&lacks[1..]), "{error}");
