@@ -119,18 +119,29 @@ struct Course<'a> {
     deadline_at: Option<UnixMs>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schedule: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_zero")]
+    depth: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl<'a> Course<'a> {
     fn of(terms: &'a Terms) -> Option<Self> {
-        let Terms { retry, not_before, deadline_at, schedule, .. } = terms;
-        let any =
-            retry.is_some() || not_before.is_some() || deadline_at.is_some() || schedule.is_some();
+        let Terms { retry, not_before, deadline_at, schedule, depth, .. } = terms;
+        let any = retry.is_some()
+            || not_before.is_some()
+            || deadline_at.is_some()
+            || schedule.is_some()
+            || *depth > 0;
         any.then_some(Self {
             retry: retry.as_ref(),
             not_before: *not_before,
             deadline_at: *deadline_at,
             schedule: schedule.as_deref(),
+            depth: *depth,
         })
     }
 }
@@ -321,8 +332,9 @@ fn read(queue: &QueueName, id: TaskId, bytes: &[u8]) -> Result<Record, String> {
 
 /// Put a task's terms together again.
 fn terms(bonds: Terms, course: Option<Terms>) -> Terms {
-    let Terms { retry, not_before, deadline_at, schedule, .. } = course.unwrap_or_default();
-    Terms { retry, not_before, deadline_at, schedule, ..bonds }
+    let course = course.unwrap_or_default();
+    let Terms { retry, not_before, deadline_at, schedule, depth, .. } = course;
+    Terms { retry, not_before, deadline_at, schedule, depth, ..bonds }
 }
 
 /// Read the next value.
@@ -356,6 +368,7 @@ mod tests {
                     ..Default::default()
                 }),
                 retention_ms: Some(60_000),
+                depth: 2,
                 ..Default::default()
             },
         }

@@ -151,6 +151,9 @@ pub(super) fn after(fallen: AttemptEnd, end: AttemptEnd) -> AttemptEnd {
         instantiate_us: a.instantiate_us.saturating_add(b.instantiate_us),
         log_bytes: a.log_bytes.saturating_add(b.log_bytes),
         log_lines_dropped: a.log_lines_dropped.saturating_add(b.log_lines_dropped),
+        host_calls: a.host_calls.saturating_add(b.host_calls),
+        bytes_in: a.bytes_in.saturating_add(b.bytes_in),
+        bytes_out: a.bytes_out.saturating_add(b.bytes_out),
     };
     let mut logs = end.logs;
     if let Outcome::Failed(failure) = fallen.outcome {
