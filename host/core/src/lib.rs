@@ -7,6 +7,7 @@
 mod disposition;
 mod limits;
 mod name;
+pub mod outbound;
 mod outcome;
 mod parent;
 mod policy;
