@@ -208,7 +208,7 @@ async fn imports_of_any_kind() {
                 (export "wasi:cli/run@0.2.0" (instance $exported)))"#
         );
         let bytes = wat::parse_str(&text).unwrap();
-        check(load_bytes(sandbox().await, bytes).await, Gate::Imports, "not granted");
+        check(load_bytes(sandbox().await, bytes).await, Gate::Imports, "does not have");
     }
 }
 
