@@ -13,6 +13,7 @@ mod document;
 mod escape;
 mod exit;
 mod figures;
+mod follow;
 mod host;
 mod open;
 mod output;

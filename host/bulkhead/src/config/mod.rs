@@ -86,6 +86,7 @@ pub struct Config {
     pub log: LogOptions,
     queues: BTreeMap<QueueName, QueueOptions>,
     settings: Vec<Setting>,
+    sources: Sources,
 }
 
 impl Config {
@@ -107,7 +108,20 @@ impl Config {
             validation::validate(&raw, &origins).map_err(|problems| ConfigError { problems })?;
         let settings = settings::list(&raw, &valid, &origins);
         let validation::Valid { broker, namespace, host, queues, submit, log } = valid;
-        Ok(Self { broker, namespace, host, submit, log, queues, settings })
+        // What is read again is the same file, wherever else one appears.
+        let sources = Sources { file: file(sources), ..sources.clone() };
+        Ok(Self { broker, namespace, host, submit, log, queues, settings, sources })
+    }
+
+    /// The file that was read, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.sources.file.as_deref()
+    }
+
+    /// What the same sources say now.
+    pub fn reload(&self) -> Result<Self, ConfigError> {
+        Self::load(&self.sources)
     }
 
     /// Every setting with its value and where it came from. The broker's password is

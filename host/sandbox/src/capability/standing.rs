@@ -32,6 +32,8 @@ pub struct Missing {
 /// What a plugin asks for, has and misses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inspection {
+    /// What it imports.
+    pub asked: Vec<String>,
     /// What it imports and has, in the order of its imports.
     pub granted: Vec<Granted>,
     /// What it imports and does not have.
@@ -53,7 +55,7 @@ enum Found {
 
 impl Inspection {
     pub(crate) fn of(imports: &[String], grants: &Grants, offers: CapabilitySet) -> Self {
-        let mut inspection = Self::default();
+        let mut inspection = Self { asked: imports.to_vec(), ..Self::default() };
         for import in imports {
             match find(import, grants, offers) {
                 Found::Has(_, grant) => {

@@ -45,7 +45,9 @@ fn told<T: ToString, E: std::fmt::Debug>(result: Result<T, E>) -> String {
     }
 }
 
-fn number<T: std::str::FromStr<Err: std::error::Error + 'static>>(text: &str) -> Result<T, Failure> {
+fn number<T: std::str::FromStr<Err: std::error::Error + 'static>>(
+    text: &str,
+) -> Result<T, Failure> {
     text.parse().or_reject("a number is wanted")
 }
 
@@ -65,7 +67,11 @@ fn follow(command: &str, task: &Task) -> Result<String, Failure> {
         }
         ["child-in", queue, task_type] => {
             let child = Child::new(task_type, Payload::text("x")).queue(queue);
-            told(task.submit(child.meta("a", "b").priority(75).delay(Duration::from_secs(5)).key("k")))
+            told(
+                task.submit(
+                    child.meta("a", "b").priority(75).delay(Duration::from_secs(5)).key("k"),
+                ),
+            )
         }
         ["child-odd", what, value] => {
             let child = Child::new("thumbnail", Payload::text("x"));

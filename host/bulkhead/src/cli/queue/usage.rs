@@ -101,9 +101,8 @@ fn print(session: &Session, rows: &[UsageRow]) -> Result<()> {
             .collect();
         return Ok(session.out.document(&documents)?);
     }
-    let mut table = output::table(&[
-        "DAY", "TENANT", "ATTEMPTS", "FUEL", "CPU", "GiB·s", "CALLS", "IN", "OUT",
-    ]);
+    let mut table =
+        output::table(&["DAY", "TENANT", "ATTEMPTS", "FUEL", "CPU", "GiB·s", "CALLS", "IN", "OUT"]);
     let mut sum = Used::default();
     for row in rows {
         sum.add(row.usage);
