@@ -3,8 +3,8 @@
 //! An address that carries an IPv4 address inside is judged by both. What no registry has
 //! given to the public internet is refused, so that a new kind of address is refused too.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A class of addresses that are not the public internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

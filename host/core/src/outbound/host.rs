@@ -1,7 +1,7 @@
 //! Hosts as they stand in URLs: a name, or an address in its one usual form.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Longest name, in bytes.
 const MAX_NAME_BYTES: usize = 253;

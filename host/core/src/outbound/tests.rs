@@ -1,7 +1,7 @@
 //! Rules, paths, hosts and addresses: the plain cases, every trick that is known, and what
 //! must hold for any text.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use proptest::prelude::*;
 
@@ -306,13 +306,13 @@ proptest! {
 
     #[test]
     fn an_address_inside_another_is_judged_by_what_it_is(bits in any::<u32>()) {
-        let inner = std::net::Ipv4Addr::from(bits);
+        let inner = core::net::Ipv4Addr::from(bits);
         let class = AddressClass::of(IpAddr::V4(inner));
         let mapped = AddressClass::of(IpAddr::V6(inner.to_ipv6_mapped()));
         prop_assert_eq!(mapped, class);
-        let nat64 = std::net::Ipv6Addr::from(0x64_ff9b_u128 << 96 | u128::from(bits));
+        let nat64 = core::net::Ipv6Addr::from(0x64_ff9b_u128 << 96 | u128::from(bits));
         prop_assert_eq!(AddressClass::of(IpAddr::V6(nat64)), class);
-        let six_to_four = std::net::Ipv6Addr::from(0x2002_u128 << 112 | u128::from(bits) << 80);
+        let six_to_four = core::net::Ipv6Addr::from(0x2002_u128 << 112 | u128::from(bits) << 80);
         prop_assert_eq!(AddressClass::of(IpAddr::V6(six_to_four)), class);
     }
 }

@@ -15,8 +15,11 @@ const DAYS: u32 = 400;
 /// The most that one step adds to a sum: sums stay within 64 bits for ever.
 const ADDED_MAX: u64 = 1 << 52;
 
+/// One of a day's sums.
+type Sum = fn(&Usage) -> u64;
+
 /// The fields of a tenant's day besides the number of attempts, and what they hold.
-const FIELDS: [(&str, fn(&Usage) -> u64); 6] = [
+const FIELDS: [(&str, Sum); 6] = [
     (":f", |usage| usage.fuel),
     (":c", |usage| usage.cpu_us),
     (":m", |usage| usage.kib_ms),

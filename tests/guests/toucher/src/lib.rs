@@ -140,7 +140,7 @@ fn spill(name: &str, how: &str) -> Result<String, Failure> {
     let secret = secrets::get(name)?;
     match how {
         "log" => log::info!(field = secret.as_str(); "the secret is {secret}"),
-        "print" => println!("the secret is {secret}"),
+        "print" => print(&secret),
         "progress" => progress(0.5, &secret),
         "fail" => {
             let failure = Failure::permanent(format!("the secret is {secret}"));
@@ -151,6 +151,11 @@ fn spill(name: &str, how: &str) -> Result<String, Failure> {
         _ => return Ok(secret),
     }
     Ok("said".to_owned())
+}
+
+#[allow(clippy::print_stdout, reason = "this is what it is for")]
+fn print(secret: &str) {
+    println!("the secret is {secret}");
 }
 
 #[allow(clippy::panic, reason = "this is what it is for")]
