@@ -6,7 +6,7 @@
 
 wit_bindgen::generate!({
     path: "../wit",
-    world: "batch-plugin",
+    world: "complete-plugin",
     pub_export_macro: true,
     export_macro_name: "__export_plugin",
 });

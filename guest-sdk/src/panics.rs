@@ -46,6 +46,7 @@ mod tests {
             tasks: vec![stand_in::Seat::default()],
             batch: false,
             focus: None,
+            granted: Default::default(),
         }));
         let line = line!() + 1;
         assert!(catch_unwind(|| panic!("{} of {}", 3, 2)).is_err());

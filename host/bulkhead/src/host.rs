@@ -17,7 +17,9 @@ use crate::clock::unix_ms;
 use crate::options::{HostOptions, QueueOptions};
 use crate::plugins::{Keeper, Registry};
 use crate::scheduler::{self, ScheduleBell};
-use crate::serve::{Interrupt, Line, Permits, Shared, carry, carry_last, carry_others, listen};
+use crate::serve::{
+    Backends, Interrupt, Line, Permits, Shared, carry, carry_last, carry_others, listen, offers,
+};
 use crate::shutdown::Shutdown;
 
 /// How often a host says that it runs.
@@ -86,6 +88,7 @@ impl HostBuilder {
             ceilings: options.ceilings,
             max_component_bytes: usize::try_from(options.max_plugin_bytes).unwrap_or(usize::MAX),
             compile_budget: options.compile_budget,
+            offers: offers(),
             ..SandboxConfig::default()
         })?;
         let registry = Arc::new(Registry::new());
@@ -95,6 +98,7 @@ impl HostBuilder {
             options.plugin_dir.clone(),
             options.rescan_every,
             options.max_plugin_bytes,
+            options.settings.clone(),
         )
         .map_err(|source| HostError::Plugins {
             folder: options.plugin_dir.display().to_string(),
@@ -187,6 +191,7 @@ impl Lines {
             holder: holder(&options.name).into(),
             broker: broker.clone(),
             registry,
+            backends: Backends::new(options.settings.clone()),
             permits: Permits::new(options.concurrency),
             lease: options.lease,
             settlement_buffer: options.settlement_buffer,

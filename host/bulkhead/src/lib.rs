@@ -7,6 +7,7 @@
 
 mod clock;
 pub mod config;
+pub mod grants;
 mod host;
 pub mod manifest;
 mod options;
@@ -19,4 +20,6 @@ pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
 pub use host::{Host, HostBuilder, HostError};
 pub use options::{HostOptions, QueueOptions, QueueSchedule};
+pub use plugins::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};
+pub use serve::offers;
 pub use shutdown::{Shutdown, Trigger};

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::plugins::LiveSettings;
 use bulkhead_core::{Limits, QueueName, QueuePolicy, RetryPolicy, Schedule};
 
 /// How a [`crate::Host`] runs.
@@ -38,6 +39,9 @@ pub struct HostOptions {
     /// of origin [`Schedule::FROM_CONFIG`] that are not among them are forgotten in the
     /// queues that are served or named here. `None` leaves the stored ones as they are.
     pub schedules: Option<Vec<QueueSchedule>>,
+    /// What is said of plugins: grants, and the values that they may ask for. It may change
+    /// while the host runs.
+    pub settings: LiveSettings,
 }
 
 /// A schedule and the queue that it submits to.
@@ -96,6 +100,7 @@ impl Default for HostOptions {
             compile_budget: Duration::from_secs(60),
             settlement_buffer: 10_000,
             schedules: None,
+            settings: LiveSettings::default(),
         }
     }
 }

@@ -7,8 +7,13 @@
 
 wasmtime::component::bindgen!({
     path: "../../wit",
-    world: "batch-plugin",
-    imports: { default: trappable },
+    world: "complete-plugin",
+    imports: {
+        // These may wait for what is behind them.
+        "bulkhead:handler/kv": async | trappable,
+        "bulkhead:handler/secrets": async | trappable,
+        default: trappable,
+    },
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: true },
 });

@@ -5,15 +5,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bulkhead_core::{Limits, UnixMs};
+use bulkhead_core::{Limits, TaskId, UnixMs};
 use bytes::Bytes;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi::clocks::WasiClocksView as _;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::cancel::Cancels;
+use crate::capability::clocks::{Timing, coarse_ms};
+use crate::capability::{clocks, random};
+use crate::grants::{Clocks, Grants, Randomness};
 use crate::journal::{SharedJournal, Stream};
 use crate::memory::MemoryMeter;
+use crate::powers::Powers;
 use crate::seat::Seats;
 use crate::stdio::{CollectedStream, LoggedStream, PayloadStream, Writer};
 
@@ -71,6 +76,44 @@ impl Stop {
     }
 }
 
+/// What a guest can tell of time and chance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    pub(crate) clocks: Clocks,
+    pub(crate) random: Randomness,
+    /// The task that seeds randomness; the first of a batch.
+    pub(crate) task: TaskId,
+    /// When it was submitted, where frozen clocks stand.
+    pub(crate) submitted_at: UnixMs,
+    /// The time that a guest with frozen clocks believes to have.
+    pub(crate) wall_ms: u64,
+}
+
+impl Setting {
+    pub(crate) fn of(grants: &Grants, task: TaskId, submitted_at: UnixMs, wall_ms: u64) -> Self {
+        Self { clocks: grants.clocks, random: grants.random, task, submitted_at, wall_ms }
+    }
+
+    /// The deadline that the guest is told of, if it is this one.
+    pub(crate) fn deadline_ms(&self, deadline_at: UnixMs) -> UnixMs {
+        match self.clocks {
+            Clocks::Exact => deadline_at,
+            Clocks::Coarse => coarse_ms(deadline_at),
+            Clocks::Frozen => self.submitted_at.saturating_add(self.wall_ms),
+        }
+    }
+}
+
+/// What a compartment is opened with.
+pub(crate) struct Opening {
+    pub(crate) stop: Stop,
+    pub(crate) stdio: Stdio,
+    pub(crate) seats: Seats,
+    pub(crate) setting: Setting,
+    /// None for a plugin that uses nothing which must be granted.
+    pub(crate) powers: Option<Box<Powers>>,
+}
+
 /// How a guest gets its input and gives its output.
 pub(crate) enum Stdio {
     /// By the handler's parameters and result; streams are for people.
@@ -85,6 +128,8 @@ pub(crate) struct Compartment {
     pub(crate) seats: Seats,
     pub(crate) stop: Stop,
     pub(crate) hostcall_bytes: u64,
+    pub(crate) setting: Setting,
+    pub(crate) powers: Option<Box<Powers>>,
     stdio: Stdio,
     random_bytes: u64,
     table: ResourceTable,
@@ -98,10 +143,9 @@ impl Compartment {
         engine: &Engine,
         limits: &Limits,
         random_bytes: u64,
-        stop: Stop,
-        stdio: Stdio,
-        seats: Seats,
+        opening: Opening,
     ) -> wasmtime::Result<Store<Self>> {
+        let Opening { stop, stdio, seats, setting, powers } = opening;
         let handles = limits.handles as usize;
         let mut table = ResourceTable::new();
         table.set_max_capacity(handles.saturating_mul(ENTRIES_PER_HANDLE));
@@ -110,6 +154,8 @@ impl Compartment {
             seats,
             stop,
             hostcall_bytes: limits.hostcall_bytes,
+            setting,
+            powers,
             stdio,
             random_bytes,
             table,
@@ -129,10 +175,24 @@ impl Compartment {
         &mut self.table
     }
 
-    fn wasi(journal: &SharedJournal, stdio: &Stdio, random_bytes: u64) -> Box<WasiCtx> {
+    /// The monotonic clock, as exact as was granted.
+    pub(crate) fn timing(&mut self) -> Timing<'_> {
+        let (clocks, began) = (self.setting.clocks, self.stop.began);
+        Timing { wasi: self.clocks(), clocks, began }
+    }
+
+    fn wasi(
+        journal: &SharedJournal,
+        stdio: &Stdio,
+        random_bytes: u64,
+        setting: &Setting,
+        began: Instant,
+    ) -> Box<WasiCtx> {
         let logged = |stream| Writer(LoggedStream { journal: journal.clone(), stream });
         let mut wasi = WasiCtx::builder();
         wasi.max_random_size(random_bytes).stderr(logged(Stream::Err));
+        clocks::set(&mut wasi, setting.clocks, began, setting.submitted_at);
+        random::set(&mut wasi, setting.random, setting.task);
         match stdio {
             Stdio::Logged => wasi.stdout(logged(Stream::Out)),
             Stdio::Command { name, input, output } => wasi
@@ -148,7 +208,10 @@ impl WasiView for Compartment {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let journal = &self.seats.common.journal;
         let (stdio, random_bytes) = (&self.stdio, self.random_bytes);
-        let ctx = self.wasi.get_or_insert_with(|| Self::wasi(journal, stdio, random_bytes));
+        let (setting, began) = (&self.setting, self.stop.began);
+        let ctx = self
+            .wasi
+            .get_or_insert_with(|| Self::wasi(journal, stdio, random_bytes, setting, began));
         WasiCtxView { ctx, table: &mut self.table }
     }
 }

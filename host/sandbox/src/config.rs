@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bulkhead_core::Limits;
 
+use crate::{CapabilitySet, ChildBounds};
+
 /// What a host decides about its sandboxes.
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
@@ -37,6 +39,11 @@ pub struct SandboxConfig {
     pub tables: u32,
     /// Most bytes of random data that a guest gets from one call.
     pub random_bytes: u64,
+    /// The capabilities that attempts can be given. One that is not among them refuses a
+    /// plugin that was granted it and uses it.
+    pub offers: CapabilitySet,
+    /// Bounds on the tasks that guests submit.
+    pub children: ChildBounds,
 }
 
 impl Default for SandboxConfig {
@@ -62,6 +69,8 @@ impl Default for SandboxConfig {
             memories: 4,
             tables: 10,
             random_bytes: 1 << 20,
+            offers: CapabilitySet::default(),
+            children: ChildBounds::default(),
         }
     }
 }

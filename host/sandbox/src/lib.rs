@@ -17,23 +17,35 @@ mod config;
 mod engine;
 mod error;
 mod failure;
+mod grants;
 mod handler;
 mod journal;
 mod load;
 mod memory;
 mod plugin;
+mod powers;
+mod redact;
 mod sandbox;
 mod seat;
+mod service;
 mod stdio;
 mod text;
 
 pub use attempt::{Attempt, AttemptEnd};
 pub use batch::BatchEnd;
 pub use cancel::Cancel;
-pub use capability::ProgressSink;
+pub use capability::{CapabilitySet, Granted, Inspection, Missing, ProgressSink};
 pub use config::SandboxConfig;
 pub use error::{Gate, Rejection, SandboxError, Unavailable};
+pub use grants::{
+    Clocks, EnqueueGrant, FolderGrant, FolderQuota, FsGrant, Grants, HttpGrant, KvGrant, Named,
+    Randomness,
+};
 pub use plugin::{
     HandlerDescription, LoadTimes, Manifest, Plugin, PluginDescription, PluginKind, PluginSource,
 };
+pub use powers::ChildBounds;
 pub use sandbox::Sandbox;
+pub use service::{
+    ConfigSource, KvEntry, KvError, KvPage, KvSpace, SecretError, SecretSource, Services,
+};

@@ -14,6 +14,7 @@ mod escape;
 mod exit;
 mod figures;
 mod follow;
+mod live;
 mod host;
 mod open;
 mod output;

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bulkhead::config::{Flag, FlagValue};
-use bulkhead::{Host, Shutdown, Trigger};
+use bulkhead::{Host, HostOptions, LiveSettings, Shutdown, Trigger};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Exit;
+use super::live;
 use super::open::HostBroker;
 use super::session::Session;
 
@@ -98,7 +99,10 @@ async fn serve(
     served: impl FnOnce(&str),
     stop: Stop,
 ) -> Result<()> {
-    let host = Host::builder(opened.broker.clone(), session.config.host.clone()).build()?;
+    let (writer, settings) = LiveSettings::new((*session.config.host.settings.now()).clone());
+    let options = HostOptions { settings, ..session.config.host.clone() };
+    let host = Host::builder(opened.broker.clone(), options).build()?;
+    tokio::spawn(live::follow(session.config.clone(), writer));
     if let Some(address) = opened.address() {
         served(address);
     }

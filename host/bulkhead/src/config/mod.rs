@@ -36,8 +36,8 @@ pub use settings::Setting;
 /// The files that are looked for when none is named.
 const DEFAULT_FILES: [&str; 3] = ["bulkhead.toml", "bulkhead.yaml", "bulkhead.yml"];
 
-/// Where settings may come from.
-#[derive(Debug, Clone, Default)]
+/// Where settings may come from. Its debug form names them without their values.
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The file that was named by a flag.
     pub file: Option<PathBuf>,
@@ -47,6 +47,20 @@ pub struct Sources {
     pub flags: Vec<Flag>,
     /// The folder where `bulkhead.toml` is looked for when no file is named.
     pub dir: PathBuf,
+}
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let env: Vec<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
+        let flags: Vec<&str> = self.flags.iter().map(|flag| flag.flag).collect();
+        let Self { file, dir, .. } = self;
+        f.debug_struct("Sources")
+            .field("file", file)
+            .field("env", &env)
+            .field("flags", &flags)
+            .field("dir", dir)
+            .finish()
+    }
 }
 
 /// A setting given by a command-line flag.
@@ -86,6 +100,7 @@ pub struct Config {
     pub log: LogOptions,
     queues: BTreeMap<QueueName, QueueOptions>,
     settings: Vec<Setting>,
+    sources: Sources,
 }
 
 impl Config {
@@ -107,7 +122,26 @@ impl Config {
             validation::validate(&raw, &origins).map_err(|problems| ConfigError { problems })?;
         let settings = settings::list(&raw, &valid, &origins);
         let validation::Valid { broker, namespace, host, queues, submit, log } = valid;
-        Ok(Self { broker, namespace, host, submit, log, queues, settings })
+        // What is read again is the same file, wherever else one appears.
+        let ours = |(name, _): &&(String, String)| name.starts_with(layer::ENV_PREFIX);
+        let sources = Sources {
+            file: file(sources),
+            env: sources.env.iter().filter(ours).cloned().collect(),
+            flags: sources.flags.clone(),
+            dir: sources.dir.clone(),
+        };
+        Ok(Self { broker, namespace, host, submit, log, queues, settings, sources })
+    }
+
+    /// The file that was read, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.sources.file.as_deref()
+    }
+
+    /// What the same sources say now.
+    pub fn reload(&self) -> Result<Self, ConfigError> {
+        Self::load(&self.sources)
     }
 
     /// Every setting with its value and where it came from. The broker's password is

@@ -52,8 +52,20 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
 }
 
 /// The sections in the order of the documentation.
-const SECTIONS: [&str; 9] =
-    ["broker", "namespace", "host", "plugins", "limits", "queues", "schedules", "submit", "log"];
+const SECTIONS: [&str; 12] = [
+    "broker",
+    "namespace",
+    "host",
+    "plugins",
+    "grants",
+    "config",
+    "tenants",
+    "limits",
+    "queues",
+    "schedules",
+    "submit",
+    "log",
+];
 
 fn flatten<'a>(
     path: &mut Vec<&'a str>,

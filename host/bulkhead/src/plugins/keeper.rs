@@ -14,9 +14,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 
 use super::folder::{AT_REST, Folder};
-use super::{Registry, TASK_TYPE_TAKEN};
+use super::{LiveSettings, Registry, TASK_TYPE_TAKEN};
 use crate::clock::unix_ms;
-use crate::manifest::{self, Remembering};
+use crate::manifest::{self, Remembering, Said};
 use crate::shutdown::Shutdown;
 
 /// Looks at the start: a second of waiting for files to come to rest.
@@ -30,6 +30,7 @@ pub(crate) struct Keeper {
     path: PathBuf,
     rescan_every: Duration,
     max_bytes: u64,
+    settings: LiveSettings,
     /// Somebody asked for a look, which then reads every file again.
     pub(crate) requests: Arc<Notify>,
 }
@@ -44,10 +45,11 @@ impl Keeper {
         path: PathBuf,
         rescan_every: Duration,
         max_bytes: u64,
+        settings: LiveSettings,
     ) -> io::Result<Self> {
         let folder = Folder::open(&path)?;
         let requests = Arc::new(Notify::new());
-        Ok(Self { registry, sandbox, folder, path, rescan_every, max_bytes, requests })
+        Ok(Self { registry, sandbox, folder, path, rescan_every, max_bytes, settings, requests })
     }
 
     /// Load what is in the folder, and return when every file that rests has been
@@ -88,6 +90,8 @@ impl Keeper {
                         self.folder.forget();
                         requested = true;
                     }
+                    // What is granted may be more now, or less.
+                    () = self.settings.changed() => self.folder.forget(),
                     () = tokio::time::sleep(self.rescan_every) => {}
                 }
             }
@@ -174,13 +178,14 @@ impl Keeper {
     ) -> Result<Option<(Plugin, Remembering)>, Refusal> {
         let file = format!("{name}.toml");
         let unusable = |reason: String| ("manifest".to_owned(), reason);
-        let (manifest, remembering) = match self.folder.manifest(name) {
-            Ok(None) => Default::default(),
+        let said = match self.folder.manifest(name) {
+            Ok(None) => Said::default(),
             Ok(Some(text)) => {
                 manifest::parse_whole(&file, &text).map_err(|e| unusable(e.to_string()))?
             }
             Err(error) => return Err(unusable(format!("`{file}` cannot be read: {error}"))),
         };
+        let (manifest, remembering) = said.of(name, &self.settings.now());
         if let Some(serving) = self.registry.serving(name)
             && serving.plugin.digest() == digest
             && *serving.plugin.manifest() == manifest

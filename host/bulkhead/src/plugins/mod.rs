@@ -5,6 +5,7 @@
 
 mod folder;
 mod keeper;
+mod settings;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use crate::manifest::Remembering;
 
 pub(crate) use keeper::Keeper;
+pub use settings::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};
 
 /// The interface by which guests report progress.
 const PROGRESS: &str = "bulkhead:handler/progress@";

@@ -217,6 +217,7 @@ impl Job {
             cancel: self.handle.cancel.clone(),
             progress,
             parents: self.parents.clone(),
+            services: line.shared.backends.services(&serving.plugin, &self.task.tenant),
         }
     }
 

@@ -129,7 +129,8 @@ pub(super) fn bury(
 
 /// The end of an attempt that came to this without running.
 pub(super) fn without_running(outcome: Outcome) -> AttemptEnd {
-    AttemptEnd { outcome, metering: Metering::default(), logs: Vec::new() }
+    let metering = Metering::default();
+    AttemptEnd { outcome, metering, logs: Vec::new(), children: Vec::new() }
 }
 
 /// Tell the log what happened. Guest text is escaped.

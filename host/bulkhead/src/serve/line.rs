@@ -16,6 +16,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::Notify;
 
 use super::attempt;
+use super::backends::Backends;
 use super::ledger::{Glance, Interrupt, Ledger};
 use super::permits::Permits;
 use super::progress::Words;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) holder: Arc<str>,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) backends: Backends,
     pub(crate) permits: Permits,
     pub(crate) lease: Duration,
     /// Settlements and attempts of one queue that may be open at once.

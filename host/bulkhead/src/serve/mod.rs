@@ -1,6 +1,7 @@
 //! Serving queues: claim, run, settle.
 
 mod attempt;
+mod backends;
 mod carry;
 mod conclude;
 mod ledger;
@@ -12,6 +13,8 @@ mod recall;
 mod recover;
 mod together;
 
+pub(crate) use backends::Backends;
+pub use backends::offers;
 pub(crate) use carry::{carry, carry_last, carry_others};
 pub(crate) use ledger::Interrupt;
 pub(crate) use line::{Line, Shared};

@@ -21,6 +21,9 @@ const METERING: Metering = Metering {
     instantiate_us: 5,
     log_bytes: 6,
     log_lines_dropped: 0,
+    host_calls: 7,
+    bytes_in: 0,
+    bytes_out: 9,
 };
 
 fn metered(claim: &Claim) -> Settlement {

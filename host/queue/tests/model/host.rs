@@ -272,6 +272,9 @@ fn report(chance: &mut Chance, held: &Held, outcome: Outcome) -> AttemptReport {
             cpu_us: chance.next() % 1_000,
             wall_us: chance.next() % 100_000,
             peak_memory_bytes: chance.next() % (64 << 20),
+            host_calls: chance.next() % 3,
+            bytes_in: chance.next() % 2,
+            bytes_out: chance.next() % 100,
             ..Metering::default()
         },
         logs: Vec::new(),

@@ -9,6 +9,7 @@ mod adapt;
 mod describe;
 mod inspect;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,9 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Precompiled};
 
 use self::inspect::{Entry, Inspected};
-use crate::capability::Grant;
+use crate::capability::{CapabilitySet, Grant, Inspection};
 use crate::command::CommandProgram;
+use crate::grants::Grants;
 use crate::handler::HandlerProgram;
 use crate::plugin::{LoadTimes, Manifest, Plugin, PluginKind, PluginSource, Program};
 use crate::sandbox::Sandbox;
@@ -35,6 +37,7 @@ struct Compiled {
     digest: Digest,
     kind: PluginKind,
     asked: Vec<String>,
+    uses: CapabilitySet,
     took: Duration,
 }
 
@@ -57,16 +60,18 @@ impl Sandbox {
             let message = "the manifest's `max_batch` is 0; use 1 for no batches";
             return Err(Rejection::new(Gate::Manifest, message));
         }
-        let (compiled, _permit) = self.compile(bytes, &manifest).await?;
+        let (compiled, _permit) = self.compile(&name, bytes, &manifest).await?;
         let began = Instant::now();
         let description = match &compiled.program {
-            Program::Handler(program) => describe::ask(self, program, &name, &manifest).await?,
+            Program::Handler(program) => {
+                describe::ask(self, program, &name, &manifest, compiled.uses).await?
+            }
             Program::Command(program) => {
-                describe::smoke(self, program).await?;
+                describe::smoke(self, program, &manifest, compiled.uses).await?;
                 describe::of_command(&name, &manifest)?
             }
         };
-        let Compiled { program, digest, kind, asked, took } = compiled;
+        let Compiled { program, digest, kind, asked, uses, took } = compiled;
         Ok(Plugin {
             sandbox: self.clone(),
             program,
@@ -74,16 +79,26 @@ impl Sandbox {
             digest,
             kind,
             asked,
+            uses,
+            grants: Arc::new(manifest.grants.clone()),
             description,
             manifest,
             load_times: LoadTimes { compile: took, describe: began.elapsed() },
         })
     }
 
+    /// What a file asks for, held against what it would be granted. It is checked and not
+    /// compiled.
+    pub fn inspect(&self, bytes: &[u8], grants: &Grants) -> Result<Inspection, Rejection> {
+        let ValidComponent { inspected, .. } = component(bytes, self.config())?;
+        Ok(Inspection::of(&inspected.imports, grants, self.config().offers))
+    }
+
     /// Check and compile `bytes` on a blocking thread, within the budget. A thread
     /// cannot be killed: one that overruns keeps its permit until it is done.
     async fn compile(
         &self,
+        name: &str,
         bytes: Vec<u8>,
         manifest: &Manifest,
     ) -> Result<(Compiled, OwnedSemaphorePermit), Rejection> {
@@ -92,9 +107,9 @@ impl Sandbox {
             let permit = Arc::clone(self.loads()).acquire_owned().await;
             let permit = permit.map_err(|_| broken("the sandbox is closed"))?;
             let (engine, config) = (self.engine().clone(), self.config().clone());
-            let granted = manifest.grants.clone();
+            let (name, grants) = (name.to_owned(), manifest.grants.clone());
             let compiling = tokio::task::spawn_blocking(move || {
-                (compile(&engine, &config, &bytes, &granted), permit)
+                (compile(&engine, &config, &name, &bytes, &grants), permit)
             });
             let (compiled, permit) =
                 compiling.await.map_err(|_| broken("checking it made the compiler panic"))?;
@@ -126,35 +141,47 @@ fn broken(message: &str) -> Rejection {
     Rejection::new(Gate::Compile, message)
 }
 
+/// A valid component, the one that was given or the one that a module was adapted to.
+struct ValidComponent<'a> {
+    bytes: Cow<'a, [u8]>,
+    inspected: Inspected,
+}
+
+fn component<'a>(bytes: &'a [u8], config: &SandboxConfig) -> Result<ValidComponent<'a>, Rejection> {
+    refuse_precompiled(bytes)?;
+    let bytes = match inspect::form(bytes)? {
+        inspect::Form::Component => Cow::Borrowed(bytes),
+        inspect::Form::Module => {
+            inspect::validate(bytes)?;
+            let adapted = adapt::to_component(bytes)?;
+            if adapted.len() > config.max_component_bytes.saturating_mul(2) {
+                let message = "adapting it to a component doubled its size; make it smaller";
+                return Err(Rejection::new(Gate::Size, message));
+            }
+            Cow::Owned(adapted)
+        }
+    };
+    inspect::validate(&bytes)?;
+    let inspected = inspect::component(&bytes)?;
+    Ok(ValidComponent { bytes, inspected })
+}
+
 fn compile(
     engine: &Engine,
     config: &SandboxConfig,
+    name: &str,
     bytes: &[u8],
-    granted: &std::collections::BTreeSet<String>,
+    grants: &Grants,
 ) -> Result<Compiled, Rejection> {
     let began = Instant::now();
     let digest = Digest(Sha256::digest(bytes).into());
-    refuse_precompiled(bytes)?;
-    let adapted = match inspect::form(bytes)? {
-        inspect::Form::Component => None,
-        inspect::Form::Module => {
-            inspect::validate(bytes)?;
-            Some(adapt::to_component(bytes)?)
-        }
-    };
-    if let Some(component) = &adapted
-        && component.len() > config.max_component_bytes.saturating_mul(2)
-    {
-        let message = "adapting it to a component doubled its size; make it smaller";
-        return Err(Rejection::new(Gate::Size, message));
-    }
-    let component = adapted.as_deref().unwrap_or(bytes);
-    inspect::validate(component)?;
-    let Inspected { imports, entry } = inspect::component(component)?;
-    let grant =
-        Grant::of(&imports, granted).map_err(|message| Rejection::new(Gate::Imports, message))?;
-    let compiled = Component::from_binary(engine, component)
-        .map_err(|error| uncompiled(engine, component, &error))?;
+    let ValidComponent { bytes: component, inspected } = component(bytes, config)?;
+    let Inspected { imports, entry } = inspected;
+    let grant = Grant::of(&imports, grants, config.offers).map_err(|inspection| {
+        Rejection::new(Gate::Imports, inspection.refusal(name).unwrap_or_default())
+    })?;
+    let compiled = Component::from_binary(engine, &component)
+        .map_err(|error| uncompiled(engine, &component, &error))?;
     let mut linker = Linker::new(engine);
     grant.link(&mut linker).map_err(|error| Rejection::new(Gate::Imports, format!("{error:#}")))?;
     let pre = linker
@@ -169,8 +196,9 @@ fn compile(
             (Program::Command(CommandProgram::new(pre).map_err(world)?), PluginKind::Command)
         }
     };
-    let kind = if adapted.is_some() { PluginKind::Adapted } else { kind };
-    Ok(Compiled { program, digest, kind, asked: imports, took: began.elapsed() })
+    let kind = if matches!(component, Cow::Owned(_)) { PluginKind::Adapted } else { kind };
+    let uses = grant.uses;
+    Ok(Compiled { program, digest, kind, asked: imports, uses, took: began.elapsed() })
 }
 
 /// Why there is no compiled component: what the compiler takes does not fit a compartment.

@@ -117,7 +117,9 @@ async fn half_written_files() {
     for share in 1..10 {
         let cut = whole[..whole.len() * share / 10].to_vec();
         let rejection = load_bytes(sandbox().await, cut).await.unwrap_err();
-        assert_eq!(rejection.gate, Gate::Invalid, "{share}/10: {rejection}");
+        // A cut between two sections leaves a component that is valid and exports nothing.
+        let refused = matches!(rejection.gate, Gate::Invalid | Gate::World);
+        assert!(refused, "{share}/10: {rejection}");
     }
 }
 
@@ -208,7 +210,7 @@ async fn imports_of_any_kind() {
                 (export "wasi:cli/run@0.2.0" (instance $exported)))"#
         );
         let bytes = wat::parse_str(&text).unwrap();
-        check(load_bytes(sandbox().await, bytes).await, Gate::Imports, "not granted");
+        check(load_bytes(sandbox().await, bytes).await, Gate::Imports, "does not have");
     }
 }
 

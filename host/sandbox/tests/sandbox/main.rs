@@ -5,7 +5,9 @@
 
 mod batches;
 mod commands;
+mod determinism;
 mod gates;
+mod granted;
 mod isolation;
 mod limits;
 mod logs;
@@ -13,4 +15,5 @@ mod outcomes;
 mod parents;
 mod rig;
 mod shapes;
+mod stores;
 mod time;

@@ -26,6 +26,11 @@ pub(in crate::config) struct Raw {
     pub(in crate::config) namespace: String,
     pub(in crate::config) host: RawHost,
     pub(in crate::config) plugins: RawPlugins,
+    /// What each plugin is granted; read by the same types as a manifest's.
+    pub(in crate::config) grants: BTreeMap<String, serde_json::Value>,
+    /// Values by plugin and key.
+    pub(in crate::config) config: RawValues,
+    pub(in crate::config) tenants: BTreeMap<String, RawTenantSection>,
     pub(in crate::config) limits: RawLimits,
     pub(in crate::config) queues: BTreeMap<String, RawQueue>,
     /// A section without an entry says that there are none; without the section nothing is
@@ -54,6 +59,17 @@ pub(in crate::config) struct RawPlugins {
     pub(in crate::config) rescan_every: Span,
     pub(in crate::config) max_bytes: Size,
     pub(in crate::config) compile_budget: Span,
+    pub(in crate::config) grants_from: String,
+}
+
+/// Values by plugin and key.
+pub(in crate::config) type RawValues = BTreeMap<String, BTreeMap<String, String>>;
+
+/// `[tenants.NAME]`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::config) struct RawTenantSection {
+    pub(in crate::config) config: RawValues,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -88,7 +104,12 @@ impl Raw {
     /// is exists.
     pub(in crate::config) fn with_every_key() -> Self {
         let any = || "*".to_owned();
+        let values = || BTreeMap::from([(any(), BTreeMap::from([(any(), String::new())]))]);
         Self {
+            // Stands for any value whatever.
+            grants: BTreeMap::from([(any(), serde_json::Value::Null)]),
+            config: values(),
+            tenants: BTreeMap::from([(any(), RawTenantSection { config: values() })]),
             queues: BTreeMap::from([(any(), RawQueue::with_every_key())]),
             schedules: Some(BTreeMap::from([(any(), RawSchedule::with_every_key())])),
             ..Self::default()
@@ -103,6 +124,9 @@ impl Default for Raw {
             namespace: "bulkhead".into(),
             host: RawHost::default(),
             plugins: RawPlugins::default(),
+            grants: BTreeMap::new(),
+            config: BTreeMap::new(),
+            tenants: BTreeMap::new(),
             limits: RawLimits::default(),
             queues: BTreeMap::new(),
             schedules: None,
@@ -151,6 +175,7 @@ impl Default for RawPlugins {
             rescan_every: Span(options.rescan_every),
             max_bytes: Size(options.max_plugin_bytes),
             compile_budget: Span(options.compile_budget),
+            grants_from: "manifest".into(),
         }
     }
 }

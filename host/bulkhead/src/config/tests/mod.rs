@@ -1,3 +1,4 @@
+mod plugins;
 mod queues;
 mod schedules;
 
@@ -128,7 +129,7 @@ fn unknown_keys_name_their_place_and_what_was_meant() {
       - `brokr` (file bulkhead.toml): there is no such key; did you mean `broker`?
       - `host.concurency` (file bulkhead.toml): there is no such key; did you mean `concurrency`?
       - `queues.a.retires` (file bulkhead.toml): there is no such key; did you mean `retry`?
-      - `xyzzy` (file bulkhead.toml): there is no such key; here are `broker`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `submit`
+      - `xyzzy` (file bulkhead.toml): there is no such key; here are `broker`, `config`, `grants`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `submit`, `tenants`
     "
     );
     let sources = Sources {

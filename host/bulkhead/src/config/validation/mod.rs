@@ -3,6 +3,7 @@
 //! Every problem is collected before anything is refused, so that one run of
 //! `bulkhead config check` shows all of them.
 
+mod plugin;
 mod queue;
 mod retry;
 mod schedule;
@@ -22,6 +23,7 @@ use super::quantity::{Size, Span};
 use super::raw::{Raw, RawHost, RawLimits, RawLog, RawPlugins};
 use super::{BrokerUrl, LogFormat, LogOptions, Origin, Origins};
 use crate::options::{HostOptions, QueueOptions};
+use crate::plugins::LiveSettings;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -53,6 +55,7 @@ pub(in crate::config) fn validate(raw: &Raw, origins: &Origins) -> Result<Valid,
         metadata_bytes: check.bytes(&["submit", "metadata_bytes"], raw.submit.metadata_bytes),
         ..SubmitLimits::default()
     };
+    host.settings = LiveSettings::fixed(check.plugin_settings(raw));
     host.schedules = raw.schedules.as_ref().map(|raw| check.schedules(raw, &submit));
     let log = check.log(&raw.log);
     match (broker, log) {
@@ -146,6 +149,7 @@ impl Check<'_> {
             ),
             settlement_buffer: host.settlement_buffer,
             schedules: None,
+            settings: LiveSettings::default(),
         }
     }
 

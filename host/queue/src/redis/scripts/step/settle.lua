@@ -133,9 +133,6 @@ if metered > 0 then
     local tenant, attempts = take(), take()
     local sum = try('HINCRBY', day, tenant .. ':a', attempts)
     if sum == tonumber(attempts) then try('EXPIRE', day, '34646400') end
-    for _, field in ipairs({ ':f', ':c', ':m' }) do
-      local n = take()
-      if n ~= '0' then try('HINCRBY', day, tenant .. field, n) end
-    end
+    for _ = 1, tonumber(take()) do try('HINCRBY', day, tenant .. take(), take()) end
   end
 end

@@ -1,0 +1,79 @@
+//! What plugins are granted and which values they may ask for.
+
+use bulkhead_core::TenantName;
+use bulkhead_sandbox::Clocks;
+
+use super::*;
+use crate::plugins::GrantsFrom;
+
+#[test]
+fn grants_and_values_are_read_and_shown() {
+    let (_dir, mut sources) = file(
+        "bulkhead.toml",
+        r#"
+        [plugins]
+        grants_from = "configuration"
+        [grants.mail]
+        kv = { keys = 5 }
+        clocks = "coarse"
+        fs = { dirs = [{ host = "/srv", guest = "/srv", access = "read" }] }
+        [config.mail]
+        from = "us"
+        [tenants.acme.config.mail]
+        from = "acme"
+        "#,
+    );
+    sources.env = env(&[("BULKHEAD_GRANTS__MAIL__CONFIG", "true")]);
+    let config = Config::load(&sources).unwrap();
+    let settings = config.host.settings.now();
+    assert_eq!(settings.grants_from, GrantsFrom::Configuration);
+    let grants = settings.grants("mail", Default::default());
+    assert_eq!(grants.kv.map(|kv| kv.keys), Some(5));
+    assert!(grants.config && grants.clocks == Clocks::Coarse);
+    let value = |tenant: &str| settings.value("mail", &TenantName::new(tenant).unwrap(), "from");
+    assert_eq!((value("acme"), value("other")), (Some("acme"), Some("us")));
+    assert_eq!(setting(&config, "grants.mail.kv.keys").value, 5);
+    assert_eq!(setting(&config, "config.mail.from").value, "us");
+    assert_eq!(setting(&config, "tenants.acme.config.mail.from").value, "acme");
+    let origin = &setting(&config, "grants.mail.config").origin;
+    assert_eq!(*origin, Origin::Env("BULKHEAD_GRANTS__MAIL__CONFIG".into()));
+    assert_eq!(
+        setting(&Config::load(&Sources::default()).unwrap(), "plugins.grants_from").value,
+        "manifest"
+    );
+}
+
+#[test]
+fn a_changed_file_is_read_again() {
+    let (dir, sources) = file("bulkhead.toml", "[config.mail]\nfrom = \"us\"\n");
+    let config = Config::load(&sources).unwrap();
+    std::fs::write(dir.path().join("bulkhead.toml"), "[config.mail]\nfrom = \"them\"\n").unwrap();
+    let again = config.reload().unwrap();
+    let settings = again.host.settings.now();
+    assert_eq!(settings.value("mail", &TenantName::default(), "from"), Some("them"));
+    assert_eq!(config.file(), Some(dir.path().join("bulkhead.toml").as_path()));
+    std::fs::write(dir.path().join("bulkhead.toml"), "[config").unwrap();
+    assert!(config.reload().is_err());
+}
+
+#[test]
+fn what_makes_no_sense_says_where() {
+    for (text, says) in [
+        ("[plugins]\ngrants_from = \"them\"", "`plugins.grants_from`"),
+        ("[grants.mail]\nkvs = true", "`grants.mail`"),
+        ("[grants.mail]\nkvs = true", "unknown field `kvs`"),
+        ("[grants.mail]\nkv = { keys = 0 }", "`kv.keys` is 0"),
+        ("[grants.mail]\nhttp = { allow = [\"x\"] }", "`x` is no rule"),
+        ("[grants]\nmail = 5", "a table of grants"),
+        ("[grants.\"a b\"]\nkv = true", "plugin's name `a b`"),
+        ("[config.mail]\nfrom = 5", "a string"),
+        ("[config.mail.from]\nx = \"y\"", "is no section"),
+        ("[tenants.acme]\nconfg = {}", "did you mean `config`"),
+        ("[tenants.\"a b\".config.mail]\nx = \"y\"", "tenant name `a b`"),
+    ] {
+        let said = problems("bulkhead.toml", text);
+        assert!(said.contains(says), "{text}: {said}");
+    }
+    let large = format!("[config.mail]\nfrom = \"{}\"", "x".repeat(1 << 20));
+    assert!(problems("bulkhead.toml", &large).contains("at most 1048576"));
+}
