@@ -23,8 +23,15 @@ const DUE: usize = 100_000;
 const IN_FLIGHT: usize = 10_000;
 /// Claims of one step, as hosts of usual size take them.
 const BATCH: usize = 64;
-/// Steps measured at each depth.
-const STEPS: usize = 400;
+/// Claims and settlements of one step at most, as a host sends them.
+const MOST: usize = 250;
+/// How long a server keeps what ended in those steps, and for how long it works before it is
+/// measured.
+const KEPT_MS: u64 = 500;
+const WARM: Duration = Duration::from_secs(3);
+/// Turns that each depth takes, and steps of one turn.
+const TURNS: usize = 10;
+const STEPS: usize = 40;
 const PAYLOAD_BYTES: usize = 200;
 const DAY_MS: u64 = 86_400_000;
 
@@ -43,18 +50,28 @@ pub(crate) async fn run() -> Result<Depth> {
     // Each depth on a server of its own. With the tasks that ended, the deep one's keys stay
     // below 2^20: there Redis would double its table while it is measured, and move it by a
     // little with every command.
+    let shallow_stage = Stage::bare()?;
+    let shallow = Line::new(shallow_stage.client().await)?;
+    shallow.fill(SHALLOW, None).await?;
     let stage = Stage::bare()?;
-    let line = Line::new(stage.client().await)?;
-    line.fill(SHALLOW, None).await?;
-    let shallow = line.churn().await?;
-
-    let stage = Stage::bare()?;
-    let line = Line::new(stage.client().await)?;
+    let deep = Line::new(stage.client().await)?;
     let before = used_memory(&stage)?;
-    line.fill(DEEP, None).await?;
+    deep.fill(DEEP, None).await?;
     let bytes_per_pending = (used_memory(&stage)? - before) / DEEP as f64;
     reset_slow_log(&stage)?;
-    let deep = line.churn().await?;
+    // In turns, so that what else the machine does slows both. Those of the first seconds do not
+    // count: in a server that has been in service, new tasks take the memory of forgotten ones.
+    let (mut shallow_steps, mut deep_steps) = (Vec::new(), Vec::new());
+    let began = Instant::now();
+    while began.elapsed() < WARM {
+        shallow.churn(&mut Vec::new()).await?;
+        deep.churn(&mut Vec::new()).await?;
+    }
+    for _ in 0..TURNS {
+        shallow.churn(&mut shallow_steps).await?;
+        deep.churn(&mut deep_steps).await?;
+    }
+    let claim_share = median(shallow_steps)?.as_secs_f64() / median(deep_steps)?.as_secs_f64();
     let longest_deep_ms = longest_script_ms(&stage)?;
 
     let stage = Stage::bare()?;
@@ -67,7 +84,7 @@ pub(crate) async fn run() -> Result<Depth> {
     reset_slow_log(&stage)?;
     let mut left = DUE;
     while left > 0 {
-        let stepped = line.step(&[], &[], 500).await?;
+        let stepped = line.step(&[], &[], MOST).await?;
         left -= stepped.claims.len();
         let settle = settlements(stepped.claims);
         line.step(&settle, &[], 0).await?;
@@ -80,18 +97,18 @@ pub(crate) async fn run() -> Result<Depth> {
     reset_slow_log(&stage)?;
     let mut claims = Vec::new();
     while claims.len() < IN_FLIGHT {
-        claims.extend(line.step(&[], &[], 500).await?.claims);
+        claims.extend(line.step(&[], &[], MOST).await?.claims);
     }
     let tokens: Vec<ClaimToken> = claims.iter().map(|claim| claim.token.clone()).collect();
     for renewed in tokens.chunks(2_000) {
         line.step(&[], renewed, 0).await?;
     }
-    for ended in settlements(claims).chunks(500) {
+    for ended in settlements(claims).chunks(MOST) {
         line.step(ended, &[], 0).await?;
     }
     let longest_in_flight_ms = longest_script_ms(&stage)?;
     Ok(Depth {
-        claim_share: deep / shallow,
+        claim_share,
         bytes_per_pending,
         longest_deep_ms,
         longest_due_ms,
@@ -148,11 +165,9 @@ impl Line {
         Ok(self.client.broker().step(&self.queue, step).await?)
     }
 
-    /// Claim, settle and refill at the depth there is; claims a second of the median step,
-    /// for a few steps fall behind other work of the machine.
-    async fn churn(&self) -> Result<f64> {
+    /// Claim, settle and refill at the depth there is, and add how long each step took.
+    async fn churn(&self, steps: &mut Vec<Duration>) -> Result<()> {
         let mut settle = Vec::new();
-        let mut steps = Vec::with_capacity(STEPS);
         for _ in 0..STEPS {
             let began = Instant::now();
             let stepped = self.step(&settle, &[], BATCH).await?;
@@ -162,10 +177,14 @@ impl Line {
             self.client.submit_many((0..BATCH).map(|_| self.task(None)).collect()).await?;
         }
         self.step(&settle, &[], 0).await?;
-        steps.sort_unstable();
-        let median = steps.get(STEPS / 2).context("no step was taken")?;
-        Ok(BATCH as f64 / median.as_secs_f64())
+        Ok(())
     }
+}
+
+/// A few steps fall behind other work of the machine; the median did not.
+fn median(mut steps: Vec<Duration>) -> Result<Duration> {
+    steps.sort_unstable();
+    steps.get(steps.len() / 2).copied().context("no step was taken")
 }
 
 fn settlements(claims: Vec<Claim>) -> Vec<Settlement> {
@@ -180,7 +199,7 @@ fn settlements(claims: Vec<Claim>) -> Vec<Settlement> {
             outcome: Outcome::Done(Payload::new(Payload::BINARY, vec![7; 8])),
             cached: false,
         },
-        retention_ms: DAY_MS,
+        retention_ms: KEPT_MS,
     };
     claims.iter().map(|claim| Settlement { token: claim.token.clone(), end: end(claim) }).collect()
 }

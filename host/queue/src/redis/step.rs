@@ -14,7 +14,7 @@ use crate::view::{Next, attempts_in, parents_in};
 /// Leases taken back in one step.
 const RECLAIM_MAX: u32 = 100;
 /// Due tasks put in line in one step.
-const PROMOTE_MAX: u32 = 128;
+const PROMOTE_MAX: u32 = 64;
 /// Bytes of a hyphenated UUID, with which every member begins.
 const ID_BYTES: usize = 36;
 /// The shortest time for which a dead letter is kept.
