@@ -15,6 +15,7 @@ use crate::error::QueueError;
 use crate::event::{Event, EventId};
 use crate::finding::Finding;
 use crate::host::HostInfo;
+use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
 use crate::step::{Claim, Step, Stepped};
 use crate::usage::{Day, UsageRow};
@@ -253,6 +254,22 @@ pub trait Broker: Send + Sync + 'static {
     /// Look for disagreement between a queue's tasks and indexes, and repair it if asked.
     /// Not atomic: what changes meanwhile is looked at twice before it is reported.
     async fn examine(&self, queue: &QueueName, repair: bool) -> Result<Vec<Finding>, QueueError>;
+
+    // Values of plugins.
+
+    /// What a plugin stored for a tenant under a key, unless its time has passed.
+    async fn kv_get(&self, owner: &KvOwner, key: &str) -> Result<Option<KvEntry>, QueueError>;
+
+    /// Some of the keys, in the order of their bytes, without those whose time has passed. Not
+    /// atomic: keys that are written meanwhile may be missing.
+    async fn kv_list(&self, owner: &KvOwner, range: &KvRange) -> Result<KvPage, QueueError>;
+
+    /// Change one key, within its quota. Before that some of the tenant's values whose time has
+    /// passed are swept, whosoever they are: 100, or 1,000 where there is no room otherwise.
+    async fn kv_write(&self, owner: &KvOwner, write: &KvWrite) -> Result<KvWritten, QueueError>;
+
+    /// How much is stored.
+    async fn kv_usage(&self, owner: &KvOwner) -> Result<KvUsage, QueueError>;
 
     // Hosts.
 

@@ -63,6 +63,10 @@ macro_rules! operations {
             queues() -> Vec<QueueName>;
             usage(queue: &QueueName = QueueName, from: Day = Day, to: Day = Day) -> Vec<UsageRow>;
             examine(queue: &QueueName = QueueName, repair: bool = bool) -> Vec<Finding>;
+            kv_get(owner: &KvOwner = KvOwner, key: &str = String) -> Option<KvEntry>;
+            kv_list(owner: &KvOwner = KvOwner, range: &KvRange = KvRange) -> KvPage;
+            kv_write(owner: &KvOwner = KvOwner, write: &KvWrite = KvWrite) -> KvWritten;
+            kv_usage(owner: &KvOwner = KvOwner) -> KvUsage;
             hosts() -> Vec<HostInfo>;
             request_rescan() -> u64;
             check() -> Vec<String>;

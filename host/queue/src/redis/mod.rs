@@ -13,6 +13,7 @@ mod examine;
 mod failure;
 mod hosts;
 mod inspect;
+mod kv;
 mod list;
 mod outbox;
 mod place;
@@ -48,6 +49,7 @@ use crate::error::QueueError;
 use crate::event::{Event, EventId};
 use crate::finding::Finding;
 use crate::host::HostInfo;
+use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
 use crate::step::{Claim, Step, Stepped};
 use crate::usage::{Day, UsageRow};
@@ -345,6 +347,22 @@ impl Broker for RedisBroker {
 
     async fn queues(&self) -> Result<Vec<QueueName>, QueueError> {
         stats::queues(self).await
+    }
+
+    async fn kv_get(&self, owner: &KvOwner, key: &str) -> Result<Option<KvEntry>, QueueError> {
+        kv::get(self, owner, key).await
+    }
+
+    async fn kv_list(&self, owner: &KvOwner, range: &KvRange) -> Result<KvPage, QueueError> {
+        kv::list(self, owner, range).await
+    }
+
+    async fn kv_write(&self, owner: &KvOwner, write: &KvWrite) -> Result<KvWritten, QueueError> {
+        kv::write(self, owner, write).await
+    }
+
+    async fn kv_usage(&self, owner: &KvOwner) -> Result<KvUsage, QueueError> {
+        kv::usage(self, owner).await
     }
 
     async fn announce_host(&self, host: &HostInfo, ttl: Duration) -> Result<(), QueueError> {

@@ -210,8 +210,10 @@ mod tests {
     }
 
     /// Words that follow a command in scripts.
-    const SCRIPT_OPTIONS: [&str; 10] =
-        ["WITHSCORES", "LIMIT", "MATCH", "COUNT", "NX", "XX", "PX", "KEEPTTL", "MAXLEN", "OR"];
+    const SCRIPT_OPTIONS: [&str; 11] = [
+        "WITHSCORES", "LIMIT", "MATCH", "COUNT", "NX", "XX", "PX", "KEEPTTL", "MAXLEN", "OR",
+        "BYLEX",
+    ];
 
     #[test]
     fn every_command_of_a_script_is_found() {

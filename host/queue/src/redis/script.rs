@@ -40,6 +40,11 @@ const WATCH: &str = include_str!("scripts/watch.lua");
 const CHECK: &str = include_str!("scripts/check.lua");
 const TALLY: &str = include_str!("scripts/tally.lua");
 const FIRE: &str = include_str!("scripts/fire.lua");
+const KV_SPACE: &str = include_str!("scripts/kv/space.lua");
+const KV_GET: &str = include_str!("scripts/kv_get.lua");
+const KV_LIST: &str = include_str!("scripts/kv_list.lua");
+const KV_WRITE: &str = include_str!("scripts/kv_write.lua");
+const KV_USAGE: &str = include_str!("scripts/kv_usage.lua");
 
 pub(super) struct Scripts {
     pub(super) submit: Script,
@@ -65,6 +70,10 @@ pub(super) struct Scripts {
     pub(super) watch: Script,
     pub(super) check: Script,
     pub(super) tally: Script,
+    pub(super) kv_get: Script,
+    pub(super) kv_list: Script,
+    pub(super) kv_write: Script,
+    pub(super) kv_usage: Script,
 }
 
 impl Scripts {
@@ -95,6 +104,10 @@ impl Scripts {
             watch: Script::new(&[PRELUDE, WATCH]),
             check: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CHECK]),
             tally: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, TALLY]),
+            kv_get: Script::new(&[KV_SPACE, KV_GET]),
+            kv_list: Script::new(&[KV_SPACE, KV_LIST]),
+            kv_write: Script::new(&[KV_SPACE, KV_WRITE]),
+            kv_usage: Script::new(&[KV_SPACE, KV_USAGE]),
         }
     }
 }
@@ -118,6 +131,7 @@ impl Scripts {
             &mut self.resolve,
             &mut self.told,
             &mut self.count,
+            &mut self.kv_write,
         ] {
             script.is_confirmed = true;
         }
@@ -150,10 +164,15 @@ impl Scripts {
             watch,
             check,
             tally,
+            kv_get,
+            kv_list,
+            kv_write,
+            kv_usage,
         } = self;
         [
             submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
             link, resolve, told, open_batch, count, schedule, due, fire, watch, check, tally,
+            kv_get, kv_list, kv_write, kv_usage,
         ]
         .map(|script| &*script.source)
         .to_vec()
@@ -182,8 +201,12 @@ impl Script {
         args: usize,
         size: usize,
     ) -> Cmd {
+        self.prepare_below(&broker.prefix(queue), args, size)
+    }
+
+    fn prepare_below(&self, prefix: &str, args: usize, size: usize) -> Cmd {
         let mut command = Cmd::with_capacity(args + 4, size + 128);
-        command.arg("EVALSHA").arg(&self.sha1).arg(1).arg(broker.prefix(queue));
+        command.arg("EVALSHA").arg(&self.sha1).arg(1).arg(prefix);
         command
     }
 
@@ -203,8 +226,18 @@ impl Script {
         queue: &QueueName,
         args: &[&[u8]],
     ) -> Result<Value, QueueError> {
-        let mut command =
-            self.prepare(broker, queue, args.len(), args.iter().map(|a| a.len() + 16).sum());
+        self.call_below(broker, &broker.prefix(queue), args).await
+    }
+
+    /// Call with the keys below a prefix that is no queue's.
+    pub(super) async fn call_below(
+        &self,
+        broker: &RedisBroker,
+        prefix: &str,
+        args: &[&[u8]],
+    ) -> Result<Value, QueueError> {
+        let size = args.iter().map(|arg| arg.len() + 16).sum();
+        let mut command = self.prepare_below(prefix, args.len(), size);
         for arg in args {
             command.arg(arg);
         }

@@ -20,6 +20,7 @@ mod examine;
 mod expiry;
 mod fairness;
 mod hosts;
+mod kv;
 mod lanes;
 mod limits;
 mod lines;

@@ -16,6 +16,7 @@ mod examine;
 mod index;
 mod inspect;
 mod journal;
+mod kv;
 mod lane;
 mod limit;
 mod list;
@@ -56,13 +57,14 @@ use crate::error::QueueError;
 /// How long a task is kept that ends without a host, if neither it nor any host says.
 const KEPT_MS: u64 = 7 * 86_400_000;
 
-/// All queues of one namespace.
+/// All queues of one namespace, and what plugins keep.
 #[derive(Debug, Default)]
 pub struct Machine {
     queues: Vec<Queue>,
     names: BTreeMap<QueueName, usize>,
     /// The tasks that wait for a task, by the awaited one.
     links: HashMap<Node, BTreeSet<Node>>,
+    kv: kv::Kv,
     next_seq: u64,
     /// Queues that the present call changed.
     touched: BTreeSet<usize>,
@@ -129,6 +131,7 @@ impl Machine {
     /// Record which rows change from now on, for [`Machine::take_rows`].
     pub fn keep_journal(&mut self) {
         self.journaling = true;
+        self.kv.journaling = true;
         for queue in &mut self.queues {
             queue.journal.on = true;
         }
@@ -142,6 +145,7 @@ impl Machine {
         for at in std::mem::take(&mut self.touched) {
             self.queues[at].take_rows(&mut rows);
         }
+        self.kv.take_rows(&mut rows);
         rows
     }
 

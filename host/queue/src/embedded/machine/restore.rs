@@ -56,6 +56,7 @@ impl Restoring {
                 Ok(())
             }
             tag::TASK => self.task(number(rest)?, value),
+            tag::KV_NEWEST | tag::KV_VALUE => self.machine.kv.restore(*tag, rest, value),
             tag => {
                 let (at, rest) = rest.split_at_checked(4).ok_or("its key is short")?;
                 let at = u32::from_be_bytes(at.try_into().map_err(|_| "its key is short")?);
