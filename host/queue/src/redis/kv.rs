@@ -146,11 +146,7 @@ pub(super) async fn usage(broker: &RedisBroker, owner: &KvOwner) -> Result<KvUsa
     let args = [owner.plugin.as_str().as_bytes()];
     let reply = broker.scripts.kv_usage.call_below(broker, &prefix, &args).await?;
     let [keys, bytes, tenant_bytes] = tuple(reply)?;
-    Ok(KvUsage {
-        keys: number(keys)?,
-        bytes: number(bytes)?,
-        tenant_bytes: number(tenant_bytes)?,
-    })
+    Ok(KvUsage { keys: number(keys)?, bytes: number(bytes)?, tenant_bytes: number(tenant_bytes)? })
 }
 
 fn number(value: Value) -> Result<u64, QueueError> {

@@ -211,7 +211,16 @@ mod tests {
 
     /// Words that follow a command in scripts.
     const SCRIPT_OPTIONS: [&str; 11] = [
-        "WITHSCORES", "LIMIT", "MATCH", "COUNT", "NX", "XX", "PX", "KEEPTTL", "MAXLEN", "OR",
+        "WITHSCORES",
+        "LIMIT",
+        "MATCH",
+        "COUNT",
+        "NX",
+        "XX",
+        "PX",
+        "KEEPTTL",
+        "MAXLEN",
+        "OR",
         "BYLEX",
     ];
 

@@ -34,8 +34,7 @@ crate::every_broker![
     keys_of_no_length_or_too_long_are_refused,
 ];
 
-const ROOMY: KvQuota =
-    KvQuota { keys: 100_000, total_bytes: 1 << 30, storage_bytes: None };
+const ROOMY: KvQuota = KvQuota { keys: 100_000, total_bytes: 1 << 30, storage_bytes: None };
 
 /// One plugin's values for one tenant.
 struct Space<'a> {
@@ -92,8 +91,7 @@ impl Space<'_> {
     }
 
     async fn page(&self, prefix: &str, after: Option<&str>, limit: u32) -> KvPage {
-        let range =
-            KvRange { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit };
+        let range = KvRange { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit };
         self.talk.broker.kv_list(&self.owner, &range).await.unwrap()
     }
 
@@ -140,9 +138,34 @@ async fn values_of_any_bytes_under_keys_of_any_characters(talk: Talk) {
     let all_bytes: Vec<u8> = (0..=255).collect();
     let values: [&[u8]; 5] = [b"", b"\0", b"\xff\xfe", b"123", &all_bytes];
     let keys = [
-        " ", "*", "a*", "[a-z]", "{acme}", "{bulkhead:kv:acme}", "a:b", "a/b", "/", "//", "(", "[x",
-        "+", "-", "$", "'", "\"", "\\", "\0", "a\0b", "a\nb", "\u{7f}", "ä", "日本語", "\u{10ffff}",
-        "%s", "--", "\r\n$5\r\n",
+        " ",
+        "*",
+        "a*",
+        "[a-z]",
+        "{acme}",
+        "{bulkhead:kv:acme}",
+        "a:b",
+        "a/b",
+        "/",
+        "//",
+        "(",
+        "[x",
+        "+",
+        "-",
+        "$",
+        "'",
+        "\"",
+        "\\",
+        "\0",
+        "a\0b",
+        "a\nb",
+        "\u{7f}",
+        "ä",
+        "日本語",
+        "\u{10ffff}",
+        "%s",
+        "--",
+        "\r\n$5\r\n",
     ];
     let long = "x".repeat(512);
     let keys: Vec<&str> = keys.into_iter().chain([long.as_str()]).collect();
@@ -245,8 +268,20 @@ async fn sums_begin_at_nothing_and_are_exact(talk: Talk) {
 async fn what_is_no_number_is_not_added_to(talk: Talk) {
     let mine = space(&talk, "p", "acme");
     for text in [
-        "", " 1", "1 ", "+1", "01", "-0", "1.0", "1e3", "0x1", "one", "9223372036854775808",
-        "-9223372036854775809", "1\0", "--1",
+        "",
+        " 1",
+        "1 ",
+        "+1",
+        "01",
+        "-0",
+        "1.0",
+        "1e3",
+        "0x1",
+        "one",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "1\0",
+        "--1",
     ] {
         let version = stored(mine.set("n", text).await);
         assert_eq!(mine.add("n", 1).await, KvWritten::NotANumber, "{text:?}");

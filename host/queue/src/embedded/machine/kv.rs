@@ -142,7 +142,8 @@ impl Holdings {
             }
         };
         let is_new = held.is_none();
-        let grown = bytes_of(key, &value).saturating_sub(held.map_or(0, |k| bytes_of(key, &k.value)));
+        let grown =
+            bytes_of(key, &value).saturating_sub(held.map_or(0, |k| bytes_of(key, &k.value)));
         if self.over(plugin, &write.quota, is_new, grown).is_some() {
             self.sweep(now_ms, SWEPT_FOR_ROOM, changes);
             if let Some(bound) = self.over(plugin, &write.quota, is_new, grown) {
