@@ -34,6 +34,10 @@ pub struct PluginSettings {
     pub values: BTreeMap<String, Values>,
     /// Values for one tenant, which count first.
     pub tenant_values: BTreeMap<TenantName, BTreeMap<String, Values>>,
+    /// Bytes that plugins may store for one tenant, over all of them.
+    pub tenant_storage: BTreeMap<TenantName, u64>,
+    /// The same for each tenant that has no bound of its own.
+    pub other_storage: Option<u64>,
 }
 
 impl PluginSettings {
@@ -45,6 +49,12 @@ impl PluginSettings {
             GrantsFrom::Manifest => said.over(manifest).granted(),
             GrantsFrom::Configuration => said.granted(),
         }
+    }
+
+    /// Bytes that plugins may store for a tenant, over all of them; none for no such bound.
+    #[must_use]
+    pub fn storage_bytes(&self, tenant: &TenantName) -> Option<u64> {
+        self.tenant_storage.get(tenant).copied().or(self.other_storage)
     }
 
     /// A plugin's value of a key for a tenant.

@@ -3,25 +3,33 @@
 //! A capability is offered to plugins if it has something behind it; each attempt gets its
 //! plugin's and tenant's part of it, and only of what its plugin uses.
 
-use bulkhead_core::TenantName;
-use bulkhead_sandbox::{CapabilitySet, Plugin, Services};
+use std::sync::Arc;
 
+use bulkhead_core::{PluginName, TenantName};
+use bulkhead_queue::{Broker, KvOwner, KvQuota};
+use bulkhead_sandbox::{CapabilitySet, KvSpace, Plugin, Services};
+use tokio::runtime::Handle as Runtime;
+
+use super::values::BrokerValues;
 use crate::plugins::LiveSettings;
 
 /// The capabilities that a host has something behind.
 #[must_use]
 pub fn offers() -> CapabilitySet {
-    CapabilitySet { config: true, ..CapabilitySet::default() }
+    CapabilitySet { kv: true, config: true, ..CapabilitySet::default() }
 }
 
 /// What a host has behind the capabilities.
 pub(crate) struct Backends {
     settings: LiveSettings,
+    broker: Arc<dyn Broker>,
+    /// The runtime on which the broker's connections live.
+    control: Runtime,
 }
 
 impl Backends {
-    pub(crate) fn new(settings: LiveSettings) -> Self {
-        Self { settings }
+    pub(crate) fn new(settings: LiveSettings, broker: Arc<dyn Broker>, control: Runtime) -> Self {
+        Self { settings, broker, control }
     }
 
     /// What an attempt of a plugin for a tenant may use.
@@ -31,8 +39,24 @@ impl Backends {
             return Services::default();
         }
         Services {
+            kv: uses.kv.then(|| self.values(plugin, tenant)).flatten(),
             config: uses.config.then(|| self.settings.values(plugin.name(), tenant)),
             ..Services::default()
         }
+    }
+    /// The plugin's values for the tenant. A file whose stem is no name has none.
+    fn values(&self, plugin: &Plugin, tenant: &TenantName) -> Option<Arc<dyn KvSpace>> {
+        let grant = plugin.manifest().grants.kv?;
+        let plugin = PluginName::new(plugin.name()).ok()?;
+        Some(Arc::new(BrokerValues {
+            broker: self.broker.clone(),
+            control: self.control.clone(),
+            owner: KvOwner { tenant: tenant.clone(), plugin },
+            quota: KvQuota {
+                keys: grant.keys,
+                total_bytes: grant.total_bytes,
+                storage_bytes: self.settings.now().storage_bytes(tenant),
+            },
+        }))
     }
 }

@@ -65,10 +65,11 @@ pub(in crate::config) struct RawPlugins {
 /// Values by plugin and key.
 pub(in crate::config) type RawValues = BTreeMap<String, BTreeMap<String, String>>;
 
-/// `[tenants.NAME]`.
+/// `[tenants.NAME]`; the name `*` stands for every tenant that says nothing itself.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(in crate::config) struct RawTenantSection {
+    pub(in crate::config) storage: Option<Size>,
     pub(in crate::config) config: RawValues,
 }
 
@@ -109,7 +110,7 @@ impl Raw {
             // Stands for any value whatever.
             grants: BTreeMap::from([(any(), serde_json::Value::Null)]),
             config: values(),
-            tenants: BTreeMap::from([(any(), RawTenantSection { config: values() })]),
+            tenants: BTreeMap::from([(any(), RawTenantSection { config: values(), ..RawTenantSection::default() })]),
             queues: BTreeMap::from([(any(), RawQueue::with_every_key())]),
             schedules: Some(BTreeMap::from([(any(), RawSchedule::with_every_key())])),
             ..Self::default()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bulkhead_core::TenantName;
 
-use super::Check;
+use super::{Check, GIB};
 use crate::config::raw::{Raw, RawValues};
 use crate::plugins::{GrantsFrom, PluginSettings, Values};
 
@@ -36,9 +36,20 @@ impl Check<'_> {
         }
         settings.values = self.values(&["config"], &raw.config);
         for (tenant, section) in &raw.tenants {
+            let storage = section.storage.map(|storage| {
+                self.size(&["tenants", tenant, "storage"], storage, 0..=1024 * GIB)
+            });
             let path = ["tenants", tenant.as_str(), "config"];
+            if tenant == "*" {
+                settings.other_storage = storage;
+                if !section.config.is_empty() {
+                    self.problem(&path, "values for every tenant are those of `[config.NAME]`");
+                }
+                continue;
+            }
             let values = self.values(&path, &section.config);
             if let Some(tenant) = self.parsed::<TenantName>(&["tenants", tenant], tenant) {
+                settings.tenant_storage.extend(storage.map(|storage| (tenant.clone(), storage)));
                 settings.tenant_values.insert(tenant, values);
             }
         }
