@@ -73,7 +73,10 @@ async fn quotas_of_the_grant_and_of_the_tenant(place: Inside) {
     let lines = [format!("a={fits}"), format!("b={large}"), format!("b={fits}"), "b=".into()];
     let lines: Vec<&str> = lines.iter().map(String::as_str).chain(["c=", "a=", "*"]).collect();
     let told_of = told(&place, "acme", &lines).await;
-    assert_eq!((&*told_of[0], &*told_of[3], &*told_of[5], &*told_of[6]), ("v1", "v2", "v3", "[\"a\", \"b\"]"));
+    assert_eq!(
+        (&*told_of[0], &*told_of[3], &*told_of[5], &*told_of[6]),
+        ("v1", "v2", "v3", "[\"a\", \"b\"]")
+    );
     for (at, says) in [(1, "900 bytes"), (2, "`total`"), (4, "`keys`")] {
         assert!(told_of[at].contains(says), "{}", told_of[at]);
     }

@@ -8,7 +8,8 @@ use bulkhead_core::{
 };
 use bulkhead_queue::{
     Broker, CancelAnswer, Client, End, HostInfo, KvBound, KvEdit, KvOwner, KvQuota, KvRange,
-    KvUsage, KvWrite, KvWritten, ListFilter, NewTask, RedisBroker, RedisConfig, RerunAnswer, ServingVersion, Signal, SubmitLimits, Topic,
+    KvUsage, KvWrite, KvWritten, ListFilter, NewTask, RedisBroker, RedisConfig, RerunAnswer,
+    ServingVersion, Signal, SubmitLimits, Topic,
 };
 use bulkhead_stage::eventually;
 

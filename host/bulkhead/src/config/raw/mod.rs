@@ -110,7 +110,10 @@ impl Raw {
             // Stands for any value whatever.
             grants: BTreeMap::from([(any(), serde_json::Value::Null)]),
             config: values(),
-            tenants: BTreeMap::from([(any(), RawTenantSection { config: values(), ..RawTenantSection::default() })]),
+            tenants: BTreeMap::from([(
+                any(),
+                RawTenantSection { config: values(), ..RawTenantSection::default() },
+            )]),
             queues: BTreeMap::from([(any(), RawQueue::with_every_key())]),
             schedules: Some(BTreeMap::from([(any(), RawSchedule::with_every_key())])),
             ..Self::default()

@@ -36,9 +36,9 @@ impl Check<'_> {
         }
         settings.values = self.values(&["config"], &raw.config);
         for (tenant, section) in &raw.tenants {
-            let storage = section.storage.map(|storage| {
-                self.size(&["tenants", tenant, "storage"], storage, 0..=1024 * GIB)
-            });
+            let storage = section
+                .storage
+                .map(|storage| self.size(&["tenants", tenant, "storage"], storage, 0..=1024 * GIB));
             let path = ["tenants", tenant.as_str(), "config"];
             if tenant == "*" {
                 settings.other_storage = storage;
