@@ -30,6 +30,7 @@ crate::every_broker![
     a_refused_write_leaves_everything_as_it_was,
     what_has_gone_counts_until_it_is_swept,
     every_write_sweeps_in_bounds,
+    what_has_gone_and_is_not_swept_is_not_there_for_a_write,
     sweeping_makes_room_over_plugins,
     keys_of_no_length_or_too_long_are_refused,
 ];
@@ -532,6 +533,26 @@ async fn every_write_sweeps_in_bounds(talk: Talk) {
         assert!(!mine.delete("none").await);
         assert_eq!(mine.usage().await.keys, left);
     }
+}
+
+async fn what_has_gone_and_is_not_swept_is_not_there_for_a_write(talk: Talk) {
+    let mine = space(&talk, "p", "acme");
+    for at in 0..450 {
+        mine.set_for(&format!("k{at:03}"), "", HOUR_MS).await;
+    }
+    let mut version = 0;
+    for key in ["x", "y", "z"] {
+        version = stored(mine.set_for(key, "7", HOUR_MS + MINUTE_MS).await);
+    }
+    talk.pass(2 * HOUR_MS);
+    assert!(!mine.delete("x").await);
+    assert_eq!(mine.usage().await.keys, 352, "a hundred are swept, and the key itself");
+    assert_eq!(mine.swap("z", Some(version), "").await, KvWritten::Unmatched);
+    stored(mine.swap("z", None, "").await);
+    assert_eq!(mine.add("y", 1).await, KvWritten::Sum(1));
+    assert_eq!(mine.find("y").await.unwrap().ttl_ms, None);
+    assert_eq!(mine.usage().await.keys, 52);
+    assert_eq!(mine.keys("").await, ["y", "z"]);
 }
 
 async fn sweeping_makes_room_over_plugins(talk: Talk) {
