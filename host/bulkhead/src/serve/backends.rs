@@ -11,7 +11,7 @@ use crate::plugins::LiveSettings;
 /// The capabilities that a host has something behind.
 #[must_use]
 pub fn offers() -> CapabilitySet {
-    CapabilitySet { config: true, ..CapabilitySet::default() }
+    CapabilitySet { config: true, enqueue: true, ..CapabilitySet::default() }
 }
 
 /// What a host has behind the capabilities.
