@@ -49,8 +49,7 @@ async fn children_run_once_their_parent_has_completed(site: Inside) {
     let _host = host(&site).await;
     let tenant = TenantName::new("acme").expect("a tenant");
     let commands = "child echo one\nchild echo two";
-    let parent =
-        site.submit(NewTask { tenant: tenant.clone(), ..task("bear", commands) }).await;
+    let parent = site.submit(NewTask { tenant: tenant.clone(), ..task("bear", commands) }).await;
     let said = output(&site.wait(parent).await);
     for (place, (line, payload)) in (0..).zip(said.lines().zip(["one", "two"])) {
         let id = child_of(parent, place);

@@ -158,7 +158,8 @@ impl Scripts {
         } = self;
         [
             submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
-            link, resolve, told, adopt, open_batch, count, schedule, due, fire, watch, check, tally,
+            link, resolve, told, adopt, open_batch, count, schedule, due, fire, watch, check,
+            tally,
         ]
         .map(|script| &*script.source)
         .to_vec()

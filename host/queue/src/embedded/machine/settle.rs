@@ -42,7 +42,8 @@ impl Written {
             End::Unreadable { task, .. } => Some(super::submit::encode(task)?),
             _ => None,
         };
-        let children = end.children().iter().map(super::submit::encode).collect::<Result<_, _>>()?;
+        let children =
+            end.children().iter().map(super::submit::encode).collect::<Result<_, _>>()?;
         Ok(Self { entry: Some(entry(next, report)?), record, children })
     }
 }

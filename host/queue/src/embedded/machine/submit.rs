@@ -28,7 +28,8 @@ impl Machine {
         now_us: u64,
     ) -> Vec<SubmitAnswer> {
         let now = Now(now_us);
-        let (answers, went_to) = self.store_each(tasks.iter().zip(records.iter().cloned()), true, now);
+        let (answers, went_to) =
+            self.store_each(tasks.iter().zip(records.iter().cloned()), true, now);
         for at in went_to {
             self.calm(at, now);
         }
