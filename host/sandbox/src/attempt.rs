@@ -5,6 +5,7 @@
 //! armed only for an attempt that did not end in its first poll, because most do.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -274,14 +275,18 @@ pub(crate) fn done(content_type: String, data: Vec<u8>, limits: &Limits) -> Outc
     Outcome::Done(Payload { content_type, data })
 }
 
-/// `work`, with the thread's CPU time during each poll added to `spent`.
-async fn metered<T>(work: impl Future<Output = T>, spent: &mut Duration) -> T {
+/// `work`, with the thread's CPU time during each poll added to `spent`. A panic of the host's
+/// own code in it ends the work, not the thread: the store is dropped with whatever it left.
+async fn metered<T>(
+    work: impl Future<Output = wasmtime::Result<T>>,
+    spent: &mut Duration,
+) -> wasmtime::Result<T> {
     let mut work = pin!(work);
     std::future::poll_fn(|cx| {
         let before = thread_cpu();
-        let polled = work.as_mut().poll(cx);
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
         *spent += thread_cpu().saturating_sub(before);
-        polled
+        polled.unwrap_or_else(|_| Poll::Ready(Err(wasmtime::Error::new(Stopped::HostPanicked))))
     })
     .await
 }

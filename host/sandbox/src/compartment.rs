@@ -38,6 +38,8 @@ pub(crate) enum Stopped {
     DeadlineInHostCall,
     #[error("the task was cancelled")]
     Cancelled,
+    #[error("the host's own code panicked")]
+    HostPanicked,
 }
 
 /// When and by whom an attempt is stopped.

@@ -194,6 +194,11 @@ fn stopped_by(stopped: Stopped, about: &Circumstances<'_>) -> (FailureKind, Stri
         Stopped::Cancelled => {
             return (FailureKind::Cancelled, "the task was cancelled while it ran".to_owned());
         }
+        Stopped::HostPanicked => {
+            tracing::error!("the host panicked in an attempt, which ends with it; this is a bug");
+            let message = "the host failed while it ran the guest; its log has more";
+            return (FailureKind::Trapped, message.to_owned());
+        }
         Stopped::Deadline => "the guest was still running",
         Stopped::DeadlineInHostCall => "the guest was waiting in a host call",
     };

@@ -171,6 +171,15 @@ impl SecretSource for Values {
     }
 }
 
+/// The host's own code with a bug in it.
+pub(crate) struct Buggy;
+
+impl ConfigSource for Buggy {
+    fn get(&self, key: &str) -> Option<String> {
+        panic!("nobody thought of {key}")
+    }
+}
+
 /// The progress that was heard of.
 #[derive(Default)]
 pub(crate) struct Heard(pub(crate) Mutex<Vec<String>>);
