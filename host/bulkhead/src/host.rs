@@ -89,6 +89,7 @@ impl HostBuilder {
             max_component_bytes: usize::try_from(options.max_plugin_bytes).unwrap_or(usize::MAX),
             compile_budget: options.compile_budget,
             offers: offers(),
+            children: options.child_bounds(),
             ..SandboxConfig::default()
         })?;
         let registry = Arc::new(Registry::new());

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::plugins::LiveSettings;
 use bulkhead_core::{Limits, QueueName, QueuePolicy, RetryPolicy, Schedule};
+use bulkhead_queue::SubmitLimits;
+use bulkhead_sandbox::ChildBounds;
 
 /// How a [`crate::Host`] runs.
 #[derive(Debug, Clone)]
@@ -39,6 +41,8 @@ pub struct HostOptions {
     /// of origin [`Schedule::FROM_CONFIG`] that are not among them are forgotten in the
     /// queues that are served or named here. `None` leaves the stored ones as they are.
     pub schedules: Option<Vec<QueueSchedule>>,
+    /// Bounds on each task that a handler submits.
+    pub submit: SubmitLimits,
     /// What is said of plugins: grants, and the values that they may ask for. It may change
     /// while the host runs.
     pub settings: LiveSettings,
@@ -100,7 +104,19 @@ impl Default for HostOptions {
             compile_budget: Duration::from_secs(60),
             settlement_buffer: 10_000,
             schedules: None,
+            submit: SubmitLimits::default(),
             settings: LiveSettings::default(),
+        }
+    }
+}
+
+impl HostOptions {
+    /// Bounds on each task that a handler submits, as the sandbox takes them.
+    #[must_use]
+    pub fn child_bounds(&self) -> ChildBounds {
+        ChildBounds {
+            payload_bytes: self.submit.payload_bytes as u64,
+            metadata_bytes: self.submit.metadata_bytes as u64,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::plugins::LiveSettings;
 /// The capabilities that a host has something behind.
 #[must_use]
 pub fn offers() -> CapabilitySet {
-    CapabilitySet { kv: true, config: true, ..CapabilitySet::default() }
+    CapabilitySet { kv: true, config: true, enqueue: true, ..CapabilitySet::default() }
 }
 
 /// What a host has behind the capabilities.

@@ -32,6 +32,7 @@ const RELAX: &str = include_str!("scripts/relax.lua");
 const LINK: &str = include_str!("scripts/link.lua");
 const RESOLVE: &str = include_str!("scripts/resolve.lua");
 const TOLD: &str = include_str!("scripts/told.lua");
+const ADOPT: &str = include_str!("scripts/adopt.lua");
 const OPEN_BATCH: &str = include_str!("scripts/open_batch.lua");
 const COUNT: &str = include_str!("scripts/count.lua");
 const SCHEDULE: &str = include_str!("scripts/schedule.lua");
@@ -62,6 +63,7 @@ pub(super) struct Scripts {
     pub(super) link: Script,
     pub(super) resolve: Script,
     pub(super) told: Script,
+    pub(super) adopt: Script,
     pub(super) open_batch: Script,
     pub(super) count: Script,
     pub(super) schedule: Script,
@@ -96,6 +98,7 @@ impl Scripts {
             link: Script::new(&[PRELUDE, LINK]),
             resolve: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RESOLVE]),
             told: Script::new(&[PRELUDE, TOLD]),
+            adopt: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, ADOPT]),
             open_batch: Script::new(&[PRELUDE, OPEN_BATCH]),
             count: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, COUNT]),
             schedule: Script::new(&[PRELUDE, SCHEDULE]),
@@ -130,6 +133,7 @@ impl Scripts {
             &mut self.link,
             &mut self.resolve,
             &mut self.told,
+            &mut self.adopt,
             &mut self.count,
             &mut self.kv_write,
         ] {
@@ -156,6 +160,7 @@ impl Scripts {
             link,
             resolve,
             told,
+            adopt,
             open_batch,
             count,
             schedule,
@@ -171,8 +176,8 @@ impl Scripts {
         } = self;
         [
             submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
-            link, resolve, told, open_batch, count, schedule, due, fire, watch, check, tally,
-            kv_get, kv_list, kv_write, kv_usage,
+            link, resolve, told, adopt, open_batch, count, schedule, due, fire, watch, check,
+            tally, kv_get, kv_list, kv_write, kv_usage,
         ]
         .map(|script| &*script.source)
         .to_vec()

@@ -13,6 +13,7 @@
 
 mod batches;
 mod cancel;
+mod children;
 mod claim;
 mod dependencies;
 mod events;

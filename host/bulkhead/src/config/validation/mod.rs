@@ -55,6 +55,7 @@ pub(in crate::config) fn validate(raw: &Raw, origins: &Origins) -> Result<Valid,
         metadata_bytes: check.bytes(&["submit", "metadata_bytes"], raw.submit.metadata_bytes),
         ..SubmitLimits::default()
     };
+    host.submit = submit;
     host.settings = LiveSettings::fixed(check.plugin_settings(raw));
     host.schedules = raw.schedules.as_ref().map(|raw| check.schedules(raw, &submit));
     let log = check.log(&raw.log);
@@ -149,6 +150,7 @@ impl Check<'_> {
             ),
             settlement_buffer: host.settlement_buffer,
             schedules: None,
+            submit: SubmitLimits::default(),
             settings: LiveSettings::default(),
         }
     }
