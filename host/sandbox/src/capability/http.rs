@@ -11,6 +11,7 @@ use std::time::Duration;
 use bulkhead_core::Metering;
 use bulkhead_core::outbound::{Target, TargetError};
 use http::header::CONTENT_LENGTH;
+use http::method::InvalidMethod;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, Method};
 use wasmtime::StoreContextMut;
@@ -213,7 +214,8 @@ enum Unaskable {
 
 impl Asked {
     fn of(request: &HostOutgoingRequest) -> Result<Self, Unaskable> {
-        let method = Method::try_from(request.method.clone()).map_err(|_| Unaskable::Method)?;
+        let method: Method =
+            request.method.clone().try_into().map_err(|_: InvalidMethod| Unaskable::Method)?;
         if method.as_str().eq_ignore_ascii_case("CONNECT") {
             return Err(Unaskable::Tunnel);
         }

@@ -124,7 +124,7 @@ async fn redirected(client: &Client, url: &str) -> Result<String, Error> {
 fn fields(lists: usize, bytes: usize) -> Result<String, Error> {
     let mut held = Vec::new();
     for _ in 0..lists {
-        let list = wstd::__internal::wasip2::http::types::Fields::new();
+        let list = wasip2::http::types::Fields::new();
         list.append("x", &vec![b'v'; bytes])?;
         held.push(list);
     }
