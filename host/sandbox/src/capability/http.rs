@@ -288,10 +288,7 @@ impl WasiHttpHooks for Hooks {
     ) -> Box<
         dyn Future<
                 Output = Result<
-                    (
-                        http::Response<WasiBody>,
-                        Box<dyn Future<Output = Result<(), Error>> + Send>,
-                    ),
+                    (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>),
                     Error,
                 >,
             > + Send,

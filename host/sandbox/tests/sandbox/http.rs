@@ -39,8 +39,10 @@ pub(crate) fn local() -> HttpGrant {
 }
 
 pub(crate) async fn fetcher(http: HttpGrant) -> Plugin {
-    let manifest =
-        Manifest { grants: Grants { http: Some(http), ..Grants::default() }, ..Manifest::default() };
+    let manifest = Manifest {
+        grants: Grants { http: Some(http), ..Grants::default() },
+        ..Manifest::default()
+    };
     let source = PluginSource { name: "fetcher".to_owned(), bytes: guest("fetcher"), manifest };
     sandbox().await.load(source).await.unwrap()
 }

@@ -15,8 +15,7 @@ const SHORT: Duration = Duration::from_millis(150);
 #[tokio::test]
 async fn requests_of_an_attempt() {
     let server = Server::start().await;
-    let (plugin, outbound) =
-        (fetcher(HttpGrant { requests: 3, ..local() }).await, Outbound::new());
+    let (plugin, outbound) = (fetcher(HttpGrant { requests: 3, ..local() }).await, Outbound::new());
     let get = format!("get {}", server.url("echo/x"));
     let denied = "get http://elsewhere.example/";
     let seen = answers(&plugin, &outbound, &[&get, denied, &get, &get, &get]).await;
@@ -151,9 +150,8 @@ fn some_authority() -> std::path::PathBuf {
 async fn a_guest_may_wait_less_and_not_more() {
     let server = Server::start().await;
     let outbound = Outbound::new();
-    let waits = |which: &str, path: &str, ms: u64| {
-        format!("waits {} {which} {ms}", server.url(path))
-    };
+    let waits =
+        |which: &str, path: &str, ms: u64| format!("waits {} {which} {ms}", server.url(path));
     let patient = fetcher(local()).await;
     let seen = only(&patient, &outbound, &waits("first", "stuck/", 100)).await;
     assert!(seen.contains("ConnectionReadTimeout"), "{seen}");

@@ -109,10 +109,7 @@ pub(crate) async fn eventually(mut seen: impl FnMut() -> bool) {
     }
 }
 
-async fn serve(
-    state: &State,
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-) -> io::Result<()> {
+async fn serve(state: &State, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     let (head, mut rest) = head(&mut stream).await?;
     let at = state.heard.lock().len();
     state.heard.lock().push((head.clone(), rest.len()));
@@ -147,12 +144,12 @@ async fn serve(
             answer(&mut stream, "", "passed").await
         }
         "switch" => {
-            stream.write_all(b"HTTP/1.1 101 S\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n").await?;
+            stream
+                .write_all(b"HTTP/1.1 101 S\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n")
+                .await?;
             gone(&mut stream).await
         }
-        "half" => {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await
-        }
+        "half" => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await,
         "drip" => {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await?;
             gone(&mut stream).await
