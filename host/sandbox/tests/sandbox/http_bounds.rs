@@ -1,5 +1,6 @@
 //! Each bound on requests, kept and passed, and connections that end with their attempt.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_core::outbound::Reach;
@@ -8,7 +9,7 @@ use bulkhead_sandbox::{Attempt, Cancel, HttpGrant, Outbound};
 
 use crate::http::{answers, by, fetch, fetcher, local, only, rules, tenant};
 use crate::rig::{attempt, done, failed, task};
-use crate::web::{Mute, Server, eventually};
+use crate::web::{Identity, Mute, Server, eventually};
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -119,10 +120,13 @@ async fn servers_that_keep_a_guest_waiting() {
     let seen = only(&between, &outbound, &get("drip/")).await;
     assert!(seen.contains("timeout") || seen.contains("Timeout"), "{seen}");
     // A server that accepts and never speaks TLS.
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, Identity::of("a.example").authority).unwrap();
     let grant = HttpGrant {
         allow: rules(&["https://127.0.0.1:*/"]),
         connect_timeout: SHORT,
-        ca_file: Some(some_authority()),
+        ca_file: Some(ca_file),
         ..local()
     };
     let secure = format!("get https://127.0.0.1:{}/", server.port);
@@ -134,16 +138,10 @@ async fn servers_that_keep_a_guest_waiting() {
         connect_timeout: SHORT,
         ..HttpGrant::default()
     };
-    let mute = Outbound::with_resolver(std::sync::Arc::new(Mute));
+    let mute = Outbound::with_resolver(Arc::new(Mute));
     let seen = only(&fetcher(grant).await, &mute, "get http://far.example/").await;
     assert!(seen.contains("DnsTimeout"), "{seen}");
     server.has_open(0).await;
-}
-
-fn some_authority() -> std::path::PathBuf {
-    let path = std::env::temp_dir().join(format!("bulkhead-ca-{}.pem", std::process::id()));
-    std::fs::write(&path, crate::web::Identity::of("a.example").authority).unwrap();
-    path
 }
 
 #[tokio::test]
