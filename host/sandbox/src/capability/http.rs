@@ -26,7 +26,7 @@ use wasmtime_wasi_http::{
 use super::{Capability, CapabilitySet, Interface, Standing};
 use crate::compartment::Compartment;
 use crate::grants::{Grants, HttpGrant};
-use crate::outbound::{Flow, HttpAccess, Order, Waits, send, size_of_headers};
+use crate::outbound::{Flow, HttpAccess, Order, Upload, Waits, send, size_of_headers};
 use crate::powers::Powers;
 
 pub(super) const CAPABILITY: Capability = Capability {
@@ -178,7 +178,7 @@ impl HttpSession {
             method,
             path_and_query,
             headers,
-            body: request.body,
+            body: request.body.map(Upload::of),
             body_bytes,
             request_body_bytes: grant.request_body_bytes,
             response_body_bytes: grant.response_body_bytes,

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep};
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
@@ -46,9 +48,30 @@ pub(super) enum BodyRefused {
     Abandoned,
 }
 
+/// A guest's end of a request's body. What is not sent of it is read and thrown away, so that
+/// a guest which still writes hears from the answer why the request failed; that ends with the
+/// guest's own end.
+pub(crate) struct Upload(Option<HyperOutgoingBody>);
+
+impl Upload {
+    pub(crate) fn of(body: HyperOutgoingBody) -> Self {
+        Self(Some(body))
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(mut body) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+        }
+    }
+}
+
 /// A request's body, if it has one. Trailers are left out: the guest cannot announce them.
 pub(super) struct RequestBody {
-    pub(super) body: Option<HyperOutgoingBody>,
+    pub(super) body: Option<Upload>,
     pub(super) limit_bytes: u64,
     pub(super) sent_bytes: u64,
     pub(super) flow: Arc<Flow>,
@@ -63,12 +86,15 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyRefused>>> {
         let this = &mut *self;
-        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let Some(Upload(upload)) = &mut this.body else { return Poll::Ready(None) };
         loop {
-            let frame = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
-                None => return Poll::Ready(None),
-                Some(Err(_)) => return Poll::Ready(Some(Err(BodyRefused::Abandoned))),
+            let Some(body) = upload else { return Poll::Ready(None) };
+            let frame = match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
+                end => {
+                    *upload = None;
+                    return Poll::Ready(end.map(|_| Err(BodyRefused::Abandoned)));
+                }
             };
             let Ok(data) = frame.into_data() else { continue };
             this.sent_bytes = this.sent_bytes.saturating_add(data.len() as u64);

@@ -19,11 +19,11 @@ use tokio::time::timeout;
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
 use wasmtime_wasi_http::Error;
 use wasmtime_wasi_http::io::TokioIo;
-use wasmtime_wasi_http::p2::body::{HyperIncomingBody, HyperOutgoingBody};
+use wasmtime_wasi_http::p2::body::HyperIncomingBody;
 
 use super::body::{RequestBody, ResponseBody};
 use super::dial::{Dial, Failed};
-use super::{Flow, HttpAccess, trouble};
+use super::{Flow, HttpAccess, Upload, trouble};
 
 /// Most headers of an answer.
 const MAX_HEADERS: usize = 256;
@@ -47,7 +47,7 @@ pub(crate) struct Order {
     pub(crate) path_and_query: PathAndQuery,
     /// Without length and host, which are made here.
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Option<HyperOutgoingBody>,
+    pub(crate) body: Option<Upload>,
     /// The body's length, where the guest told it.
     pub(crate) body_bytes: Option<u64>,
     pub(crate) request_body_bytes: u64,

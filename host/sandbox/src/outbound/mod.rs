@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use bulkhead_core::TenantName;
 
-pub(crate) use body::Flow;
+pub(crate) use body::{Flow, Upload};
 pub(crate) use exchange::{Order, Waits, send, size_of_headers};
 pub use resolve::{Resolver, SystemResolver};
 

@@ -61,8 +61,11 @@ pub(super) fn exchanging(error: &hyper::Error, header_bytes: u64) -> Error {
     if error.is_timeout() {
         return Error::HttpResponseTimeout;
     }
-    let broken = error.source().is_some_and(|source| source.is::<io::Error>());
-    if broken || error.is_closed() || error.is_canceled() {
+    let broken = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    if broken.is_some_and(|broken| broken.kind() == ErrorKind::UnexpectedEof) {
+        return Error::HttpResponseIncomplete;
+    }
+    if broken.is_some() || error.is_closed() || error.is_canceled() {
         return Error::ConnectionTerminated;
     }
     Error::HttpProtocolError

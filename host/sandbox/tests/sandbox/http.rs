@@ -238,6 +238,11 @@ async fn a_name_that_changes_its_address_gains_nothing() {
     let names = Names::answering(&[&["169.254.169.254", "127.0.0.1", "fd00:ec2::254"]]);
     let seen = only(&plugin, &Outbound::with_resolver(names), &get).await;
     assert!(seen.starts_with("200"), "{seen}");
+    // A guest that is still writing hears it too.
+    let names = Names::answering(&[&["169.254.169.254"]]);
+    let post = get.replace("get", "post") + " 100000";
+    let seen = only(&plugin, &Outbound::with_resolver(names), &post).await;
+    assert!(seen.contains("DestinationIpProhibited"), "{seen}");
     for nowhere in [Names::answering(&[]), Names::answering(&[&[]])] {
         let seen = only(&plugin, &Outbound::with_resolver(nowhere), &get).await;
         assert!(seen.contains("DnsError"), "{seen}");
