@@ -305,3 +305,61 @@ impl Compartment {
         WasiHttpCtxView { hooks, table, ctx }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths(lengths: &[&str]) -> HeaderMap {
+        let length = |length: &&str| (CONTENT_LENGTH, length.parse().unwrap());
+        lengths.iter().map(length).collect()
+    }
+
+    #[test]
+    fn a_length_is_told_once_and_of_a_body() {
+        assert_eq!(told_length(&lengths(&[]), true).ok(), Some(None));
+        assert_eq!(told_length(&lengths(&["5"]), true).ok(), Some(Some(5)));
+        assert_eq!(told_length(&lengths(&["0"]), false).ok(), Some(Some(0)));
+        for (odd, has_body) in
+            [(&["5"][..], false), (&["5", "5"], true), (&["5", "50"], true), (&["5, 5"], true)]
+        {
+            assert!(told_length(&lengths(odd), has_body).is_err(), "{odd:?} {has_body}");
+        }
+    }
+
+    #[test]
+    fn a_guest_only_shortens_its_waits() {
+        let grant = HttpGrant::default();
+        let asked = RequestOptions {
+            connect_timeout: Some(Duration::from_secs(1)),
+            first_byte_timeout: Some(Duration::from_secs(3_600)),
+            between_bytes_timeout: None,
+        };
+        let waits = waits(&grant, &asked);
+        assert_eq!(waits.connect, Duration::from_secs(1));
+        assert_eq!(waits.first_byte, grant.first_byte_timeout);
+        assert_eq!(waits.between_bytes, grant.between_bytes_timeout);
+    }
+
+    #[test]
+    fn headers_of_the_connection_are_forbidden_in_every_spelling() {
+        for name in ["Host", "TE", "Trailer", "Proxy-Whatever", "Keep-Alive", "HTTP2-Settings"] {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            assert!(Hooks.is_forbidden_header(&name), "{name}");
+        }
+        assert!(!Hooks.is_forbidden_header(&http::header::AUTHORIZATION));
+    }
+
+    #[test]
+    fn the_more_lists_a_guest_has_the_shorter_new_ones_are() {
+        let mut session = HttpSession::of(None);
+        session.grant = Some(HttpGrant::default());
+        let limit = |session: &mut HttpSession, entries| format!("{:?}", session.state(entries).0);
+        let few = limit(&mut session, 1);
+        assert_eq!(few, limit(&mut session, FULL_LISTS));
+        assert_ne!(few, limit(&mut session, FULL_LISTS + 1));
+        assert!(few.contains("131072"), "{few}");
+        let many = limit(&mut session, FULL_LISTS * 16);
+        assert!(many.contains("8192"), "{many}");
+    }
+}

@@ -116,7 +116,7 @@ async fn a_request_is_framed_by_the_host() {
     )
     .await;
     assert!(seen[0].starts_with("200 5 after") && seen[1].starts_with("200 "), "{seen:?}");
-    assert!(seen[2].contains("HttpProtocolError") && seen[3].contains("HttpProtocolError"));
+    assert!(seen[2].contains("InvalidSyntax") && seen[3].contains("InvalidSyntax"), "{seen:?}");
     let heard = server.heard();
     assert_eq!(heard.len(), 2, "{heard:?}");
     for (head, _) in &heard {
