@@ -241,6 +241,9 @@ impl Run {
         if let Some(powers) = &compartment.powers {
             powers.meter(&mut metering);
         }
+        if let Some(http) = &compartment.http {
+            http.meter(&mut metering);
+        }
         metering
     }
 }

@@ -14,6 +14,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::cancel::Cancels;
 use crate::capability::clocks::{Timing, coarse_ms};
+use crate::capability::http::HttpSession;
 use crate::capability::{clocks, random};
 use crate::grants::{Clocks, Grants, Randomness};
 use crate::journal::{SharedJournal, Stream};
@@ -132,6 +133,8 @@ pub(crate) struct Compartment {
     pub(crate) hostcall_bytes: u64,
     pub(crate) setting: Setting,
     pub(crate) powers: Option<Box<Powers>>,
+    /// Made when the guest first speaks of HTTP.
+    pub(crate) http: Option<Box<HttpSession>>,
     stdio: Stdio,
     random_bytes: u64,
     table: ResourceTable,
@@ -158,6 +161,7 @@ impl Compartment {
             hostcall_bytes: limits.hostcall_bytes,
             setting,
             powers,
+            http: None,
             stdio,
             random_bytes,
             table,
@@ -175,6 +179,12 @@ impl Compartment {
 
     pub(crate) fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+
+    /// What the attempt has of `http`, and its table.
+    pub(crate) fn http_and_table(&mut self) -> (&mut HttpSession, &mut ResourceTable) {
+        let powers = self.powers.as_deref();
+        (self.http.get_or_insert_with(|| HttpSession::of(powers)), &mut self.table)
     }
 
     /// The monotonic clock, as exact as was granted.

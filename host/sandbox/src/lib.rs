@@ -22,6 +22,7 @@ mod handler;
 mod journal;
 mod load;
 mod memory;
+mod outbound;
 mod plugin;
 mod powers;
 mod redact;
@@ -41,6 +42,7 @@ pub use grants::{
     Clocks, EnqueueGrant, FolderGrant, FolderQuota, FsGrant, Grants, HttpGrant, KvGrant, Named,
     Randomness,
 };
+pub use outbound::{HttpAccess, Outbound, Resolver, SystemResolver};
 pub use plugin::{
     HandlerDescription, LoadTimes, Manifest, Plugin, PluginDescription, PluginKind, PluginSource,
 };

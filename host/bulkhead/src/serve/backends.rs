@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bulkhead_core::{PluginName, TenantName};
 use bulkhead_queue::{Broker, KvOwner, KvQuota};
-use bulkhead_sandbox::{CapabilitySet, KvSpace, Plugin, Services};
+use bulkhead_sandbox::{CapabilitySet, KvSpace, Outbound, Plugin, Services};
 use tokio::runtime::Handle as Runtime;
 
 use super::values::BrokerValues;
@@ -16,7 +16,7 @@ use crate::plugins::LiveSettings;
 /// The capabilities that a host has something behind.
 #[must_use]
 pub fn offers() -> CapabilitySet {
-    CapabilitySet { kv: true, config: true, enqueue: true, ..CapabilitySet::default() }
+    CapabilitySet { kv: true, http: true, config: true, enqueue: true, ..CapabilitySet::default() }
 }
 
 /// What a host has behind the capabilities.
@@ -25,11 +25,12 @@ pub(crate) struct Backends {
     broker: Arc<dyn Broker>,
     /// The runtime on which the broker's connections live.
     control: Runtime,
+    outbound: Arc<Outbound>,
 }
 
 impl Backends {
     pub(crate) fn new(settings: LiveSettings, broker: Arc<dyn Broker>, control: Runtime) -> Self {
-        Self { settings, broker, control }
+        Self { settings, broker, control, outbound: Outbound::new() }
     }
 
     /// What an attempt of a plugin for a tenant may use.
@@ -41,6 +42,7 @@ impl Backends {
         Services {
             kv: uses.kv.then(|| self.values(plugin, tenant)).flatten(),
             config: uses.config.then(|| self.settings.values(plugin.name(), tenant)),
+            http: uses.http.then(|| self.outbound.access(plugin.name(), tenant)),
             ..Services::default()
         }
     }

@@ -36,7 +36,7 @@ mod context;
 mod contract;
 mod enqueue;
 mod fs;
-mod http;
+pub(crate) mod http;
 mod kv;
 mod log;
 mod parents;
