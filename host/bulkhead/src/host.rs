@@ -191,7 +191,7 @@ impl Lines {
             holder: holder(&options.name).into(),
             broker: broker.clone(),
             registry,
-            backends: Backends::new(options.settings.clone()),
+            backends: Backends::new(options.settings.clone(), broker.clone()),
             permits: Permits::new(options.concurrency),
             lease: options.lease,
             settlement_buffer: options.settlement_buffer,

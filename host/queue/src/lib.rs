@@ -16,6 +16,7 @@ mod finding;
 mod host;
 mod redis;
 mod schedule;
+mod secret;
 mod step;
 mod usage;
 mod view;
@@ -31,6 +32,7 @@ pub use finding::{Finding, FindingKind};
 pub use host::{HostInfo, PluginInfo, RejectedVersion, ServingVersion};
 pub use redis::{RedisBroker, RedisConfig, RedisUrl};
 pub use schedule::{DueSchedules, Fire, FireAnswer, LastFire, ScheduleView};
+pub use secret::{Sealed, SecretId};
 pub use step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
 pub use usage::{Day, Usage, UsageRow};
 pub use view::{

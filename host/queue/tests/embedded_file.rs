@@ -6,7 +6,9 @@ mod embedded_stage;
 use std::path::Path;
 
 use bulkhead_core::{Bounds, QueuePolicy, State, TaskRef, TermKey, Terms, Unique};
-use bulkhead_queue::{Broker, EmbeddedBroker, Entry, NewBatch, Over, QueueError, SubmitAnswer};
+use bulkhead_queue::{
+    Broker, EmbeddedBroker, Entry, NewBatch, Over, QueueError, Sealed, SubmitAnswer,
+};
 use bulkhead_stage::eventually;
 use embedded_stage::*;
 
@@ -50,6 +52,11 @@ async fn populate(talk: &Talk) {
     talk.broker.cancel(&queue(), &[batch.tasks[5].id], DAY_MS).await.unwrap();
     let output = bulkhead_core::Payload::default();
     talk.broker.remember(&queue(), "m", &output, DAY_MS).await.unwrap();
+    for (id, bytes) in [("/kept", 1), ("acme/kept", 2), ("/gone", 3)] {
+        let id = id.parse().unwrap();
+        assert!(talk.broker.put_secret(&id, &Sealed(vec![bytes; 40]), None).await.unwrap());
+    }
+    assert!(talk.broker.delete_secret(&"/gone".parse().unwrap()).await.unwrap());
 }
 
 /// Give back what runs, so that no lease is lost by reopening.

@@ -26,6 +26,7 @@ mod plugin;
 mod powers;
 mod redact;
 mod sandbox;
+mod secret;
 mod seat;
 mod service;
 mod stdio;
@@ -46,6 +47,7 @@ pub use plugin::{
 };
 pub use powers::ChildBounds;
 pub use sandbox::Sandbox;
+pub use secret::SecretValue;
 pub use service::{
     ConfigSource, KvEntry, KvError, KvPage, KvSpace, SecretError, SecretSource, Services,
 };

@@ -1,5 +1,5 @@
-//! What the operator's configuration says of plugins: grants, and the values that they may ask
-//! for. It may change while a host runs; whoever asks gets what holds now.
+//! What the operator's configuration says of plugins: grants, and the values and secrets
+//! that they may ask for. It may change while a host runs; whoever asks gets what holds now.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use bulkhead_sandbox::{ConfigSource, Grants};
 use tokio::sync::watch;
 
 use crate::grants::SaidGrants;
+use crate::secrets::SecretSettings;
 
 /// Whose word on grants counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +35,8 @@ pub struct PluginSettings {
     pub values: BTreeMap<String, Values>,
     /// Values for one tenant, which count first.
     pub tenant_values: BTreeMap<TenantName, BTreeMap<String, Values>>,
+    /// Where secrets are.
+    pub secrets: Arc<SecretSettings>,
 }
 
 impl PluginSettings {

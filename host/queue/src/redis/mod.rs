@@ -21,6 +21,7 @@ mod results;
 mod rights;
 mod schedules;
 mod script;
+mod secrets;
 mod signals;
 mod slot;
 mod stats;
@@ -49,6 +50,7 @@ use crate::event::{Event, EventId};
 use crate::finding::Finding;
 use crate::host::HostInfo;
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
+use crate::secret::{Sealed, SecretId};
 use crate::step::{Claim, Step, Stepped};
 use crate::usage::{Day, UsageRow};
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
@@ -345,6 +347,27 @@ impl Broker for RedisBroker {
 
     async fn queues(&self) -> Result<Vec<QueueName>, QueueError> {
         stats::queues(self).await
+    }
+
+    async fn put_secret(
+        &self,
+        id: &SecretId,
+        sealed: &Sealed,
+        over: Option<&Sealed>,
+    ) -> Result<bool, QueueError> {
+        secrets::put(self, id, sealed, over).await
+    }
+
+    async fn delete_secret(&self, id: &SecretId) -> Result<bool, QueueError> {
+        secrets::delete(self, id).await
+    }
+
+    async fn secret_ids(&self) -> Result<Vec<SecretId>, QueueError> {
+        secrets::ids(self).await
+    }
+
+    async fn secrets(&self, ids: &[SecretId]) -> Result<Vec<Option<Sealed>>, QueueError> {
+        secrets::look_up(self, ids).await
     }
 
     async fn announce_host(&self, host: &HostInfo, ttl: Duration) -> Result<(), QueueError> {

@@ -40,6 +40,7 @@ const WATCH: &str = include_str!("scripts/watch.lua");
 const CHECK: &str = include_str!("scripts/check.lua");
 const TALLY: &str = include_str!("scripts/tally.lua");
 const FIRE: &str = include_str!("scripts/fire.lua");
+const SECRET: &str = include_str!("scripts/secret.lua");
 
 pub(super) struct Scripts {
     pub(super) submit: Script,
@@ -65,6 +66,7 @@ pub(super) struct Scripts {
     pub(super) watch: Script,
     pub(super) check: Script,
     pub(super) tally: Script,
+    pub(super) secret: Script,
 }
 
 impl Scripts {
@@ -95,6 +97,7 @@ impl Scripts {
             watch: Script::new(&[PRELUDE, WATCH]),
             check: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CHECK]),
             tally: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, TALLY]),
+            secret: Script::new(&[SECRET]),
         }
     }
 }
@@ -118,6 +121,7 @@ impl Scripts {
             &mut self.resolve,
             &mut self.told,
             &mut self.count,
+            &mut self.secret,
         ] {
             script.is_confirmed = true;
         }
@@ -150,10 +154,12 @@ impl Scripts {
             watch,
             check,
             tally,
+            secret,
         } = self;
         [
             submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
             link, resolve, told, open_batch, count, schedule, due, fire, watch, check, tally,
+            secret,
         ]
         .map(|script| &*script.source)
         .to_vec()
@@ -182,8 +188,12 @@ impl Script {
         args: usize,
         size: usize,
     ) -> Cmd {
+        self.prepare_on(&broker.prefix(queue), args, size)
+    }
+
+    fn prepare_on(&self, key: &str, args: usize, size: usize) -> Cmd {
         let mut command = Cmd::with_capacity(args + 4, size + 128);
-        command.arg("EVALSHA").arg(&self.sha1).arg(1).arg(broker.prefix(queue));
+        command.arg("EVALSHA").arg(&self.sha1).arg(1).arg(key);
         command
     }
 
@@ -203,8 +213,18 @@ impl Script {
         queue: &QueueName,
         args: &[&[u8]],
     ) -> Result<Value, QueueError> {
-        let mut command =
-            self.prepare(broker, queue, args.len(), args.iter().map(|a| a.len() + 16).sum());
+        self.call_on(broker, &broker.prefix(queue), args).await
+    }
+
+    /// Call with these arguments on a key that is no queue's.
+    pub(super) async fn call_on(
+        &self,
+        broker: &RedisBroker,
+        key: &str,
+        args: &[&[u8]],
+    ) -> Result<Value, QueueError> {
+        let size = args.iter().map(|arg| arg.len() + 16).sum();
+        let mut command = self.prepare_on(key, args.len(), size);
         for arg in args {
             command.arg(arg);
         }

@@ -30,6 +30,7 @@ mod rerun;
 mod restore;
 mod rows;
 mod schedule;
+mod secret;
 mod settle;
 mod stats;
 mod step;
@@ -52,6 +53,7 @@ pub(crate) use submit::encode;
 
 use crate::codec::FOREVER_MS;
 use crate::error::QueueError;
+use crate::secret::{Sealed, SecretId};
 
 /// How long a task is kept that ends without a host, if neither it nor any host says.
 const KEPT_MS: u64 = 7 * 86_400_000;
@@ -64,6 +66,9 @@ pub struct Machine {
     /// The tasks that wait for a task, by the awaited one.
     links: HashMap<Node, BTreeSet<Node>>,
     next_seq: u64,
+    /// Stored secrets, which belong to no queue.
+    secrets: BTreeMap<SecretId, Sealed>,
+    changed_secrets: BTreeSet<SecretId>,
     /// Queues that the present call changed.
     touched: BTreeSet<usize>,
     journaling: bool,
@@ -142,6 +147,7 @@ impl Machine {
         for at in std::mem::take(&mut self.touched) {
             self.queues[at].take_rows(&mut rows);
         }
+        self.take_secret_rows(&mut rows);
         rows
     }
 

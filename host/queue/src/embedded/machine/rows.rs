@@ -29,6 +29,7 @@ pub(super) mod tag {
     pub(in super::super) const RECORD: u8 = 13;
     pub(in super::super) const ENTRY: u8 = 14;
     pub(in super::super) const TASK: u8 = 15;
+    pub(in super::super) const SECRET: u8 = 17;
 }
 
 /// Bits of a task row's flags.
@@ -49,6 +50,7 @@ impl Machine {
                 queue.write(&touch, &mut rows);
             }
         }
+        rows.extend(self.secrets.keys().map(|id| self.secret_row(id)));
         rows
     }
 }
