@@ -8,7 +8,7 @@ use bulkhead_core::{TenantName, UnixMs};
 use bulkhead_queue::{Sealed, SecretId};
 use bulkhead_sandbox::SecretValue;
 use chacha20poly1305::aead::{Aead, Payload};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use zeroize::Zeroizing;
 
 use super::key::{Key, KeyId, KeyRing};
@@ -66,7 +66,7 @@ pub fn seal(
     let aad = bound_to(&head, namespace, id);
     let payload = Payload { msg: value.expose().as_bytes(), aad: &aad };
     let ciphertext = XChaCha20Poly1305::new(key.bytes().into())
-        .encrypt(XNonce::from_slice(&nonce), payload)
+        .encrypt(&nonce.into(), payload)
         .map_err(|error| unsealable(error.to_string()))?;
     Ok(Sealed([&head[..], &nonce, &ciphertext].concat()))
 }
@@ -93,10 +93,10 @@ pub fn open(
     let seal = inspect(sealed)?;
     let key = ring.find(seal.key).ok_or(SealError::UnknownKey(seal.key))?;
     let (head, rest) = sealed.0.split_at_checked(HEAD_BYTES).ok_or(SealError::Malformed)?;
-    let (nonce, ciphertext) = rest.split_at_checked(NONCE_BYTES).ok_or(SealError::Malformed)?;
+    let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(SealError::Malformed)?;
     let aad = bound_to(head, namespace, id);
     let opened = XChaCha20Poly1305::new(key.bytes().into())
-        .decrypt(XNonce::from_slice(nonce), Payload { msg: ciphertext, aad: &aad })
+        .decrypt(nonce.into(), Payload { msg: ciphertext, aad: &aad })
         .map_err(|_| SealError::Forged)?;
     String::from_utf8(opened).map(SecretValue::new).map_err(|error| {
         drop(Zeroizing::new(error.into_bytes()));
