@@ -67,8 +67,9 @@ impl std::fmt::Debug for Sources {
     }
 }
 
-/// A setting given by a command-line flag.
-#[derive(Debug, Clone)]
+/// A setting given by a command-line flag. Its debug form has no value: that of a broker may
+/// have a password in it.
+#[derive(Clone)]
 pub struct Flag {
     /// The flag, for messages.
     pub flag: &'static str,
@@ -78,8 +79,14 @@ pub struct Flag {
     pub value: FlagValue,
 }
 
+impl std::fmt::Debug for Flag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Flag({})", self.flag)
+    }
+}
+
 /// The value of a flag.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum FlagValue {
     /// Text.
     Text(String),
