@@ -9,9 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use bulkhead_tests::{
-    HostProcess, Persistence, Ran, RedisServer, eventually_within, install,
-};
+use bulkhead_tests::{HostProcess, Persistence, Ran, RedisServer, eventually_within, install};
 use serde_json::Value;
 use tempfile::TempDir;
 

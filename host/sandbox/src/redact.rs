@@ -62,7 +62,9 @@ impl Redactor {
                 replacements.push(format!("[secret {name}]"));
             }
         }
-        let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns.iter().map(|pattern| pattern.as_bytes()));
+        let built = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(patterns.iter().map(|pattern| pattern.as_bytes()));
         // The only errors are sizes far beyond what a secret may have.
         let automaton = built.ok()?;
         Some(Self { automaton, patterns, replacements })

@@ -51,6 +51,9 @@ mod tests {
         assert_eq!(value("s3cret"), value("s3cret"));
         assert_ne!(value("s3cret"), value("s3creT"));
         assert_ne!(value("s3cret"), value("s3cret-"));
-        assert_eq!(format!("{:?} {:#?}", value("s3cret"), Some(value("s3cret"))), "*** Some(\n    ***,\n)");
+        assert_eq!(
+            format!("{:?} {:#?}", value("s3cret"), Some(value("s3cret"))),
+            "*** Some(\n    ***,\n)"
+        );
     }
 }

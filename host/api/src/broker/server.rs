@@ -13,9 +13,7 @@ use bulkhead_core::{
     BatchId, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef, TaskType,
     UnixMs,
 };
-use bulkhead_queue::{
-    Batch, Broker, Day, EventId, Fire, ListFilter, Sealed, SecretId, Topic,
-};
+use bulkhead_queue::{Batch, Broker, Day, EventId, Fire, ListFilter, Sealed, SecretId, Topic};
 use bytes::Bytes;
 use futures::stream;
 use serde::Serialize;

@@ -130,8 +130,8 @@ impl Config {
             figment = figment.merge(Serialized::defaults(layer.values));
         }
         let raw: Raw = figment.extract().map_err(|error| origins.explain(error))?;
-        let valid =
-            validation::validate(&raw, &origins, &sources.env).map_err(|problems| ConfigError { problems })?;
+        let valid = validation::validate(&raw, &origins, &sources.env)
+            .map_err(|problems| ConfigError { problems })?;
         let settings = settings::list(&raw, &valid, &origins);
         let validation::Valid { broker, namespace, host, queues, submit, log } = valid;
         // What is read again is the same file, wherever else one appears.

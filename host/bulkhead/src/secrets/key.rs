@@ -10,8 +10,8 @@ use bulkhead_sandbox::SecretValue;
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::given::Given;
 use super::KeyPlaces;
+use super::given::Given;
 
 /// Bytes of a key.
 pub(super) const KEY_BYTES: usize = 32;
@@ -65,7 +65,8 @@ impl Key {
             _ => None,
         };
         read.map(|()| key).ok_or_else(|| {
-            "it is no key: 32 bytes as base64 or hex; make one with `bulkhead secret key`".to_owned()
+            "it is no key: 32 bytes as base64 or hex; make one with `bulkhead secret key`"
+                .to_owned()
         })
     }
 
@@ -177,7 +178,8 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused_without_repeating_it() {
-        for text in ["", "s3cret", &"g".repeat(64), &"é".repeat(32), &"!".repeat(44), &"a".repeat(45)]
+        for text in
+            ["", "s3cret", &"g".repeat(64), &"é".repeat(32), &"!".repeat(44), &"a".repeat(45)]
         {
             let said = Key::parse(text).unwrap_err();
             assert!(said.contains("bulkhead secret key"), "{said}");

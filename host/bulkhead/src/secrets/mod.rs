@@ -16,8 +16,8 @@ use bulkhead_queue::SecretId;
 
 pub use bulkhead_sandbox::SecretValue;
 pub use given::{Given, MAX_VALUE_BYTES, MIN_VALUE_BYTES, check_value, read_value};
-pub use key::{Key, KeyId, KeyRing};
 pub(crate) use key::MAX_OLD_KEYS;
+pub use key::{Key, KeyId, KeyRing};
 pub use seal::{Seal, SealError, inspect, open, seal};
 pub(crate) use source::Secrets;
 

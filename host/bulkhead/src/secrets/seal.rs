@@ -93,7 +93,8 @@ pub fn open(
     let seal = inspect(sealed)?;
     let key = ring.find(seal.key).ok_or(SealError::UnknownKey(seal.key))?;
     let (head, rest) = sealed.0.split_at_checked(HEAD_BYTES).ok_or(SealError::Malformed)?;
-    let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(SealError::Malformed)?;
+    let (nonce, ciphertext) =
+        rest.split_first_chunk::<NONCE_BYTES>().ok_or(SealError::Malformed)?;
     let aad = bound_to(head, namespace, id);
     let opened = XChaCha20Poly1305::new(key.bytes().into())
         .decrypt(nonce.into(), Payload { msg: ciphertext, aad: &aad })

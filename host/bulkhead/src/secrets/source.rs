@@ -170,8 +170,11 @@ impl Reading {
         }
         let (secret, tenant) = (id.name(), id.tenant().map(TenantName::as_str));
         match failure {
-            Failure::Absent => tracing::warn!(secret, tenant,
-                "a secret is not stored; store it with `bulkhead secret put`"),
+            Failure::Absent => tracing::warn!(
+                secret,
+                tenant,
+                "a secret is not stored; store it with `bulkhead secret put`"
+            ),
             Failure::Unreadable(reason) => {
                 tracing::warn!(secret, tenant, %reason, "a secret cannot be read");
             }

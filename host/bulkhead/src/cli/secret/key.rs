@@ -46,8 +46,7 @@ pub(super) fn make(session: &Session, out: Option<&Path>) -> Result<Exit> {
 fn write(path: &Path, key: &str) -> Result<()> {
     let cannot = |error| usage(format!("cannot make `{}`: {error}", path.display()));
     let mut options = OpenOptions::new();
-    let mut file =
-        options.write(true).create_new(true).mode(0o600).open(path).map_err(cannot)?;
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(cannot)?;
     file.write_all(key.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(cannot)?;
     file.sync_all().map_err(cannot)
 }

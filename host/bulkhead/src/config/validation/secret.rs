@@ -8,8 +8,8 @@ use bulkhead_queue::SecretId;
 
 use super::Check;
 use crate::config::layer::ENV_PREFIX;
-use crate::config::secrets::path_of;
 use crate::config::raw::{Raw, RawSecret, RawSecretsKey};
+use crate::config::secrets::path_of;
 use crate::secrets::{Given, KeyPlaces, MAX_OLD_KEYS, Place, SecretSettings, SecretValue};
 
 /// Secrets of one configuration.
@@ -139,6 +139,8 @@ fn no_variable(name: &str) -> Option<String> {
         return Some(format!("`{shown}` is no name of a variable"));
     }
     name.starts_with(ENV_PREFIX).then(|| {
-        format!("variables that begin with `{ENV_PREFIX}` are settings; name another than `{shown}`")
+        format!(
+            "variables that begin with `{ENV_PREFIX}` are settings; name another than `{shown}`"
+        )
     })
 }
