@@ -12,8 +12,8 @@ use bulkhead_core::{
 use bulkhead_queue::{
     Batch, BatchView, Broker, CancelAnswer, Claim, Day, DueSchedules, Event, EventId, Finding,
     Fire, FireAnswer, HostInfo, KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten,
-    Lines, ListFilter, QueueError, QueueStats, RerunAnswer, ScheduleView, Signal, Step, Stepped,
-    SubmitAnswer, TaskView, Topic, UsageRow,
+    Lines, ListFilter, QueueError, QueueStats, RerunAnswer, ScheduleView, Sealed, SecretId, Signal,
+    Step, Stepped, SubmitAnswer, TaskView, Topic, UsageRow,
 };
 use tokio::sync::mpsc;
 
@@ -118,6 +118,10 @@ passed_on! {
     fn kv_list(owner: &KvOwner, range: &KvRange) -> KvPage;
     fn kv_write(owner: &KvOwner, write: &KvWrite) -> KvWritten;
     fn kv_usage(owner: &KvOwner) -> KvUsage;
+    fn put_secret(id: &SecretId, sealed: &Sealed, over: Option<&Sealed>) -> bool;
+    fn delete_secret(id: &SecretId) -> bool;
+    fn secret_ids() -> Vec<SecretId>;
+    fn secrets(ids: &[SecretId]) -> Vec<Option<Sealed>>;
     fn announce_host(host: &HostInfo, ttl: Duration) -> ();
     fn withdraw_host(name: &str) -> ();
     fn hosts() -> Vec<HostInfo>;

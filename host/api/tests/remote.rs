@@ -12,7 +12,8 @@ use bulkhead_core::{
 };
 use bulkhead_queue::{
     Broker, CancelAnswer, Client, EmbeddedBroker, KvBound, KvEdit, KvOwner, KvQuota, KvRange,
-    KvWrite, KvWritten, ListFilter, NewTask, QueueError, Signal, SubmitAnswer, SubmitLimits, Topic,
+    KvWrite, KvWritten, ListFilter, NewTask, QueueError, Sealed, Signal, SubmitAnswer,
+    SubmitLimits, Topic,
 };
 use tokio::sync::oneshot;
 
@@ -101,6 +102,19 @@ async fn refusals_come_through_and_work_is_not_handed_out() {
     assert!(matches!(&refused, QueueError::Refused(_)), "{refused}");
     let refused = remote.held(&QueueName::default(), "h").await.unwrap_err();
     assert!(refused.to_string().contains("one host"), "{refused}");
+}
+
+#[tokio::test]
+async fn sealed_secrets_are_stored_looked_up_and_deleted() {
+    let host = Host::start();
+    let remote = host.remote().await;
+    let (id, sealed) = ("acme/token".parse().unwrap(), Sealed(vec![0, 255, 7]));
+    assert!(remote.put_secret(&id, &sealed, None).await.unwrap());
+    assert!(!remote.put_secret(&id, &sealed, Some(&Sealed(vec![1]))).await.unwrap());
+    assert_eq!(remote.secret_ids().await.unwrap(), std::slice::from_ref(&id));
+    assert_eq!(remote.secrets(std::slice::from_ref(&id)).await.unwrap(), [Some(sealed)]);
+    assert!(remote.delete_secret(&id).await.unwrap());
+    assert!(remote.secret_ids().await.unwrap().is_empty());
 }
 
 #[tokio::test]

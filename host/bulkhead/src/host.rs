@@ -192,11 +192,7 @@ impl Lines {
             holder: holder(&options.name).into(),
             broker: broker.clone(),
             registry,
-            backends: Backends::new(
-                options.settings.clone(),
-                broker.clone(),
-                tokio::runtime::Handle::current(),
-            ),
+            backends: Backends::new(options.settings.clone(), broker.clone()),
             permits: Permits::new(options.concurrency),
             lease: options.lease,
             settlement_buffer: options.settlement_buffer,

@@ -17,6 +17,7 @@ use crate::finding::Finding;
 use crate::host::HostInfo;
 use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
+use crate::secret::{Sealed, SecretId};
 use crate::step::{Claim, Step, Stepped};
 use crate::usage::{Day, UsageRow};
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
@@ -270,6 +271,26 @@ pub trait Broker: Send + Sync + 'static {
 
     /// How much is stored.
     async fn kv_usage(&self, owner: &KvOwner) -> Result<KvUsage, QueueError>;
+
+    // Secrets. What is stored is sealed: no broker can read it.
+
+    /// Store a sealed secret; if `over` is given, only in place of exactly that. Whether it was
+    /// stored. At most 10,000 are kept, of at most 64 KiB and 256 bytes each.
+    async fn put_secret(
+        &self,
+        id: &SecretId,
+        sealed: &Sealed,
+        over: Option<&Sealed>,
+    ) -> Result<bool, QueueError>;
+
+    /// Forget a stored secret; `false` if it was unknown.
+    async fn delete_secret(&self, id: &SecretId) -> Result<bool, QueueError>;
+
+    /// Every stored secret, sorted: those for all tenants first.
+    async fn secret_ids(&self) -> Result<Vec<SecretId>, QueueError>;
+
+    /// Stored secrets as they are kept, one answer each, at most 500 in a call.
+    async fn secrets(&self, ids: &[SecretId]) -> Result<Vec<Option<Sealed>>, QueueError>;
 
     // Hosts.
 

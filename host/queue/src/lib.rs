@@ -17,6 +17,7 @@ mod host;
 mod kv;
 mod redis;
 mod schedule;
+mod secret;
 mod step;
 mod usage;
 mod view;
@@ -35,6 +36,7 @@ pub use kv::{
 };
 pub use redis::{RedisBroker, RedisConfig, RedisUrl};
 pub use schedule::{DueSchedules, Fire, FireAnswer, LastFire, ScheduleView};
+pub use secret::{Sealed, SecretId};
 pub use step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
 pub use usage::{Day, Usage, UsageRow};
 pub use view::{

@@ -10,7 +10,7 @@ use bulkhead_core::{
 };
 use bulkhead_queue::{
     Broker, EmbeddedBroker, Entry, KvEdit, KvOwner, KvQuota, KvUsage, KvWrite, KvWritten, NewBatch,
-    Over, QueueError, SubmitAnswer,
+    Over, QueueError, Sealed, SubmitAnswer,
 };
 use bulkhead_stage::eventually;
 use embedded_stage::*;
@@ -55,6 +55,11 @@ async fn populate(talk: &Talk) {
     talk.broker.cancel(&queue(), &[batch.tasks[5].id], DAY_MS).await.unwrap();
     let output = bulkhead_core::Payload::default();
     talk.broker.remember(&queue(), "m", &output, DAY_MS).await.unwrap();
+    for (id, bytes) in [("/kept", 1), ("acme/kept", 2), ("/gone", 3)] {
+        let id = id.parse().unwrap();
+        assert!(talk.broker.put_secret(&id, &Sealed(vec![bytes; 40]), None).await.unwrap());
+    }
+    assert!(talk.broker.delete_secret(&"/gone".parse().unwrap()).await.unwrap());
 }
 
 /// Give back what runs, so that no lease is lost by reopening.

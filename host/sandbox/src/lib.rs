@@ -28,6 +28,7 @@ mod powers;
 mod redact;
 mod sandbox;
 mod seat;
+mod secret;
 mod service;
 mod stdio;
 mod text;
@@ -48,6 +49,7 @@ pub use plugin::{
 };
 pub use powers::ChildBounds;
 pub use sandbox::Sandbox;
+pub use secret::SecretValue;
 pub use service::{
     ConfigSource, KvEntry, KvError, KvPage, KvSpace, SecretError, SecretSource, Services,
 };

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::HttpAccess;
+use crate::secret::SecretValue;
 
 /// What one attempt may be given. What is absent is `unavailable` to the guest.
 #[derive(Clone, Default)]
@@ -125,5 +126,5 @@ pub enum SecretError {
 #[async_trait]
 pub trait SecretSource: Send + Sync {
     /// A secret's value as it is now.
-    async fn get(&self, name: &str) -> Result<String, SecretError>;
+    async fn get(&self, name: &str) -> Result<SecretValue, SecretError>;
 }

@@ -52,13 +52,15 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
 }
 
 /// The sections in the order of the documentation.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 14] = [
     "broker",
     "namespace",
     "host",
     "plugins",
     "grants",
     "config",
+    "secrets",
+    "secrets_key",
     "tenants",
     "limits",
     "queues",

@@ -1,5 +1,5 @@
-//! What the operator's configuration says of plugins: grants, and the values that they may ask
-//! for. It may change while a host runs; whoever asks gets what holds now.
+//! What the operator's configuration says of plugins: grants, and the values and secrets
+//! that they may ask for. It may change while a host runs; whoever asks gets what holds now.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use bulkhead_sandbox::{ConfigSource, Grants};
 use tokio::sync::watch;
 
 use crate::grants::SaidGrants;
+use crate::secrets::SecretSettings;
 
 /// Whose word on grants counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,6 +39,8 @@ pub struct PluginSettings {
     pub tenant_storage: BTreeMap<TenantName, u64>,
     /// The same for each tenant that has no bound of its own.
     pub other_storage: Option<u64>,
+    /// Where secrets are.
+    pub secrets: Arc<SecretSettings>,
 }
 
 impl PluginSettings {

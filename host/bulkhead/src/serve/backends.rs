@@ -12,11 +12,19 @@ use tokio::runtime::Handle as Runtime;
 
 use super::values::BrokerValues;
 use crate::plugins::LiveSettings;
+use crate::secrets::Secrets;
 
 /// The capabilities that a host has something behind.
 #[must_use]
 pub fn offers() -> CapabilitySet {
-    CapabilitySet { kv: true, http: true, config: true, enqueue: true, ..CapabilitySet::default() }
+    CapabilitySet {
+        kv: true,
+        http: true,
+        config: true,
+        secrets: true,
+        enqueue: true,
+        ..CapabilitySet::default()
+    }
 }
 
 /// What a host has behind the capabilities.
@@ -26,11 +34,15 @@ pub(crate) struct Backends {
     /// The runtime on which the broker's connections live.
     control: Runtime,
     outbound: Arc<Outbound>,
+    secrets: Secrets,
 }
 
 impl Backends {
-    pub(crate) fn new(settings: LiveSettings, broker: Arc<dyn Broker>, control: Runtime) -> Self {
-        Self { settings, broker, control, outbound: Outbound::new() }
+    /// Called on the control side, where the broker's connections live.
+    pub(crate) fn new(settings: LiveSettings, broker: Arc<dyn Broker>) -> Self {
+        let control = Runtime::current();
+        let secrets = Secrets::new(settings.clone(), broker.clone(), control.clone());
+        Self { settings, broker, control, outbound: Outbound::new(), secrets }
     }
 
     /// What an attempt of a plugin for a tenant may use.
@@ -43,9 +55,11 @@ impl Backends {
             kv: uses.kv.then(|| self.values(plugin, tenant)).flatten(),
             config: uses.config.then(|| self.settings.values(plugin.name(), tenant)),
             http: uses.http.then(|| self.outbound.access(plugin.name(), tenant)),
+            secrets: uses.secrets.then(|| self.secrets.of(tenant)),
             ..Services::default()
         }
     }
+
     /// The plugin's values for the tenant. A file whose stem is no name has none.
     fn values(&self, plugin: &Plugin, tenant: &TenantName) -> Option<Arc<dyn KvSpace>> {
         let grant = plugin.manifest().grants.kv?;

@@ -19,6 +19,7 @@ use crate::finding::Finding;
 use crate::host::HostInfo;
 use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
+use crate::secret::{Sealed, SecretId};
 use crate::step::{Claim, Step, Stepped};
 use crate::usage::{Day, UsageRow};
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
@@ -281,6 +282,27 @@ impl Broker for EmbeddedBroker {
 
     async fn kv_usage(&self, owner: &KvOwner) -> Result<KvUsage, QueueError> {
         self.call(|machine, _| machine.kv_usage(owner)).await
+    }
+
+    async fn put_secret(
+        &self,
+        id: &SecretId,
+        sealed: &Sealed,
+        over: Option<&Sealed>,
+    ) -> Result<bool, QueueError> {
+        self.call(|machine, _| machine.put_secret(id, sealed, over)).await?
+    }
+
+    async fn delete_secret(&self, id: &SecretId) -> Result<bool, QueueError> {
+        self.call(|machine, _| machine.delete_secret(id)).await
+    }
+
+    async fn secret_ids(&self) -> Result<Vec<SecretId>, QueueError> {
+        self.call(|machine, _| machine.secret_ids()).await
+    }
+
+    async fn secrets(&self, ids: &[SecretId]) -> Result<Vec<Option<Sealed>>, QueueError> {
+        self.call(|machine, _| machine.secrets(ids)).await?
     }
 
     async fn announce_host(&self, host: &HostInfo, ttl: Duration) -> Result<(), QueueError> {

@@ -46,6 +46,7 @@ const KV_GET: &str = include_str!("scripts/kv_get.lua");
 const KV_LIST: &str = include_str!("scripts/kv_list.lua");
 const KV_WRITE: &str = include_str!("scripts/kv_write.lua");
 const KV_USAGE: &str = include_str!("scripts/kv_usage.lua");
+const SECRET: &str = include_str!("scripts/secret.lua");
 
 pub(super) struct Scripts {
     pub(super) submit: Script,
@@ -76,6 +77,7 @@ pub(super) struct Scripts {
     pub(super) kv_list: Script,
     pub(super) kv_write: Script,
     pub(super) kv_usage: Script,
+    pub(super) secret: Script,
 }
 
 impl Scripts {
@@ -111,6 +113,7 @@ impl Scripts {
             kv_list: Script::new(&[KV_SPACE, KV_LIST]),
             kv_write: Script::new(&[KV_SPACE, KV_WRITE]),
             kv_usage: Script::new(&[KV_SPACE, KV_USAGE]),
+            secret: Script::new(&[SECRET]),
         }
     }
 }
@@ -136,6 +139,7 @@ impl Scripts {
             &mut self.adopt,
             &mut self.count,
             &mut self.kv_write,
+            &mut self.secret,
         ] {
             script.is_confirmed = true;
         }
@@ -173,11 +177,12 @@ impl Scripts {
             kv_list,
             kv_write,
             kv_usage,
+            secret,
         } = self;
         [
             submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
             link, resolve, told, adopt, open_batch, count, schedule, due, fire, watch, check,
-            tally, kv_get, kv_list, kv_write, kv_usage,
+            tally, kv_get, kv_list, kv_write, kv_usage, secret,
         ]
         .map(|script| &*script.source)
         .to_vec()

@@ -33,6 +33,7 @@ mod rerun;
 mod results;
 mod retention;
 mod schedules;
+mod secrets;
 mod settle;
 mod stage;
 mod stats;

@@ -5,6 +5,7 @@
 
 mod queue;
 mod schedule;
+mod secret;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use crate::options::HostOptions;
 
 pub(in crate::config) use queue::{RawBackoff, RawBounds, RawQueue, RawRetry, RawTenant};
 pub(in crate::config) use schedule::{RawAskedLimits, RawSchedule};
+pub(in crate::config) use secret::{RawKey, RawSecret, RawSecretsKey};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +32,10 @@ pub(in crate::config) struct Raw {
     pub(in crate::config) grants: BTreeMap<String, serde_json::Value>,
     /// Values by plugin and key.
     pub(in crate::config) config: RawValues,
+    /// Where secrets are, by their names.
+    pub(in crate::config) secrets: BTreeMap<String, RawSecret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) secrets_key: Option<RawSecretsKey>,
     pub(in crate::config) tenants: BTreeMap<String, RawTenantSection>,
     pub(in crate::config) limits: RawLimits,
     pub(in crate::config) queues: BTreeMap<String, RawQueue>,
@@ -71,6 +77,7 @@ pub(in crate::config) type RawValues = BTreeMap<String, BTreeMap<String, String>
 pub(in crate::config) struct RawTenantSection {
     pub(in crate::config) storage: Option<Size>,
     pub(in crate::config) config: RawValues,
+    pub(in crate::config) secrets: BTreeMap<String, RawSecret>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -106,14 +113,15 @@ impl Raw {
     pub(in crate::config) fn with_every_key() -> Self {
         let any = || "*".to_owned();
         let values = || BTreeMap::from([(any(), BTreeMap::from([(any(), String::new())]))]);
+        let secrets = || BTreeMap::from([(any(), RawSecret::with_every_key())]);
+        let tenant = RawTenantSection { config: values(), secrets: secrets(), ..RawTenantSection::default() };
         Self {
             // Stands for any value whatever.
             grants: BTreeMap::from([(any(), serde_json::Value::Null)]),
             config: values(),
-            tenants: BTreeMap::from([(
-                any(),
-                RawTenantSection { config: values(), ..RawTenantSection::default() },
-            )]),
+            secrets: secrets(),
+            secrets_key: Some(RawSecretsKey::with_every_key()),
+            tenants: BTreeMap::from([(any(), tenant)]),
             queues: BTreeMap::from([(any(), RawQueue::with_every_key())]),
             schedules: Some(BTreeMap::from([(any(), RawSchedule::with_every_key())])),
             ..Self::default()
@@ -130,6 +138,8 @@ impl Default for Raw {
             plugins: RawPlugins::default(),
             grants: BTreeMap::new(),
             config: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            secrets_key: None,
             tenants: BTreeMap::new(),
             limits: RawLimits::default(),
             queues: BTreeMap::new(),

@@ -1,6 +1,7 @@
 mod plugins;
 mod queues;
 mod schedules;
+mod secrets;
 
 use std::time::Duration;
 

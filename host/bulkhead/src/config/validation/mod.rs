@@ -7,6 +7,7 @@ mod plugin;
 mod queue;
 mod retry;
 mod schedule;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -43,7 +44,11 @@ pub(in crate::config) struct Valid {
 }
 
 /// Check `raw`; the problems if there are any.
-pub(in crate::config) fn validate(raw: &Raw, origins: &Origins) -> Result<Valid, Vec<Problem>> {
+pub(in crate::config) fn validate(
+    raw: &Raw,
+    origins: &Origins,
+    env: &[(String, String)],
+) -> Result<Valid, Vec<Problem>> {
     let mut check = Check { origins, problems: Vec::new() };
     let broker = check.parsed::<BrokerUrl>(&["broker"], &raw.broker);
     check.name(&["namespace"], "namespace", &raw.namespace);
@@ -56,7 +61,9 @@ pub(in crate::config) fn validate(raw: &Raw, origins: &Origins) -> Result<Valid,
         ..SubmitLimits::default()
     };
     host.submit = submit;
-    host.settings = LiveSettings::fixed(check.plugin_settings(raw));
+    let mut settings = check.plugin_settings(raw);
+    settings.secrets = check.secrets(raw, env).into();
+    host.settings = LiveSettings::fixed(settings);
     host.schedules = raw.schedules.as_ref().map(|raw| check.schedules(raw, &submit));
     let log = check.log(&raw.log);
     match (broker, log) {

@@ -31,6 +31,7 @@ mod rerun;
 mod restore;
 mod rows;
 mod schedule;
+mod secret;
 mod settle;
 mod stats;
 mod step;
@@ -53,6 +54,7 @@ pub(crate) use submit::encode;
 
 use crate::codec::FOREVER_MS;
 use crate::error::QueueError;
+use crate::secret::{Sealed, SecretId};
 
 /// How long a task is kept that ends without a host, if neither it nor any host says.
 const KEPT_MS: u64 = 7 * 86_400_000;
@@ -66,6 +68,9 @@ pub struct Machine {
     links: HashMap<Node, BTreeSet<Node>>,
     kv: kv::Kv,
     next_seq: u64,
+    /// Stored secrets, which belong to no queue.
+    secrets: BTreeMap<SecretId, Sealed>,
+    changed_secrets: BTreeSet<SecretId>,
     /// Queues that the present call changed.
     touched: BTreeSet<usize>,
     journaling: bool,
@@ -146,6 +151,7 @@ impl Machine {
             self.queues[at].take_rows(&mut rows);
         }
         self.kv.take_rows(&mut rows);
+        self.take_secret_rows(&mut rows);
         rows
     }
 
