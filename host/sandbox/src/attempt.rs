@@ -83,6 +83,7 @@ impl Plugin {
                 let opening = Opening { stop, stdio: Stdio::Logged, seats, setting, powers };
                 let mut run = Run::open(&self.sandbox, limits, opening)?;
                 let call = run.bounded(async |store, instantiated| {
+                    self.open_folders(store).await?;
                     program.handle(store, &attempt, instantiated).await
                 });
                 let ended = call.await;
@@ -95,8 +96,10 @@ impl Plugin {
                 let stdio = Stdio::Command { name, input, output: output.clone() };
                 let opening = Opening { stop, stdio, seats, setting, powers };
                 let mut run = Run::open(&self.sandbox, limits, opening)?;
-                let call =
-                    run.bounded(async |store, instantiated| program.run(store, instantiated).await);
+                let call = run.bounded(async |store, instantiated| {
+                    self.open_folders(store).await?;
+                    program.run(store, instantiated).await
+                });
                 let ended = call.await;
                 let last_error = run.seats().common.journal.last_error();
                 let outcome = |code| command::outcome(code, output.take(), last_error, &limits);
@@ -117,6 +120,14 @@ impl Plugin {
     pub(crate) fn setting(&self, attempt: &Attempt<'_>, limits: &Limits) -> Setting {
         let Task { id, submitted_at, .. } = attempt.task;
         Setting::of(&self.grants, *id, *submitted_at, limits.wall_ms)
+    }
+
+    /// Open the folders of an attempt, if the plugin uses them.
+    pub(crate) async fn open_folders(
+        &self,
+        store: &mut Store<Compartment>,
+    ) -> wasmtime::Result<()> {
+        if self.uses.fs { store.data_mut().open_folders().await } else { Ok(()) }
     }
 
     /// What an attempt has of what was granted.

@@ -14,6 +14,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::Unavailable;
 use crate::bindings::bulkhead::handler::types;
+use crate::capability::FolderUnavailable;
 use crate::compartment::Stopped;
 use crate::engine::MAX_FRAMES;
 use crate::memory::MemoryRefused;
@@ -76,6 +77,9 @@ pub(crate) fn judge(
 ) -> Result<Failure, Unavailable> {
     if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return Err(Unavailable::PoolFull(full.to_string()));
+    }
+    if let Some(folder) = error.downcast_ref::<FolderUnavailable>() {
+        return Err(Unavailable::Broken(folder.to_string()));
     }
     if is_the_hosts(error) {
         return Err(Unavailable::Broken(format!("{error:#}")));

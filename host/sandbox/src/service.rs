@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::ScratchHome;
+
 /// What one attempt may be given. What is absent is `unavailable` to the guest.
 #[derive(Clone, Default)]
 pub struct Services {
@@ -19,15 +21,18 @@ pub struct Services {
     pub config: Option<Arc<dyn ConfigSource>>,
     /// Behind `secrets`.
     pub secrets: Option<Arc<dyn SecretSource>>,
+    /// Where `fs` makes scratch folders.
+    pub scratch: Option<ScratchHome>,
 }
 
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kv, config, secrets } = self;
+        let Self { kv, config, secrets, scratch } = self;
         f.debug_struct("Services")
             .field("kv", &kv.is_some())
             .field("config", &config.is_some())
             .field("secrets", &secrets.is_some())
+            .field("scratch", &scratch.is_some())
             .finish()
     }
 }

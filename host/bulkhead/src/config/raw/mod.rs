@@ -50,6 +50,7 @@ pub(in crate::config) struct RawHost {
     pub(in crate::config) lease: Span,
     pub(in crate::config) grace: Span,
     pub(in crate::config) settlement_buffer: usize,
+    pub(in crate::config) scratch_dir: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -147,6 +148,7 @@ impl Default for RawHost {
             lease: Span(options.lease),
             grace: Span(options.grace),
             settlement_buffer: options.settlement_buffer,
+            scratch_dir: options.scratch_dir.display().to_string(),
         }
     }
 }
