@@ -190,3 +190,55 @@ impl Pollable for Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
+
+    use super::*;
+    use crate::capability::fs::account::Account;
+    use crate::grants::FolderQuota;
+
+    fn writer(bytes: u64, place: Place, meter: &Arc<Meter>) -> Writer {
+        let account = Account::new(FolderQuota { bytes, files: 1 }, None);
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        let node = account.node(&file).unwrap();
+        Writer::new(OpenFile { file, node }, place, Arc::clone(meter))
+    }
+
+    #[tokio::test]
+    async fn a_write_beyond_the_quota_says_so_once() {
+        let meter = Arc::default();
+        for place in [Place::At(0), Place::End] {
+            let mut writer = writer(10, place, &meter);
+            writer.blocking_write_and_flush(Bytes::from_static(&[1; 10])).await.unwrap();
+            writer.write(Bytes::from_static(&[1])).unwrap();
+            assert!(matches!(writer.check_write(), Ok(0)), "one at a time");
+            writer.ready().await;
+            let Err(StreamError::LastOperationFailed(error)) = writer.check_write() else {
+                panic!("it was refused");
+            };
+            let code = error.downcast_ref::<Refused>().map(Refused::code);
+            assert!(matches!(code, Some(ErrorCode::Quota)), "{code:?}");
+            assert!(matches!(writer.flush(), Err(StreamError::Closed)));
+            assert_eq!(writer.file.file.metadata().unwrap().len(), 10);
+        }
+        assert_eq!(meter.bytes_out.load(Ordering::Relaxed), 20);
+    }
+
+    #[tokio::test]
+    async fn only_so_many_writes_are_under_way() {
+        let meter = Arc::default();
+        let mut writers: Vec<Writer> =
+            (0..=WRITES).map(|_| writer(10, Place::End, &meter)).collect();
+        let (last, others) = writers.split_last_mut().unwrap();
+        let held: Vec<_> =
+            others.iter().map(|_| Arc::clone(&meter.writes).try_acquire_owned().unwrap()).collect();
+        assert!(matches!(last.check_write(), Ok(0)));
+        assert!(matches!(last.write(Bytes::from_static(&[1])), Err(StreamError::Trap(_))));
+        drop(held);
+        last.ready().await;
+        assert!(matches!(last.check_write(), Ok(WRITE_BYTES)));
+        last.blocking_write_and_flush(Bytes::from_static(&[1])).await.unwrap();
+    }
+}
