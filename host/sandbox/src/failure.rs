@@ -78,9 +78,6 @@ pub(crate) fn judge(
     if let Some(full) = error.downcast_ref::<PoolConcurrencyLimitError>() {
         return Err(Unavailable::PoolFull(full.to_string()));
     }
-    if let Some(folder) = error.downcast_ref::<FolderUnavailable>() {
-        return Err(Unavailable::Broken(folder.to_string()));
-    }
     if is_the_hosts(error) {
         return Err(Unavailable::Broken(format!("{error:#}")));
     }
@@ -116,6 +113,10 @@ fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> (FailureKind, 
     }
     if let Some(over) = error.downcast_ref::<OutputTooLarge>() {
         return result_too_large(over.limit_bytes);
+    }
+    if let Some(folder) = error.downcast_ref::<FolderUnavailable>() {
+        // Given back, it would hold up the tasks of every other plugin of its queue.
+        return (FailureKind::Retry, folder.to_string());
     }
     if let Some(TooLargeForCall { bytes }) = error.downcast_ref() {
         let message = format!(

@@ -9,7 +9,6 @@ use bulkhead_core::{FailureKind, Limits, Outcome};
 use bulkhead_sandbox::{
     Attempt, AttemptEnd, Cancel, CapabilitySet, FolderGrant, FolderQuota, FsGrant, Gate, Grants,
     Manifest, Plugin, PluginSource, Rejection, Sandbox, SandboxConfig, ScratchHome, Services,
-    Unavailable,
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -457,14 +456,16 @@ async fn a_folder_that_is_not_there() {
     assert!(refused.message.contains("data` that `fs.dirs` names"), "{refused}");
     fs::write(&data, "a file").unwrap();
     assert!(try_load(folder(&data)).await.unwrap_err().message.contains("ot a directory"));
-    // One that goes later is the host's trouble, not the task's.
+    // One that goes later fails the attempt, and nothing of the guest runs.
     fs::remove_file(&data).unwrap();
     fs::create_dir(&data).unwrap();
     let plugin = try_load(folder(&data)).await.unwrap();
     fs::remove_dir(&data).unwrap();
-    let gone = plugin.attempt(attempt(&task("file", "count /data"))).await.unwrap_err();
-    assert!(matches!(&gone, Unavailable::Broken(why) if why.contains("`fs.dirs`")), "{gone}");
+    let gone = plugin.attempt(attempt(&task("file", "count /data"))).await.unwrap();
+    let why = &failed(&gone, FailureKind::Retry).message;
+    assert!(why.contains("data` that `fs.dirs` names"), "{why}");
     let plugin = with_scratch(1, 1).await;
-    let homeless = plugin.attempt(attempt(&task("file", ""))).await.unwrap_err();
-    assert!(homeless.to_string().contains("`scratch_dir`"), "{homeless}");
+    let homeless = plugin.attempt(attempt(&task("file", ""))).await.unwrap();
+    let why = &failed(&homeless, FailureKind::Retry).message;
+    assert!(why.contains("`scratch_dir`") && homeless.metering.fuel == 0, "{why}");
 }

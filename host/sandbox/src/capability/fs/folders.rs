@@ -20,7 +20,7 @@ use crate::scratch::ScratchHome;
 /// Where a guest sees its own folder.
 const SCRATCH: &str = "/scratch";
 
-/// A folder that was granted cannot be opened. The host's trouble.
+/// A folder that was granted cannot be opened. The attempt fails and may be made again.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct FolderUnavailable(String);
