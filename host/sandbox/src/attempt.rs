@@ -127,7 +127,10 @@ impl Plugin {
         &self,
         store: &mut Store<Compartment>,
     ) -> wasmtime::Result<()> {
-        if self.uses.fs { store.data_mut().open_folders().await } else { Ok(()) }
+        if !self.uses.fs {
+            return Ok(());
+        }
+        store.data_mut().open_folders(self.sandbox.open_files()).await
     }
 
     /// What an attempt has of what was granted.

@@ -171,12 +171,13 @@ impl Compartment {
         Ok(store)
     }
 
-    /// Open the folders that were granted, for a plugin that uses them.
-    pub(crate) async fn open_folders(&mut self) -> wasmtime::Result<()> {
+    /// Open the folders that were granted, for a plugin that uses them. The guest may have
+    /// `files` open besides.
+    pub(crate) async fn open_folders(&mut self, files: u32) -> wasmtime::Result<()> {
         if let Some(powers) = self.powers.as_deref_mut()
             && let Some(grant) = &powers.grants.fs
         {
-            let opened = Folders::open(grant, powers.services.scratch.as_ref()).await;
+            let opened = Folders::open(grant, powers.services.scratch.as_ref(), files).await;
             powers.folders = Some(Box::new(opened.map_err(wasmtime::Error::new)?));
         }
         Ok(())

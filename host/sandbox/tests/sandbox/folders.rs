@@ -198,6 +198,18 @@ async fn removed_files_count_while_they_are_open() {
 }
 
 #[tokio::test]
+async fn open_files() {
+    let (place, plugin) = (Place::new(), with_scratch(1_000, 10).await);
+    let commands =
+        ["say /scratch/a x", "open /scratch/a 8", "open /scratch/a 500", "touch /scratch/a"];
+    let seen = place.answers(&plugin, &commands).await;
+    begin(&seen, &["ok", "8", "", "ok"]);
+    let (opened, error) = seen[2].split_once(" then ").unwrap();
+    let opened: u32 = opened.parse().unwrap();
+    assert!((8..=128).contains(&opened) && error == "OutOfMemory", "{seen:?}");
+}
+
+#[tokio::test]
 async fn scratch_files() {
     let (place, plugin) = (Place::new(), with_scratch(1_000, 5).await);
     let commands = [

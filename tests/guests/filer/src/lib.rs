@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bulkhead_guest::prelude::*;
 
@@ -94,6 +94,10 @@ fn act(words: &[&str]) -> io::Result<String> {
         ["list", path] => list(path),
         ["count", path] => Ok(fs::read_dir(path)?.count().to_string()),
         ["many", folder, wanted] => many(folder, number(wanted)?),
+        ["touch", path] => {
+            File::options().write(true).open(path)?.set_modified(SystemTime::UNIX_EPOCH).map(done)
+        }
+        ["open", path, wanted] => open(path, number(wanted)?),
         ["hold", path, wanted, count] => hold(path, number(wanted)?, &bytes(count)?),
         ["long", folder, count] => File::open(format!(
             "{folder}/{}",
@@ -134,6 +138,22 @@ fn hold(path: &str, wanted: u64, data: &[u8]) -> io::Result<String> {
         }
         fs::remove_file(path)?;
         held.push(file);
+    }
+    Ok(wanted.to_string())
+}
+
+/// Open a file again and again; how often before the first error, and the error.
+fn open(path: &str, wanted: u64) -> io::Result<String> {
+    let mut held = Vec::new();
+    for made in 0..wanted {
+        match File::open(path) {
+            Ok(mut file) => {
+                // So that there is a stream of it too.
+                file.read(&mut [0])?;
+                held.push(file);
+            }
+            Err(error) => return Ok(format!("{made} then {:?}", error.kind())),
+        }
     }
     Ok(wanted.to_string())
 }

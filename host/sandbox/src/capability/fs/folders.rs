@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime_wasi::filesystem::{Descriptor, Dir};
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 use wasmtime_wasi::runtime::spawn_blocking;
@@ -30,8 +31,8 @@ pub(crate) struct Folders {
     granted: Vec<Folder>,
     /// By the handles that the guest has.
     open: HashMap<u32, Handle>,
-    /// Folders that are being listed.
-    pub(super) listings: usize,
+    /// One permit for each file or folder that may be open besides the granted ones.
+    files: Arc<Semaphore>,
     pub(super) meter: Arc<Meter>,
 }
 
@@ -49,7 +50,12 @@ pub(super) struct Handle {
     pub(super) account: Option<Arc<Account>>,
     /// Of an open file in a folder that is written to.
     pub(super) node: Option<Arc<Node>>,
+    /// Of what the guest opened; streams have it too.
+    pub(super) permit: Option<Permit>,
 }
+
+/// Leave to have one file open, for as long as anything has it open.
+pub(super) type Permit = Arc<OwnedSemaphorePermit>;
 
 /// A file that is open for writing. Its parts are dropped in this order, so that the file is
 /// closed when what it held is given back.
@@ -57,6 +63,7 @@ pub(super) struct Handle {
 pub(super) struct OpenFile {
     pub(super) file: Arc<File>,
     pub(super) node: Arc<Node>,
+    pub(super) _permit: Option<Permit>,
 }
 
 impl OpenFile {
@@ -70,10 +77,11 @@ impl OpenFile {
 }
 
 impl Folders {
-    /// Open what was granted.
+    /// Open what was granted. The guest may have `files` open besides.
     pub(crate) async fn open(
         grant: &FsGrant,
         home: Option<&ScratchHome>,
+        files: u32,
     ) -> Result<Self, FolderUnavailable> {
         let mut granted = Vec::with_capacity(grant.dirs.len() + 1);
         if let Some(quota) = grant.scratch {
@@ -96,15 +104,22 @@ impl Folders {
             opened.collect()
         });
         granted.extend(opened.await?);
-        Ok(Self { granted, open: HashMap::new(), listings: 0, meter: Arc::default() })
+        let files = Arc::new(Semaphore::new(files as usize));
+        Ok(Self { granted, open: HashMap::new(), files, meter: Arc::default() })
     }
 
     /// The folders that the guest begins with: where it sees each, and what it is given.
     pub(super) fn granted(&self) -> impl Iterator<Item = (Descriptor, String, Handle)> {
         self.granted.iter().map(|folder| {
-            let handle = Handle { account: folder.account.clone(), node: None };
+            let handle = Handle { account: folder.account.clone(), ..Handle::default() };
             (Descriptor::Dir(folder.dir.clone()), folder.guest.clone(), handle)
         })
+    }
+
+    /// Leave to open one file or folder more.
+    pub(super) fn permit(&self) -> Result<Permit, Refused> {
+        let permit = Arc::clone(&self.files).try_acquire_owned();
+        permit.map(Arc::new).map_err(|_| Refused::Code(ErrorCode::InsufficientMemory))
     }
 
     pub(super) fn opened(&mut self, at: u32, handle: Handle) {

@@ -22,9 +22,6 @@ use crate::compartment::Compartment;
 /// Longest path, in bytes.
 const MAX_PATH_BYTES: usize = 4 << 10;
 
-/// Folders that a guest may be listing at one time.
-const MAX_LISTINGS: usize = 64;
-
 /// What a guest has of folders.
 pub(super) struct FolderView<'a>(pub(super) &'a mut Compartment);
 
@@ -93,9 +90,10 @@ impl FolderView<'_> {
             return Err(ErrorCode::BadDescriptor.into());
         };
         let (file, written) = (Arc::clone(&file.file), file.open_mode.contains(OpenMode::WRITE));
-        let node = self.handle(fd)?.node.ok_or(ErrorCode::ReadOnly)?;
+        let Handle { node, permit, .. } = self.handle(fd)?;
+        let node = node.ok_or(ErrorCode::ReadOnly)?;
         match written {
-            true => Ok(OpenFile { file, node }),
+            true => Ok(OpenFile { file, node, _permit: permit }),
             false => Err(ErrorCode::BadDescriptor.into()),
         }
     }
@@ -219,12 +217,9 @@ impl Wasi for FolderView<'_> {
         fd: Resource<Descriptor>,
     ) -> FsResult<Resource<types::DirectoryEntryStream>> {
         let (dir, _) = self.folder(&fd)?;
-        if self.folders()?.listings >= MAX_LISTINGS {
-            return Err(ErrorCode::InsufficientMemory.into());
-        }
-        let listing = spawn_blocking(move || Listing::open(&dir)).await?;
+        let permit = self.folders()?.permit()?;
+        let listing = spawn_blocking(move || Listing::open(&dir, permit)).await?;
         let listing = self.0.table().push(listing)?;
-        self.folders()?.listings += 1;
         // The guest's handle has the interface's type, the table has ours.
         Ok(Resource::new_own(listing.rep()))
     }
@@ -264,9 +259,11 @@ impl Wasi for FolderView<'_> {
         accessed: types::NewTimestamp,
         modified: types::NewTimestamp,
     ) -> FsResult<()> {
-        self.folder_to_change(&fd)?;
+        let (dir, account) = self.folder_to_change(&fd)?;
         let at = checked(at)?;
-        Wasi::set_times_at(&mut self.0.filesystem(), fd, flags, at, accessed, modified).await
+        let times = path::Times::of(accessed, modified)?;
+        let follow = flags.contains(types::PathFlags::SYMLINK_FOLLOW);
+        Ok(spawn_blocking(move || times.set(&dir, at.as_ref(), follow, &account)).await?)
     }
 
     async fn link_at(
@@ -293,6 +290,7 @@ impl Wasi for FolderView<'_> {
         let at = checked(at)?;
         let follow = flags.contains(types::PathFlags::SYMLINK_FOLLOW);
         let wanted = Wanted { follow, how, flags: wants };
+        let permit = self.folders()?.permit()?;
         let under = account.clone();
         let opened =
             spawn_blocking(move || path::open_at(&dir, at.as_ref(), wanted, under.as_ref()))
@@ -308,7 +306,8 @@ impl Wasi for FolderView<'_> {
             Opened::Folder(dir) => (Descriptor::Dir(Dir::new(dir, perms, mode, false)), None),
         };
         let fd = self.0.table().push(descriptor)?;
-        self.folders()?.opened(fd.rep(), Handle { account, node });
+        let handle = Handle { account, node, permit: Some(permit) };
+        self.folders()?.opened(fd.rep(), handle);
         Ok(fd)
     }
 
@@ -361,9 +360,10 @@ impl Wasi for FolderView<'_> {
     ) -> FsResult<Resource<DynInputStream>> {
         self.call()?;
         let meter = Arc::clone(&self.folders()?.meter);
+        let permit = self.handle(&fd)?.permit;
         let stream = Wasi::read_via_stream(&mut self.0.filesystem(), fd, offset)?;
         let inner = self.0.table().delete(stream)?;
-        let reader: DynInputStream = Box::new(Reader { inner, meter });
+        let reader: DynInputStream = Box::new(Reader { inner, meter, _permit: permit });
         Ok(self.0.table().push(reader)?)
     }
 
@@ -438,9 +438,6 @@ impl HostDirectoryEntryStream for FolderView<'_> {
 
     fn drop(&mut self, stream: Resource<types::DirectoryEntryStream>) -> wasmtime::Result<()> {
         self.0.table().delete(Resource::<Listing>::new_own(stream.rep()))?;
-        if let Ok(folders) = self.folders() {
-            folders.listings = folders.listings.saturating_sub(1);
-        }
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEn
 use wasmtime_wasi::runtime::spawn_blocking;
 
 use super::account::Refused;
+use super::folders::Permit;
 
 /// Entries that are read at one time.
 const SOME: usize = 64;
@@ -17,12 +18,14 @@ pub(super) struct Listing {
     /// None when all were read, or while some are.
     left: Option<ReadDir>,
     read: VecDeque<Result<DirectoryEntry, Refused>>,
+    _permit: Permit,
 }
 
 impl Listing {
     /// Begin with the first. Blocks.
-    pub(super) fn open(folder: &File) -> Result<Self, Refused> {
-        Ok(Self { left: Some(read_base_dir(folder)?), read: VecDeque::new() })
+    pub(super) fn open(folder: &File, permit: Permit) -> Result<Self, Refused> {
+        let left = Some(read_base_dir(folder)?);
+        Ok(Self { left, read: VecDeque::new(), _permit: permit })
     }
 
     /// The next entry; none after the last.

@@ -3,17 +3,20 @@
 //! Paths are resolved by cap-std's primitives, so that nothing leads out of the folder. What
 //! makes or removes something goes through the folder's account.
 
-use std::fs::File;
+use std::fs::{File, FileTimes};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cap_primitives::fs::{
     DirOptions, FollowSymlinks, Metadata, MetadataExt as _, OpenOptions, OpenOptionsExt as _,
     create_dir, open, remove_dir, remove_file, rename, stat,
 };
 use rustix::fs::OFlags;
-use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorFlags, ErrorCode, OpenFlags};
+use wasmtime_wasi::p2::bindings::filesystem::types::{
+    DescriptorFlags, ErrorCode, NewTimestamp, OpenFlags,
+};
 
 use super::account::{Account, FileId, Node, Refused};
 
@@ -126,6 +129,50 @@ fn found_or_made(
         },
         there => Ok(there?),
     }
+}
+
+/// When something was read and changed last, as far as it is to be said anew.
+pub(super) struct Times(FileTimes);
+
+impl Times {
+    pub(super) fn of(accessed: NewTimestamp, modified: NewTimestamp) -> Result<Self, Refused> {
+        let mut times = FileTimes::new();
+        if let Some(accessed) = moment(accessed)? {
+            times = times.set_accessed(accessed);
+        }
+        if let Some(modified) = moment(modified)? {
+            times = times.set_modified(modified);
+        }
+        Ok(Self(times))
+    }
+
+    /// Say it of a file or folder. It is opened for that as the guest would, because a pipe
+    /// would hold the thread here too.
+    pub(super) fn set(
+        self,
+        folder: &File,
+        path: &Path,
+        follow: bool,
+        account: &Arc<Account>,
+    ) -> Result<(), Refused> {
+        let (how, flags) = (OpenFlags::empty(), DescriptorFlags::READ);
+        let (Opened::File(opened, _) | Opened::Folder(opened)) =
+            open_at(folder, path, Wanted { follow, how, flags }, Some(account))?;
+        Ok(opened.set_times(self.0)?)
+    }
+}
+
+/// The time that is meant, if one is.
+fn moment(said: NewTimestamp) -> Result<Option<SystemTime>, Refused> {
+    let at = match said {
+        NewTimestamp::NoChange => return Ok(None),
+        NewTimestamp::Now => return Ok(Some(SystemTime::now())),
+        NewTimestamp::Timestamp(at) if at.nanoseconds < 1_000_000_000 => {
+            UNIX_EPOCH.checked_add(Duration::new(at.seconds, at.nanoseconds))
+        }
+        NewTimestamp::Timestamp(_) => None,
+    };
+    at.map(Some).ok_or(Refused::Code(ErrorCode::Invalid))
 }
 
 /// Make a folder.

@@ -11,7 +11,7 @@ use wasmtime_wasi::p2::{
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn_blocking};
 
 use super::account::Refused;
-use super::folders::OpenFile;
+use super::folders::{OpenFile, Permit};
 
 /// Most bytes of one write.
 const WRITE_BYTES: usize = 64 << 10;
@@ -56,6 +56,7 @@ impl Meter {
 pub(super) struct Reader {
     pub(super) inner: DynInputStream,
     pub(super) meter: Arc<Meter>,
+    pub(super) _permit: Option<Permit>,
 }
 
 impl Reader {
@@ -203,7 +204,7 @@ mod tests {
         let account = Account::new(FolderQuota { bytes, files: 1 }, None);
         let file = Arc::new(tempfile::tempfile().unwrap());
         let node = account.node(&file).unwrap();
-        Writer::new(OpenFile { file, node }, place, Arc::clone(meter))
+        Writer::new(OpenFile { file, node, _permit: None }, place, Arc::clone(meter))
     }
 
     #[tokio::test]
