@@ -84,6 +84,7 @@ impl Plugin {
                 let opening = Opening { stop, stdio: Stdio::Logged, seats, setting, powers };
                 let mut run = Run::open(&self.sandbox, limits, opening)?;
                 let call = run.bounded(async |store, instantiated| {
+                    self.open_folders(store).await?;
                     program.handle(store, &attempt, instantiated).await
                 });
                 let ended = call.await;
@@ -96,8 +97,10 @@ impl Plugin {
                 let stdio = Stdio::Command { name, input, output: output.clone() };
                 let opening = Opening { stop, stdio, seats, setting, powers };
                 let mut run = Run::open(&self.sandbox, limits, opening)?;
-                let call =
-                    run.bounded(async |store, instantiated| program.run(store, instantiated).await);
+                let call = run.bounded(async |store, instantiated| {
+                    self.open_folders(store).await?;
+                    program.run(store, instantiated).await
+                });
                 let ended = call.await;
                 let last_error = run.seats().common.journal.last_error();
                 let outcome = |code| command::outcome(code, output.take(), last_error, &limits);
@@ -118,6 +121,17 @@ impl Plugin {
     pub(crate) fn setting(&self, attempt: &Attempt<'_>, limits: &Limits) -> Setting {
         let Task { id, submitted_at, .. } = attempt.task;
         Setting::of(&self.grants, *id, *submitted_at, limits.wall_ms)
+    }
+
+    /// Open the folders of an attempt, if the plugin uses them.
+    pub(crate) async fn open_folders(
+        &self,
+        store: &mut Store<Compartment>,
+    ) -> wasmtime::Result<()> {
+        if !self.uses.fs {
+            return Ok(());
+        }
+        store.data_mut().open_folders(self.sandbox.open_files()).await
     }
 
     /// What an attempt has of what was granted.

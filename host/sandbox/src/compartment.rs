@@ -15,7 +15,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::cancel::Cancels;
 use crate::capability::clocks::{Timing, coarse_ms};
 use crate::capability::http::HttpSession;
-use crate::capability::{clocks, random};
+use crate::capability::{Folders, clocks, random};
 use crate::grants::{Clocks, Grants, Randomness};
 use crate::journal::{SharedJournal, Stream};
 use crate::memory::MemoryMeter;
@@ -175,6 +175,18 @@ impl Compartment {
         store.epoch_deadline_callback(at_tick);
         store.set_epoch_deadline(1);
         Ok(store)
+    }
+
+    /// Open the folders that were granted, for a plugin that uses them. The guest may have
+    /// `files` open besides.
+    pub(crate) async fn open_folders(&mut self, files: u32) -> wasmtime::Result<()> {
+        if let Some(powers) = self.powers.as_deref_mut()
+            && let Some(grant) = &powers.grants.fs
+        {
+            let opened = Folders::open(grant, powers.services.scratch.as_ref(), files).await;
+            powers.folders = Some(Box::new(opened.map_err(wasmtime::Error::new)?));
+        }
+        Ok(())
     }
 
     pub(crate) fn table(&mut self) -> &mut ResourceTable {

@@ -14,6 +14,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::Unavailable;
 use crate::bindings::bulkhead::handler::types;
+use crate::capability::FolderUnavailable;
 use crate::compartment::Stopped;
 use crate::engine::MAX_FRAMES;
 use crate::memory::MemoryRefused;
@@ -112,6 +113,10 @@ fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> (FailureKind, 
     }
     if let Some(over) = error.downcast_ref::<OutputTooLarge>() {
         return result_too_large(over.limit_bytes);
+    }
+    if let Some(folder) = error.downcast_ref::<FolderUnavailable>() {
+        // Given back, it would hold up the tasks of every other plugin of its queue.
+        return (FailureKind::Retry, folder.to_string());
     }
     if let Some(TooLargeForCall { bytes }) = error.downcast_ref() {
         let message = format!(

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::HttpAccess;
 use crate::secret::SecretValue;
+use crate::{HttpAccess, ScratchHome};
 
 /// What one attempt may be given. What is absent is `unavailable` to the guest.
 #[derive(Clone, Default)]
@@ -24,16 +24,19 @@ pub struct Services {
     pub secrets: Option<Arc<dyn SecretSource>>,
     /// Behind `http`.
     pub http: Option<HttpAccess>,
+    /// Where `fs` makes scratch folders.
+    pub scratch: Option<ScratchHome>,
 }
 
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kv, config, secrets, http } = self;
+        let Self { kv, config, secrets, http, scratch } = self;
         f.debug_struct("Services")
             .field("kv", &kv.is_some())
             .field("config", &config.is_some())
             .field("secrets", &secrets.is_some())
             .field("http", &http.is_some())
+            .field("scratch", &scratch.is_some())
             .finish()
     }
 }

@@ -203,6 +203,12 @@ fn file(sources: &Sources) -> Option<PathBuf> {
     sources.file.clone().or_else(named_by_env).or_else(|| found(&sources.dir))
 }
 
+/// A folder of the host's user among the system's temporary ones.
+pub(crate) fn default_scratch_dir() -> PathBuf {
+    let user = rustix::process::geteuid().as_raw();
+    std::env::temp_dir().join(format!("bulkhead-scratch-{user}"))
+}
+
 /// Where each key was set last.
 #[derive(Debug, Clone, Default)]
 struct Origins(BTreeMap<Vec<String>, Origin>);

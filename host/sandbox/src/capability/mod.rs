@@ -46,6 +46,7 @@ mod secrets;
 mod standing;
 mod wasi;
 
+pub(crate) use fs::{FolderUnavailable, Folders, open_granted};
 pub use progress::ProgressSink;
 pub(crate) use progress::Reports;
 pub(crate) use standing::Grant;

@@ -6,6 +6,7 @@
 mod batches;
 mod commands;
 mod determinism;
+mod folders;
 mod gates;
 mod granted;
 mod http;

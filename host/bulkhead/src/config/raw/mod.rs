@@ -56,6 +56,7 @@ pub(in crate::config) struct RawHost {
     pub(in crate::config) lease: Span,
     pub(in crate::config) grace: Span,
     pub(in crate::config) settlement_buffer: usize,
+    pub(in crate::config) scratch_dir: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -114,7 +115,11 @@ impl Raw {
         let any = || "*".to_owned();
         let values = || BTreeMap::from([(any(), BTreeMap::from([(any(), String::new())]))]);
         let secrets = || BTreeMap::from([(any(), RawSecret::with_every_key())]);
-        let tenant = RawTenantSection { config: values(), secrets: secrets(), ..RawTenantSection::default() };
+        let tenant = RawTenantSection {
+            config: values(),
+            secrets: secrets(),
+            ..RawTenantSection::default()
+        };
         Self {
             // Stands for any value whatever.
             grants: BTreeMap::from([(any(), serde_json::Value::Null)]),
@@ -161,6 +166,7 @@ impl Default for RawHost {
             lease: Span(options.lease),
             grace: Span(options.grace),
             settlement_buffer: options.settlement_buffer,
+            scratch_dir: options.scratch_dir.display().to_string(),
         }
     }
 }

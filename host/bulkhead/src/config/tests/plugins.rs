@@ -64,6 +64,31 @@ fn storage_is_a_tenants_own_or_every_others() {
 }
 
 #[test]
+fn folders_are_meant_from_where_the_file_is() {
+    let (dir, sources) = file(
+        "bulkhead.toml",
+        r#"
+        host.scratch_dir = "scratch"
+        [grants.mail]
+        fs = { dirs = [
+            { host = "fonts", guest = "/fonts", access = "read" },
+            { host = "/srv", guest = "/srv", access = "read" },
+        ] }
+        "#,
+    );
+    let config = Config::load(&sources).unwrap();
+    assert_eq!(config.host.scratch_dir, dir.path().join("scratch"));
+    let folders = config.host.settings.now().grants("mail", Default::default()).fs.unwrap().dirs;
+    assert_eq!(folders[0].host, dir.path().join("fonts"));
+    assert_eq!(folders[1].host, std::path::Path::new("/srv"));
+    let manifest = "[grants]\nfs.dirs = [{ host = \"fonts\", guest = \"/f\", access = \"read\" }]";
+    let error = crate::manifest::parse("mail.toml", manifest).unwrap_err().to_string();
+    assert!(error.contains("`fonts` must be an absolute path"), "{error}");
+    let said = problems("bulkhead.toml", "host.scratch_dir = \"\"");
+    assert!(said.contains("`host.scratch_dir`"), "{said}");
+}
+
+#[test]
 fn a_changed_file_is_read_again() {
     let (dir, sources) = file("bulkhead.toml", "[config.mail]\nfrom = \"us\"\n");
     let config = Config::load(&sources).unwrap();

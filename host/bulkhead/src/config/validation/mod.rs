@@ -132,6 +132,9 @@ impl Check<'_> {
         self.within(&["host", "concurrency"], host.concurrency, 1..=10_000);
         self.within(&["host", "guest_threads"], host.guest_threads, 1..=1_024);
         self.within(&["host", "settlement_buffer"], host.settlement_buffer, 1..=10_000_000);
+        if host.scratch_dir.is_empty() {
+            self.problem(&["host", "scratch_dir"], "it is empty; name a folder");
+        }
         if plugins.dir.is_empty() {
             self.problem(&["plugins", "dir"], "it is empty; name the folder of plugin files");
         }
@@ -156,6 +159,7 @@ impl Check<'_> {
                 SECOND / 10..=HOUR,
             ),
             settlement_buffer: host.settlement_buffer,
+            scratch_dir: self.path(&["host", "scratch_dir"], &host.scratch_dir),
             schedules: None,
             submit: SubmitLimits::default(),
             settings: LiveSettings::default(),

@@ -6,6 +6,7 @@ use bulkhead_core::TenantName;
 
 use super::{Check, GIB};
 use crate::config::raw::{Raw, RawValues};
+use crate::grants::SaidGrants;
 use crate::plugins::{GrantsFrom, PluginSettings, Values};
 
 /// Bytes of all keys and values of one plugin.
@@ -29,8 +30,11 @@ impl Check<'_> {
         let mut settings = PluginSettings { grants_from, ..PluginSettings::default() };
         for (plugin, said) in &raw.grants {
             self.name(&["grants", plugin], "plugin's name", plugin);
-            match serde_json::from_value(said.clone()) {
-                Ok(said) => drop(settings.grants.insert(plugin.clone(), said)),
+            match serde_json::from_value::<SaidGrants>(said.clone()) {
+                Ok(said) => {
+                    let base = self.path(&["grants", plugin, "fs"], "");
+                    drop(settings.grants.insert(plugin.clone(), said.beneath(&base)));
+                }
                 Err(error) => self.problem(&["grants", plugin], error),
             }
         }
