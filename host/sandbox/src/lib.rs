@@ -3,12 +3,14 @@
 //! [`Sandbox::load`] takes a file through the gates and gives a [`Plugin`];
 //! [`Plugin::attempt`] runs one attempt in a fresh compartment and gives an
 //! [`AttemptEnd`], [`Plugin::attempt_batch`] several in one. Whatever a guest does ends in an [`bulkhead_core::Outcome`]; an error
-//! from this crate is always the host's own trouble. It knows neither queues nor Redis,
-//! neither files nor configuration formats: bytes and plain data come in, values go out.
+//! from this crate is always the host's own trouble. It knows neither queues nor Redis nor
+//! configuration formats: bytes and plain data come in, values go out. Of files it knows
+//! those that a guest was granted, and its own cache of compiled plugins.
 
 mod attempt;
 mod batch;
 mod bindings;
+mod cache;
 mod cancel;
 mod capability;
 mod command;
@@ -33,6 +35,7 @@ mod text;
 
 pub use attempt::{Attempt, AttemptEnd};
 pub use batch::BatchEnd;
+pub use cache::CacheFolder;
 pub use cancel::Cancel;
 pub use capability::{CapabilitySet, Granted, Inspection, Missing, ProgressSink};
 pub use config::SandboxConfig;
@@ -41,6 +44,7 @@ pub use grants::{
     Clocks, EnqueueGrant, FolderGrant, FolderQuota, FsGrant, Grants, HttpGrant, KvGrant, Named,
     Randomness,
 };
+pub use load::{Compiler, WorkerProgram, compile_worker};
 pub use plugin::{
     HandlerDescription, LoadTimes, Manifest, Plugin, PluginDescription, PluginKind, PluginSource,
 };

@@ -6,6 +6,9 @@ use bulkhead_core::Limits;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
+use crate::cache::Cache;
+use crate::engine::CodeSettings;
+use crate::load::Refusals;
 use crate::{SandboxConfig, SandboxError, engine};
 
 /// Loads plugins. Clones share one engine and one pool of compartments.
@@ -14,8 +17,12 @@ pub struct Sandbox(Arc<Shared>);
 
 struct Shared {
     engine: Engine,
+    code: CodeSettings,
     config: SandboxConfig,
+    compiles: Arc<Semaphore>,
     loads: Arc<Semaphore>,
+    cache: Option<Arc<Cache>>,
+    refusals: Refusals,
 }
 
 impl Sandbox {
@@ -26,9 +33,19 @@ impl Sandbox {
                 "`concurrency` and `concurrent_loads` must be at least 1".to_owned(),
             ));
         }
-        let engine = engine::build(&config)?;
-        let loads = Arc::new(Semaphore::new(config.concurrent_loads as usize));
-        Ok(Self(Arc::new(Shared { engine, config, loads })))
+        let (engine, code) = engine::build(&config)?;
+        let permits = || Arc::new(Semaphore::new(config.concurrent_loads as usize));
+        let (compiles, loads) = (permits(), permits());
+        let cache = config.cache.as_ref().and_then(|place| {
+            let opened = Cache::open(place, &engine::compatibility(&engine));
+            opened.map(Arc::new).map_err(|reason| {
+                tracing::warn!(folder = %place.folder.display(), reason,
+                    "compiled plugins are not kept; each start compiles them anew");
+            }).ok()
+        });
+        let refusals = Refusals::default();
+        let shared = Shared { engine, code, config, compiles, loads, cache, refusals };
+        Ok(Self(Arc::new(shared)))
     }
 
     /// What the host decided.
@@ -41,8 +58,28 @@ impl Sandbox {
         &self.0.engine
     }
 
-    /// Permits for loading. A plugin that is being compiled holds one even after its
-    /// budget has passed, so that hostile files cannot take every core.
+    /// What machine code for this engine depends on.
+    pub(crate) fn code(&self) -> &CodeSettings {
+        &self.0.code
+    }
+
+    /// Where compiled plugins are kept.
+    pub(crate) fn cache(&self) -> Option<&Arc<Cache>> {
+        self.0.cache.as_ref()
+    }
+
+    /// Files that the compiler refused.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
+    }
+
+    /// Permits for compiling. A plugin that is compiled on a thread of this process holds
+    /// one even after its budget has passed, so that hostile files cannot take every core.
+    pub(crate) fn compiles(&self) -> &Arc<Semaphore> {
+        &self.0.compiles
+    }
+
+    /// Permits for running a plugin that is being loaded: the pool has room for as many.
     pub(crate) fn loads(&self) -> &Arc<Semaphore> {
         &self.0.loads
     }
