@@ -36,12 +36,16 @@ pub use settings::Setting;
 /// The files that are looked for when none is named.
 const DEFAULT_FILES: [&str; 3] = ["bulkhead.toml", "bulkhead.yaml", "bulkhead.yml"];
 
+/// The variables that name the user's folder for caches, and the user's home.
+const CACHE_VARIABLES: [&str; 2] = ["XDG_CACHE_HOME", "HOME"];
+
 /// Where settings may come from. Its debug form names them without their values.
 #[derive(Clone, Default)]
 pub struct Sources {
     /// The file that was named by a flag.
     pub file: Option<PathBuf>,
-    /// The environment; only variables that begin with `BULKHEAD_` matter.
+    /// The environment. Only variables that begin with `BULKHEAD_` matter, and those that say
+    /// where the user's caches are.
     pub env: Vec<(String, String)>,
     /// What flags say.
     pub flags: Vec<Flag>,
@@ -117,13 +121,18 @@ impl Config {
             layer.record(&mut origins.0);
             figment = figment.merge(Serialized::defaults(layer.values));
         }
-        let raw: Raw = figment.extract().map_err(|error| origins.explain(error))?;
+        let mut raw: Raw = figment.extract().map_err(|error| origins.explain(error))?;
+        if raw.plugins.cache_dir.is_none() {
+            raw.plugins.cache_dir = user_cache(&sources.env);
+        }
         let valid =
             validation::validate(&raw, &origins).map_err(|problems| ConfigError { problems })?;
         let settings = settings::list(&raw, &valid, &origins);
         let validation::Valid { broker, namespace, host, queues, submit, log } = valid;
         // What is read again is the same file, wherever else one appears.
-        let ours = |(name, _): &&(String, String)| name.starts_with(layer::ENV_PREFIX);
+        let ours = |(name, _): &&(String, String)| {
+            name.starts_with(layer::ENV_PREFIX) || CACHE_VARIABLES.contains(&name.as_str())
+        };
         let sources = Sources {
             file: file(sources),
             env: sources.env.iter().filter(ours).cloned().collect(),
@@ -168,6 +177,17 @@ impl Config {
     pub fn redis(&self) -> RedisConfig {
         RedisConfig { namespace: self.namespace.clone(), ..RedisConfig::new(self.broker.expose()) }
     }
+}
+
+/// The folder for compiled plugins among the user's caches, if the user has any.
+fn user_cache(env: &[(String, String)]) -> Option<String> {
+    let absolute = |name: &str| {
+        let (_, path) = env.iter().find(|(known, _)| known == name)?;
+        Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+    };
+    let [caches, home] = CACHE_VARIABLES;
+    let caches = absolute(caches).or_else(|| Some(absolute(home)?.join(".cache")))?;
+    Some(caches.join("bulkhead").join("compiled").display().to_string())
 }
 
 fn layers(sources: &Sources) -> Result<Vec<Layer>, ConfigError> {

@@ -9,6 +9,7 @@ use bulkhead_sandbox::{ConfigSource, Grants};
 use tokio::sync::watch;
 
 use crate::grants::SaidGrants;
+use crate::trust::Trust;
 
 /// Whose word on grants counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +29,8 @@ pub type Values = BTreeMap<String, String>;
 pub struct PluginSettings {
     /// Whose word on grants counts.
     pub grants_from: GrantsFrom,
+    /// Which files it trusts.
+    pub trust: Trust,
     /// What it grants.
     pub grants: BTreeMap<String, SaidGrants>,
     /// Values for whatever tenant.

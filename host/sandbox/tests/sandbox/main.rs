@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod batches;
+mod cached;
 mod commands;
 mod determinism;
 mod gates;
 mod granted;
+mod hostile;
 mod isolation;
 mod limits;
 mod logs;
@@ -17,3 +19,4 @@ mod rig;
 mod shapes;
 mod stores;
 mod time;
+mod worker;
