@@ -75,7 +75,10 @@ impl FromStr for PublicKey {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("`{}` is no public key; `bulkhead plugin keygen` makes one", text.escape_debug())
+            format!(
+                "`{}` is no public key; `bulkhead plugin keygen` makes one",
+                text.escape_debug()
+            )
         };
         let bytes = decoded::<32>(text, PUBLIC).ok_or_else(wrong)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| wrong())?;
@@ -286,9 +289,7 @@ mod tests {
         let pinned = trust("pinned");
         assert_eq!(pinned.judge("mail", MINE, None), Ok(TrustedBy::Pin));
         let why = pinned.judge("mail", OTHER, None).unwrap_err();
-        let lines = format!(
-            "[plugins.trust.pins]\nmail = [\"sha256:{MINE}\", \"sha256:{OTHER}\"]"
-        );
+        let lines = format!("[plugins.trust.pins]\nmail = [\"sha256:{MINE}\", \"sha256:{OTHER}\"]");
         assert!(why.contains("none of the plugin's pins") && why.ends_with(&lines), "{why}");
         let why = pinned.judge("my.post", MINE, None).unwrap_err();
         assert!(why.ends_with(&format!("\"my.post\" = [\"sha256:{MINE}\"]")), "{why}");

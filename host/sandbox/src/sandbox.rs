@@ -38,10 +38,13 @@ impl Sandbox {
         let (compiles, loads) = (permits(), permits());
         let cache = config.cache.as_ref().and_then(|place| {
             let opened = Cache::open(place, &engine::compatibility(&engine));
-            opened.map(Arc::new).map_err(|reason| {
-                tracing::warn!(folder = %place.folder.display(), reason,
+            opened
+                .map(Arc::new)
+                .map_err(|reason| {
+                    tracing::warn!(folder = %place.folder.display(), reason,
                     "compiled plugins are not kept; each start compiles them anew");
-            }).ok()
+                })
+                .ok()
         });
         let refusals = Refusals::default();
         let shared = Shared { engine, code, config, compiles, loads, cache, refusals };

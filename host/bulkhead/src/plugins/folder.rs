@@ -146,10 +146,10 @@ impl Folder {
 
     /// Whether a plugin's file still is as it was last seen.
     pub(super) fn unchanged(&self, name: &str) -> bool {
-        let now = self.files.0.metadata(format!("{name}.wasm")).map(|metadata| Stamp::of(&metadata));
+        let now =
+            self.files.0.metadata(format!("{name}.wasm")).map(|metadata| Stamp::of(&metadata));
         self.seen.get(name).is_some_and(|seen| now.is_ok_and(|now| now == seen.files.wasm))
     }
-
 }
 
 /// The contents of the folder's files.

@@ -226,9 +226,8 @@ impl Keeper {
             Err(error) => {
                 tracing::error!(%error, "loading a plugin ended unexpectedly");
                 // Whose it was is not said: it is the one whose task is over without a word.
-                let over = |loading: &Loading| {
-                    loading.examined.is_none() && loading.task.is_finished()
-                };
+                let over =
+                    |loading: &Loading| loading.examined.is_none() && loading.task.is_finished();
                 self.loading.retain(|_, loading| !over(loading));
                 return;
             }
@@ -328,9 +327,10 @@ impl Loader {
     ) -> Result<Option<(Plugin, Remembering)>, Refusal> {
         let settings = self.settings.now();
         let distrusted = |reason: String| (TRUST.to_owned(), reason);
-        let signature = self.files.signature(name).map_err(|error| {
-            distrusted(format!("`{name}.wasm.sig` cannot be read: {error}"))
-        })?;
+        let signature = self
+            .files
+            .signature(name)
+            .map_err(|error| distrusted(format!("`{name}.wasm.sig` cannot be read: {error}")))?;
         settings.trust.judge(name, digest, signature.as_deref()).map_err(distrusted)?;
         let file = format!("{name}.toml");
         let unusable = |reason: String| ("manifest".to_owned(), reason);

@@ -141,7 +141,8 @@ impl Cache {
         }
         let mut nonce = [0; 8];
         getrandom::fill(&mut nonce).map_err(io::Error::other)?;
-        let unfinished = self.folder.join(format!("{UNFINISHED}{:016x}", u64::from_le_bytes(nonce)));
+        let unfinished =
+            self.folder.join(format!("{UNFINISHED}{:016x}", u64::from_le_bytes(nonce)));
         let written = write_private(&unfinished, &sealed)
             .and_then(|()| fs::rename(&unfinished, self.folder.join(name)));
         if written.is_err() {

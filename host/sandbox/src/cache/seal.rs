@@ -59,8 +59,7 @@ impl SealKey {
     /// A file's content: the head's length, the head, the body, the seal.
     pub(super) fn seal(&self, name: &str, head: &[u8], body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(head.len()).unwrap_or(u32::MAX).to_le_bytes();
-        let mut sealed =
-            Vec::with_capacity(LENGTH_BYTES + head.len() + body.len() + SEAL_BYTES);
+        let mut sealed = Vec::with_capacity(LENGTH_BYTES + head.len() + body.len() + SEAL_BYTES);
         sealed.extend_from_slice(&length);
         sealed.extend_from_slice(head);
         sealed.extend_from_slice(body);
@@ -101,12 +100,11 @@ fn make(path: &Path) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{:016x}", u64::from_le_bytes(nonce)));
     let unfinished: PathBuf = path.with_file_name(name);
-    let made = write_private(&unfinished, &bytes).and_then(|()| {
-        match fs::hard_link(&unfinished, path) {
+    let made =
+        write_private(&unfinished, &bytes).and_then(|()| match fs::hard_link(&unfinished, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             linked => linked,
-        }
-    });
+        });
     let _ = fs::remove_file(&unfinished);
     made
 }

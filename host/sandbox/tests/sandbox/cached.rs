@@ -80,8 +80,7 @@ async fn a_cached_plugin_passes_the_gates_anew() {
     };
     let offers = bulkhead_sandbox::CapabilitySet { config: true, ..Default::default() };
     let cache = CacheFolder { folder: root.path().join("compiled"), max_bytes: 1 << 30 };
-    let config =
-        SandboxConfig { concurrency: 1, cache: Some(cache), offers, ..Default::default() };
+    let config = SandboxConfig { concurrency: 1, cache: Some(cache), offers, ..Default::default() };
     let sandbox = Sandbox::new(config).unwrap();
     sandbox.load(granted()).await.unwrap();
     assert!(sandbox.load(granted()).await.unwrap().load_times().cached);

@@ -132,11 +132,7 @@ pub(super) fn judge(
     judge_digest(session, path, Digest(Sha256::digest(bytes).into()))
 }
 
-fn judge_digest(
-    session: &Session,
-    path: &Path,
-    digest: Digest,
-) -> Result<Result<String, String>> {
+fn judge_digest(session: &Session, path: &Path, digest: Digest) -> Result<Result<String, String>> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let signature = signature_path(path);
     let signature = match File::open(&signature) {

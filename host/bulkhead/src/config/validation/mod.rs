@@ -149,11 +149,7 @@ impl Check<'_> {
             ),
             // Only a program knows whether it can be a worker.
             compiler: None,
-            compile_cpu: self.span(
-                &["plugins", "compile_cpu"],
-                plugins.compile_cpu,
-                SECOND..=HOUR,
-            ),
+            compile_cpu: self.span(&["plugins", "compile_cpu"], plugins.compile_cpu, SECOND..=HOUR),
             compile_memory_bytes: self.size(
                 &["plugins", "compile_memory"],
                 plugins.compile_memory,

@@ -65,7 +65,8 @@ impl Check<'_> {
 
     fn trust(&mut self, raw: &RawTrust) -> Trust {
         let mut trust = Trust::default();
-        if let Some(policy) = self.parsed::<TrustPolicy>(&["plugins", "trust", "policy"], &raw.policy)
+        if let Some(policy) =
+            self.parsed::<TrustPolicy>(&["plugins", "trust", "policy"], &raw.policy)
         {
             trust.policy = policy;
         }

@@ -137,10 +137,7 @@ async fn talk(
                     "its machine code has {length} bytes, and at most {most} are taken for a \
                      file of its size"
                 );
-                return Ok(Talk::Refused(Refused::lasting(Rejection::new(
-                    Gate::Compile,
-                    message,
-                ))));
+                return Ok(Talk::Refused(Refused::lasting(Rejection::new(Gate::Compile, message))));
             }
             other => return Ok(Talk::Refused(refused(other))),
         };

@@ -142,7 +142,7 @@ pub(super) fn check(bytes: &[u8], max_bytes: usize) -> Result<Checked<'_>, Rejec
 }
 
 fn machine_code(engine: &Engine, checked: &Checked<'_>) -> Result<Vec<u8>, Rejection> {
-    engine.precompile_component(&checked.bytes).map_err(|error| {
-        Rejection::new(Gate::Compile, format!("it cannot be compiled: {error:#}"))
-    })
+    engine
+        .precompile_component(&checked.bytes)
+        .map_err(|error| Rejection::new(Gate::Compile, format!("it cannot be compiled: {error:#}")))
 }
