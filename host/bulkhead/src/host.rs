@@ -81,13 +81,23 @@ impl HostBuilder {
         {
             return bad("the host's name must be 1 to 128 bytes without spaces");
         }
+        let Some(compiler) = options.compiler.clone() else {
+            return bad(
+                "no compiler is named; name a worker program, or `Compiler::InProcess` for \
+                 plugins of your own",
+            );
+        };
         scheduler::check(options.schedules.as_deref().unwrap_or_default())
             .map_err(HostError::Options)?;
         let sandbox = Sandbox::new(SandboxConfig {
             concurrency: options.concurrency,
             ceilings: options.ceilings,
             max_component_bytes: usize::try_from(options.max_plugin_bytes).unwrap_or(usize::MAX),
+            compiler,
             compile_budget: options.compile_budget,
+            compile_cpu: options.compile_cpu,
+            compile_memory_bytes: options.compile_memory_bytes,
+            cache: options.cache.clone(),
             offers: offers(),
             children: options.child_bounds(),
             ..SandboxConfig::default()

@@ -5,11 +5,12 @@
 //! [`AttemptEnd`], [`Plugin::attempt_batch`] several in one. Whatever a guest does ends in an [`bulkhead_core::Outcome`]; an error
 //! from this crate is always the host's own trouble. It knows neither queues nor Redis nor
 //! configuration formats: bytes and plain data come in, values go out. The only files that it
-//! touches are those in folders that a guest was granted.
+//! touches are those in folders that a guest was granted, and its own cache of compiled plugins.
 
 mod attempt;
 mod batch;
 mod bindings;
+mod cache;
 mod cancel;
 mod capability;
 mod command;
@@ -37,6 +38,7 @@ mod text;
 
 pub use attempt::{Attempt, AttemptEnd};
 pub use batch::BatchEnd;
+pub use cache::CacheFolder;
 pub use cancel::Cancel;
 pub use capability::{CapabilitySet, Granted, Inspection, Missing, ProgressSink};
 pub use config::SandboxConfig;
@@ -45,6 +47,7 @@ pub use grants::{
     Clocks, EnqueueGrant, FolderGrant, FolderQuota, FsGrant, Grants, HttpGrant, KvGrant, Named,
     Randomness,
 };
+pub use load::{Compiler, WorkerProgram, compile_worker};
 pub use outbound::{HttpAccess, Outbound, Resolver, SystemResolver};
 pub use plugin::{
     HandlerDescription, LoadTimes, Manifest, Plugin, PluginDescription, PluginKind, PluginSource,

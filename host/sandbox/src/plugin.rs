@@ -118,8 +118,10 @@ pub(crate) enum Program {
 /// How long loading a plugin took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LoadTimes {
-    /// Checking and compiling it.
+    /// Checking and compiling it, or finding it compiled.
     pub compile: Duration,
+    /// Whether it was found compiled, in the cache.
+    pub cached: bool,
     /// Instantiating it and letting it describe itself.
     pub describe: Duration,
 }

@@ -6,6 +6,9 @@ use bulkhead_core::Limits;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
+use crate::cache::Cache;
+use crate::engine::CodeSettings;
+use crate::load::Refusals;
 use crate::{SandboxConfig, SandboxError, engine};
 
 /// Files that an attempt may have open at least, and at most.
@@ -18,9 +21,13 @@ pub struct Sandbox(Arc<Shared>);
 
 struct Shared {
     engine: Engine,
+    code: CodeSettings,
     config: SandboxConfig,
+    compiles: Arc<Semaphore>,
     loads: Arc<Semaphore>,
     open_files: u32,
+    cache: Option<Arc<Cache>>,
+    refusals: Refusals,
 }
 
 impl Sandbox {
@@ -31,10 +38,23 @@ impl Sandbox {
                 "`concurrency` and `concurrent_loads` must be at least 1".to_owned(),
             ));
         }
-        let engine = engine::build(&config)?;
-        let loads = Arc::new(Semaphore::new(config.concurrent_loads as usize));
+        let (engine, code) = engine::build(&config)?;
+        let permits = || Arc::new(Semaphore::new(config.concurrent_loads as usize));
+        let (compiles, loads) = (permits(), permits());
+        let cache = config.cache.as_ref().and_then(|place| {
+            let opened = Cache::open(place, &engine::compatibility(&engine));
+            opened
+                .map(Arc::new)
+                .map_err(|reason| {
+                    tracing::warn!(folder = %place.folder.display(), reason,
+                    "compiled plugins are not kept; each start compiles them anew");
+                })
+                .ok()
+        });
+        let refusals = Refusals::default();
         let open_files = open_files(config.concurrency);
-        Ok(Self(Arc::new(Shared { engine, config, loads, open_files })))
+        let shared = Shared { engine, code, config, compiles, loads, open_files, cache, refusals };
+        Ok(Self(Arc::new(shared)))
     }
 
     /// What the host decided.
@@ -52,8 +72,28 @@ impl Sandbox {
         self.0.open_files
     }
 
-    /// Permits for loading. A plugin that is being compiled holds one even after its
-    /// budget has passed, so that hostile files cannot take every core.
+    /// What machine code for this engine depends on.
+    pub(crate) fn code(&self) -> &CodeSettings {
+        &self.0.code
+    }
+
+    /// Where compiled plugins are kept.
+    pub(crate) fn cache(&self) -> Option<&Arc<Cache>> {
+        self.0.cache.as_ref()
+    }
+
+    /// Files that the compiler refused.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
+    }
+
+    /// Permits for compiling. A plugin that is compiled on a thread of this process holds
+    /// one even after its budget has passed, so that hostile files cannot take every core.
+    pub(crate) fn compiles(&self) -> &Arc<Semaphore> {
+        &self.0.compiles
+    }
+
+    /// Permits for running a plugin that is being loaded: the pool has room for as many.
     pub(crate) fn loads(&self) -> &Arc<Semaphore> {
         &self.0.loads
     }

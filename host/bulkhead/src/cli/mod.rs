@@ -39,6 +39,9 @@ use session::Session;
 
 pub(crate) use exit::{Exit, report};
 
+/// The command by which this program is a compile worker.
+pub(crate) const WORKER: &str = "compile-worker";
+
 /// Runs task handlers as sandboxed WebAssembly components
 #[derive(Debug, Parser)]
 #[command(name = "bulkhead", version, after_help = exit::EXIT_CODES, max_term_width = 100)]
@@ -104,6 +107,9 @@ enum Command {
     Host(host::Host),
     #[command(subcommand)]
     Config(config::Config),
+    /// Compile one plugin file for a host, and end
+    #[command(name = WORKER, hide = true)]
+    CompileWorker,
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -132,6 +138,11 @@ impl Cli {
             flags.extend(dev.settings(self.global.broker.is_some()));
         }
         Sources { file: self.global.config.clone(), env, flags, dir: PathBuf::new() }
+    }
+
+    /// Whether this is a worker, which needs no settings and no runtime.
+    pub(crate) fn is_worker(&self) -> bool {
+        matches!(self.command, Command::CompileWorker)
     }
 
     /// Follow --color from here on.
@@ -179,7 +190,7 @@ impl Cli {
             Command::Secret(secret) => secret.run(&session).await,
             Command::Host(host) => host.run(&session).await,
             Command::Config(config) => config.run(&session),
-            Command::Completions { .. } => Ok(Exit::Done),
+            Command::Completions { .. } | Command::CompileWorker => Ok(Exit::Done),
         }
     }
 }

@@ -101,7 +101,8 @@ async fn serve(
     stop: Stop,
 ) -> Result<()> {
     let (writer, settings) = LiveSettings::new((*session.config.host.settings.now()).clone());
-    let options = HostOptions { settings, ..session.config.host.clone() };
+    let compiler = Some(session.compiler()?);
+    let options = HostOptions { settings, compiler, ..session.config.host.clone() };
     let host = Host::builder(opened.broker.clone(), options).build()?;
     tokio::spawn(live::follow(session.config.clone(), writer));
     if let Some(address) = opened.address() {

@@ -37,13 +37,16 @@ pub use settings::Setting;
 /// The files that are looked for when none is named.
 const DEFAULT_FILES: [&str; 3] = ["bulkhead.toml", "bulkhead.yaml", "bulkhead.yml"];
 
+/// The variables that name the user's folder for caches, and the user's home.
+const CACHE_VARIABLES: [&str; 2] = ["XDG_CACHE_HOME", "HOME"];
+
 /// Where settings may come from. Its debug form names settings without their values.
 #[derive(Clone, Default)]
 pub struct Sources {
     /// The file that was named by a flag.
     pub file: Option<PathBuf>,
     /// The environment: variables that begin with `BULKHEAD_` are settings, others matter where
-    /// a secret is said to be in them.
+    /// a secret is said to be in them, and those that say where the user's caches are.
     pub env: Vec<(String, String)>,
     /// What flags say.
     pub flags: Vec<Flag>,
@@ -129,7 +132,10 @@ impl Config {
             layer.record(&mut origins.0);
             figment = figment.merge(Serialized::defaults(layer.values));
         }
-        let raw: Raw = figment.extract().map_err(|error| origins.explain(error))?;
+        let mut raw: Raw = figment.extract().map_err(|error| origins.explain(error))?;
+        if raw.plugins.cache_dir.is_none() {
+            raw.plugins.cache_dir = user_cache(&sources.env);
+        }
         let valid = validation::validate(&raw, &origins, &sources.env)
             .map_err(|problems| ConfigError { problems })?;
         let settings = settings::list(&raw, &valid, &origins);
@@ -174,6 +180,17 @@ impl Config {
     pub fn redis(&self) -> RedisConfig {
         RedisConfig { namespace: self.namespace.clone(), ..RedisConfig::new(self.broker.expose()) }
     }
+}
+
+/// The folder for compiled plugins among the user's caches, if the user has any.
+fn user_cache(env: &[(String, String)]) -> Option<String> {
+    let absolute = |name: &str| {
+        let (_, path) = env.iter().find(|(known, _)| known == name)?;
+        Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+    };
+    let [caches, home] = CACHE_VARIABLES;
+    let caches = absolute(caches).or_else(|| Some(absolute(home)?.join(".cache")))?;
+    Some(caches.join("bulkhead").join("compiled").display().to_string())
 }
 
 fn layers(sources: &Sources) -> Result<Vec<Layer>, ConfigError> {

@@ -189,6 +189,14 @@ impl Registry {
         self.changes.send_modify(|n| *n += 1);
     }
 
+    /// A version that served serves no more, because its file is refused as it is.
+    fn withdraw(&self, name: &str) {
+        let mut state = self.state.lock();
+        if state.get_mut(name).and_then(|known| known.serving.take()).is_some() {
+            self.publish(&state);
+        }
+    }
+
     /// The newest file is the version that serves.
     fn accept(&self, name: &str) {
         let mut state = self.state.lock();

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::grants::SaidGrants;
 use crate::secrets::SecretSettings;
+use crate::trust::Trust;
 
 /// Whose word on grants counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +30,8 @@ pub type Values = BTreeMap<String, String>;
 pub struct PluginSettings {
     /// Whose word on grants counts.
     pub grants_from: GrantsFrom,
+    /// Which files it trusts.
+    pub trust: Trust,
     /// What it grants.
     pub grants: BTreeMap<String, SaidGrants>,
     /// Values for whatever tenant.

@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod batches;
+mod cached;
 mod commands;
 mod determinism;
 mod folders;
 mod gates;
 mod granted;
+mod hostile;
 mod http;
 mod http_bounds;
 mod isolation;
@@ -21,3 +23,4 @@ mod shapes;
 mod stores;
 mod time;
 mod web;
+mod worker;

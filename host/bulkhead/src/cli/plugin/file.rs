@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+use super::trust;
 use crate::cli::exit::{Exit, failed, usage};
 use crate::cli::session::Session;
 use crate::cli::{escape, figures, output};
@@ -180,7 +181,10 @@ fn sandbox(session: &Session) -> Result<Sandbox> {
         concurrent_loads: 1,
         ceilings: host.ceilings,
         max_component_bytes: usize::try_from(host.max_plugin_bytes).unwrap_or(usize::MAX),
+        compiler: session.compiler()?,
         compile_budget: host.compile_budget,
+        compile_cpu: host.compile_cpu,
+        compile_memory_bytes: host.compile_memory_bytes,
         offers: bulkhead::offers(),
         children: host.child_bounds(),
         ..SandboxConfig::default()
@@ -196,6 +200,9 @@ async fn load(
         Ok(source) => source,
         Err(refusal) => return Ok(Err(refusal)),
     };
+    if let Err(reason) = trust::judge(session, path, &source.bytes)? {
+        return Ok(Err(Refusal { gate: "trust".into(), reason }));
+    }
     Ok(sandbox.load(source).await.map_err(Refusal::from))
 }
 

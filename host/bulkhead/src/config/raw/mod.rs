@@ -15,10 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use super::quantity::{Size, Span};
 use crate::options::HostOptions;
+use crate::trust::TrustPolicy;
 
 pub(in crate::config) use queue::{RawBackoff, RawBounds, RawQueue, RawRetry, RawTenant};
 pub(in crate::config) use schedule::{RawAskedLimits, RawSchedule};
 pub(in crate::config) use secret::{RawKey, RawSecret, RawSecretsKey};
+
+/// Most bytes of compiled plugins that are kept.
+const DEFAULT_CACHE_BYTES: u64 = 1 << 30;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,7 +70,24 @@ pub(in crate::config) struct RawPlugins {
     pub(in crate::config) rescan_every: Span,
     pub(in crate::config) max_bytes: Size,
     pub(in crate::config) compile_budget: Span,
+    pub(in crate::config) compile_cpu: Span,
+    pub(in crate::config) compile_memory: Size,
+    /// Nothing said: in the user's folder for caches. An empty one: nowhere.
+    pub(in crate::config) cache_dir: Option<String>,
+    pub(in crate::config) cache_size: Size,
     pub(in crate::config) grants_from: String,
+    pub(in crate::config) trust: RawTrust,
+}
+
+/// `[plugins.trust]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::config) struct RawTrust {
+    pub(in crate::config) policy: String,
+    /// A digest or several, by plugin.
+    pub(in crate::config) pins: BTreeMap<String, serde_json::Value>,
+    /// Public keys by the names of those who sign.
+    pub(in crate::config) keys: BTreeMap<String, String>,
 }
 
 /// Values by plugin and key.
@@ -124,6 +145,15 @@ impl Raw {
             // Stands for any value whatever.
             grants: BTreeMap::from([(any(), serde_json::Value::Null)]),
             config: values(),
+            plugins: RawPlugins {
+                cache_dir: Some(String::new()),
+                trust: RawTrust {
+                    pins: BTreeMap::from([(any(), serde_json::Value::Null)]),
+                    keys: BTreeMap::from([(any(), String::new())]),
+                    ..RawTrust::default()
+                },
+                ..RawPlugins::default()
+            },
             secrets: secrets(),
             secrets_key: Some(RawSecretsKey::with_every_key()),
             tenants: BTreeMap::from([(any(), tenant)]),
@@ -195,8 +225,20 @@ impl Default for RawPlugins {
             rescan_every: Span(options.rescan_every),
             max_bytes: Size(options.max_plugin_bytes),
             compile_budget: Span(options.compile_budget),
+            compile_cpu: Span(options.compile_cpu),
+            compile_memory: Size(options.compile_memory_bytes),
+            cache_dir: None,
+            cache_size: Size(DEFAULT_CACHE_BYTES),
             grants_from: "manifest".into(),
+            trust: RawTrust::default(),
         }
+    }
+}
+
+impl Default for RawTrust {
+    fn default() -> Self {
+        let policy = TrustPolicy::default().as_str().to_owned();
+        Self { policy, pins: BTreeMap::new(), keys: BTreeMap::new() }
     }
 }
 

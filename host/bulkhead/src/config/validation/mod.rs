@@ -158,6 +158,15 @@ impl Check<'_> {
                 plugins.compile_budget,
                 SECOND / 10..=HOUR,
             ),
+            // Only a program knows whether it can be a worker.
+            compiler: None,
+            compile_cpu: self.span(&["plugins", "compile_cpu"], plugins.compile_cpu, SECOND..=HOUR),
+            compile_memory_bytes: self.size(
+                &["plugins", "compile_memory"],
+                plugins.compile_memory,
+                64 * MIB..=64 * GIB,
+            ),
+            cache: self.cache(plugins),
             settlement_buffer: host.settlement_buffer,
             scratch_dir: self.path(&["host", "scratch_dir"], &host.scratch_dir),
             schedules: None,
