@@ -104,7 +104,7 @@ async fn repeat(rig: &Rig, behaviour: &Behaviour, until: Instant) -> Result<Seen
 /// When a neighbour's handler began, by its own clock.
 async fn began(rig: &Rig, id: TaskId) -> Result<Duration> {
     let view = rig.ended(id).await?;
-    let report = view.last_report().context("a report")?;
+    let report = view.last_report().with_context(|| format!("a report of {view:?}"))?;
     let Outcome::Done(output) = &report.outcome else {
         anyhow::bail!("the neighbour failed: {:?}", report.outcome)
     };

@@ -68,7 +68,7 @@ impl Rig {
         for behaviour in texts().filter(|behaviour| !behaviour.is_refused()) {
             install(folder.path(), behaviour.name, &bytes(behaviour, compiled)?)?;
         }
-        let settings = folder.path().join("settings");
+        let settings = folder.path().join("settings.toml");
         fs::write(&settings, SETTINGS)?;
         let client = Client::new(Arc::new(server.broker().await), SubmitLimits::default());
         let mut command = Command::new(host);
@@ -150,7 +150,7 @@ impl Rig {
     pub async fn neighbour_completes(&self) -> Result<()> {
         let id = self.submit_as("neighbour", "echo", "hello").await?;
         let view = self.ended(id).await?;
-        let report = view.last_report().context("a report")?;
+        let report = view.last_report().with_context(|| format!("a report of {view:?}"))?;
         let Outcome::Done(output) = &report.outcome else { bail!("{:?}", report.outcome) };
         ensure!(output.data == b"hello", "{output:?}");
         Ok(())

@@ -1,6 +1,5 @@
 //! What goes wrong before a plugin serves: at its imports and in what it says of itself.
 
-use super::text;
 use crate::Behaviour;
 use crate::Expected::{Refused};
 
@@ -10,15 +9,15 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     text!("import-secrets", "granted-only", Refused(&["imports"])),
     text!("import-enqueue", "granted-only", Refused(&["imports"])),
     text!("describe-trap", "alone", Refused(&["describe"])),
-    text!("describe-nothing", "decodes-safely", Refused(&["description", "describe"])),
-    text!("describe-many", "decodes-safely", Refused(&["description", "describe"])),
-    text!("describe-lie", "decodes-safely", Refused(&["description", "describe"])),
-    text!("describe-twice", "decodes-safely", Refused(&["description", "describe"])),
-    text!("describe-name", "plain-text", Refused(&["description", "describe"])),
-    text!("describe-path", "plain-text", Refused(&["description", "describe"])),
-    text!("describe-utf8", "decodes-safely", Refused(&["description", "describe"])),
-    text!("describe-schema", "decodes-safely", Refused(&["description", "describe"])),
-    text!("describe-huge-schema", "decodes-safely", Refused(&["description", "describe"])),
-    text!("describe-backoff", "decodes-safely", Refused(&["description", "describe"])),
-    text!("describe-batch", "decodes-safely", Refused(&["description", "describe"])),
+    text!("describe-nothing", "decodes-safely", Refused(&["description"])),
+    text!("describe-many", "decodes-safely", Refused(&["describe"])),
+    text!("describe-lie", "decodes-safely", Refused(&["describe"])),
+    text!("describe-twice", "decodes-safely", Refused(&["description"])),
+    text!("describe-name", "plain-text", Refused(&["description"])),
+    text!("describe-path", "plain-text", Refused(&["description"])),
+    text!("describe-utf8", "decodes-safely", Refused(&["describe"])),
+    text!("describe-schema", "decodes-safely", Refused(&["description"])),
+    text!("describe-huge-schema", "decodes-safely", Refused(&["description"])),
+    text!("describe-backoff", "decodes-safely", Refused(&["description"])),
+    text!("describe-batch", "decodes-safely", Refused(&["description"])),
 ];

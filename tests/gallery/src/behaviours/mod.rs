@@ -15,7 +15,7 @@ macro_rules! text {
         }
     };
 }
-use text;
+
 
 mod boundary;
 mod cpu;

@@ -20,7 +20,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     rust("hostile", "giant-line", "plain-text", "", "Logs one line of 8 MiB.", Ends),
     rust("hostile", "many-fields", "bounded-host", "", "Logs 200 lines with a field of 64 KiB each.", Ends),
     rust("hostile", "stderr-flood", "bounded-host", "", "Writes 16 MiB to its standard error without a line feed.", Ends),
-    rust("unruly", "stdout-flood", "bounded-host", "100000", "Prints 100,000 lines.", Ends),
+    rust("unruly", "stdout-flood", "bounded-host", "20000", "Prints 20,000 lines.", Ends),
     rust("hostile", "progress-flood", "bounded-host", "", "Reports progress 100,000 times, in escape sequences and without fractions.", Ends),
     rust("hostile", "huge-panic", "plain-text", "", "Panics with a message of megabytes of escape sequences.", Fails(&[Trapped])),
     rust("hostile", "huge-reason", "bounded-host", "", "Fails with a reason and details of 2 MiB each.", Fails(&[Reject])),

@@ -2,7 +2,6 @@
 
 use bulkhead_core::FailureKind::{Trapped};
 
-use super::text;
 use crate::Behaviour;
 use crate::Expected::{Fails, Refused};
 
@@ -16,6 +15,6 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     text!("trap-null", "alone", Fails(&[Trapped])),
     text!("trap-table", "sealed", Fails(&[Trapped])),
     text!("trap-signature", "sealed", Fails(&[Trapped])),
-    text!("trap-start", "alone", Refused(&["describe", "smoke"])),
-    text!("exit", "alone", Fails(&[Trapped])),
+    text!("trap-start", "alone", Refused(&["describe"])),
+    text!("exit-early", "alone", Fails(&[Trapped])),
 ];
