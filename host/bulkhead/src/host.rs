@@ -89,6 +89,7 @@ impl HostBuilder {
             max_component_bytes: usize::try_from(options.max_plugin_bytes).unwrap_or(usize::MAX),
             compile_budget: options.compile_budget,
             offers: offers(),
+            children: options.child_bounds(),
             ..SandboxConfig::default()
         })?;
         let registry = Arc::new(Registry::new());
@@ -140,6 +141,7 @@ impl Host {
             scheduler::define(broker.as_ref(), schedules, served).await?;
         }
         let lines = Lines::new(&broker, &options, registry)?;
+        let shared = lines.shared.clone();
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.guest_threads)
             .thread_name("guests")
@@ -147,13 +149,18 @@ impl Host {
             .build()
             .map_err(HostError::Threads)?;
         let mut stopping = shutdown.clone();
+        let getting_ready = async {
+            shared.backends.sweep().await;
+            keeper.load_all().await;
+        };
         tokio::select! {
-            () = keeper.load_all() => {}
+            () = getting_ready => {}
             () = stopping.drained() => {}
         }
         tracing::info!(host = %options.name, queues = lines.lines.len(),
             concurrency = options.concurrency, "host serves");
         let outcome = lines.run(keeper, guests.handle().clone(), shutdown).await;
+        shared.backends.tidied().await;
         // Every attempt has been settled or given back; nothing is left to wait for.
         guests.shutdown_background();
         if let Err(error) = broker.withdraw_host(&options.name).await {
@@ -191,7 +198,7 @@ impl Lines {
             holder: holder(&options.name).into(),
             broker: broker.clone(),
             registry,
-            backends: Backends::new(options.settings.clone()),
+            backends: Backends::new(options, broker.clone()),
             permits: Permits::new(options.concurrency),
             lease: options.lease,
             settlement_buffer: options.settlement_buffer,

@@ -13,6 +13,7 @@ pub mod manifest;
 mod options;
 mod plugins;
 mod scheduler;
+pub mod secrets;
 mod serve;
 mod shutdown;
 

@@ -209,6 +209,14 @@ pub(crate) fn parse_whole(file: &str, text: &str) -> Result<Said, ManifestError>
     if let Some(reason) = retry.as_ref().and_then(senseless) {
         return Err(failed(reason));
     }
+    if let Some(folder) = raw.grants.relative_folder() {
+        let shown = folder.display().to_string();
+        return Err(failed(format!(
+            "`grants.fs.dirs`: the host's `{}` must be an absolute path; one from where the \
+             configuration is goes there",
+            shown.escape_debug()
+        )));
+    }
     let manifest = Manifest {
         task_types: raw.task_types,
         limits: raw.limits.into(),

@@ -4,8 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::default_scratch_dir;
 use crate::plugins::LiveSettings;
 use bulkhead_core::{Limits, QueueName, QueuePolicy, RetryPolicy, Schedule};
+use bulkhead_queue::SubmitLimits;
+use bulkhead_sandbox::ChildBounds;
 
 /// How a [`crate::Host`] runs.
 #[derive(Debug, Clone)]
@@ -35,10 +38,15 @@ pub struct HostOptions {
     pub compile_budget: Duration,
     /// Settlements kept while the broker is away; at the bound no new attempt starts.
     pub settlement_buffer: usize,
+    /// Where attempts have folders of their own, if their plugin was granted one. Hosts of one
+    /// user may share it.
+    pub scratch_dir: PathBuf,
     /// The schedules that it brings along, in any queues. They are stored at start; those
     /// of origin [`Schedule::FROM_CONFIG`] that are not among them are forgotten in the
     /// queues that are served or named here. `None` leaves the stored ones as they are.
     pub schedules: Option<Vec<QueueSchedule>>,
+    /// Bounds on each task that a handler submits.
+    pub submit: SubmitLimits,
     /// What is said of plugins: grants, and the values that they may ask for. It may change
     /// while the host runs.
     pub settings: LiveSettings,
@@ -99,8 +107,21 @@ impl Default for HostOptions {
             max_plugin_bytes: 64 << 20,
             compile_budget: Duration::from_secs(60),
             settlement_buffer: 10_000,
+            scratch_dir: default_scratch_dir(),
             schedules: None,
+            submit: SubmitLimits::default(),
             settings: LiveSettings::default(),
+        }
+    }
+}
+
+impl HostOptions {
+    /// Bounds on each task that a handler submits, as the sandbox takes them.
+    #[must_use]
+    pub fn child_bounds(&self) -> ChildBounds {
+        ChildBounds {
+            payload_bytes: self.submit.payload_bytes as u64,
+            metadata_bytes: self.submit.metadata_bytes as u64,
         }
     }
 }

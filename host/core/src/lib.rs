@@ -24,7 +24,7 @@ mod terms;
 pub use child::{Child, child_id};
 pub use disposition::{Attempted, Disposition, dispose};
 pub use limits::{Limits, LimitsRequest};
-pub use name::{Name, NameError, QueueName, TaskType, TenantName, check_name};
+pub use name::{Name, NameError, PluginName, QueueName, TaskType, TenantName, check_name};
 pub use outcome::{Failure, FailureKind, Outcome};
 pub use parent::Parent;
 pub use policy::{Bounds, PolicyError, QueuePolicy, TenantPolicy};

@@ -5,6 +5,7 @@
 //! armed only for an attempt that did not end in its first poll, because most do.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -83,6 +84,7 @@ impl Plugin {
                 let opening = Opening { stop, stdio: Stdio::Logged, seats, setting, powers };
                 let mut run = Run::open(&self.sandbox, limits, opening)?;
                 let call = run.bounded(async |store, instantiated| {
+                    self.open_folders(store).await?;
                     program.handle(store, &attempt, instantiated).await
                 });
                 let ended = call.await;
@@ -95,8 +97,10 @@ impl Plugin {
                 let stdio = Stdio::Command { name, input, output: output.clone() };
                 let opening = Opening { stop, stdio, seats, setting, powers };
                 let mut run = Run::open(&self.sandbox, limits, opening)?;
-                let call =
-                    run.bounded(async |store, instantiated| program.run(store, instantiated).await);
+                let call = run.bounded(async |store, instantiated| {
+                    self.open_folders(store).await?;
+                    program.run(store, instantiated).await
+                });
                 let ended = call.await;
                 let last_error = run.seats().common.journal.last_error();
                 let outcome = |code| command::outcome(code, output.take(), last_error, &limits);
@@ -117,6 +121,17 @@ impl Plugin {
     pub(crate) fn setting(&self, attempt: &Attempt<'_>, limits: &Limits) -> Setting {
         let Task { id, submitted_at, .. } = attempt.task;
         Setting::of(&self.grants, *id, *submitted_at, limits.wall_ms)
+    }
+
+    /// Open the folders of an attempt, if the plugin uses them.
+    pub(crate) async fn open_folders(
+        &self,
+        store: &mut Store<Compartment>,
+    ) -> wasmtime::Result<()> {
+        if !self.uses.fs {
+            return Ok(());
+        }
+        store.data_mut().open_folders(self.sandbox.open_files()).await
     }
 
     /// What an attempt has of what was granted.
@@ -240,6 +255,9 @@ impl Run {
         if let Some(powers) = &compartment.powers {
             powers.meter(&mut metering);
         }
+        if let Some(http) = &compartment.http {
+            http.meter(&mut metering);
+        }
         metering
     }
 }
@@ -274,14 +292,18 @@ pub(crate) fn done(content_type: String, data: Vec<u8>, limits: &Limits) -> Outc
     Outcome::Done(Payload { content_type, data })
 }
 
-/// `work`, with the thread's CPU time during each poll added to `spent`.
-async fn metered<T>(work: impl Future<Output = T>, spent: &mut Duration) -> T {
+/// `work`, with the thread's CPU time during each poll added to `spent`. A panic of the host's
+/// own code in it ends the work, not the thread: the store is dropped with whatever it left.
+async fn metered<T>(
+    work: impl Future<Output = wasmtime::Result<T>>,
+    spent: &mut Duration,
+) -> wasmtime::Result<T> {
     let mut work = pin!(work);
     std::future::poll_fn(|cx| {
         let before = thread_cpu();
-        let polled = work.as_mut().poll(cx);
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
         *spent += thread_cpu().saturating_sub(before);
-        polled
+        polled.unwrap_or_else(|_| Poll::Ready(Err(wasmtime::Error::new(Stopped::HostPanicked))))
     })
     .await
 }

@@ -88,6 +88,7 @@ impl Plugin {
         let opening = Opening { stop, stdio: Stdio::Logged, seats, setting, powers };
         let mut run = Run::open(&self.sandbox, limits, opening)?;
         let call = run.bounded(async |store, instantiated| {
+            self.open_folders(store).await?;
             program.handle_batch(store, attempts, instantiated).await
         });
         let returned = call.await.and_then(|returned| complete(returned, attempts.len()));

@@ -14,7 +14,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::cancel::Cancels;
 use crate::capability::clocks::{Timing, coarse_ms};
-use crate::capability::{clocks, random};
+use crate::capability::http::HttpSession;
+use crate::capability::{Folders, clocks, random};
 use crate::grants::{Clocks, Grants, Randomness};
 use crate::journal::{SharedJournal, Stream};
 use crate::memory::MemoryMeter;
@@ -38,6 +39,8 @@ pub(crate) enum Stopped {
     DeadlineInHostCall,
     #[error("the task was cancelled")]
     Cancelled,
+    #[error("the host's own code panicked")]
+    HostPanicked,
 }
 
 /// When and by whom an attempt is stopped.
@@ -130,6 +133,8 @@ pub(crate) struct Compartment {
     pub(crate) hostcall_bytes: u64,
     pub(crate) setting: Setting,
     pub(crate) powers: Option<Box<Powers>>,
+    /// Made when the guest first speaks of HTTP.
+    pub(crate) http: Option<Box<HttpSession>>,
     stdio: Stdio,
     random_bytes: u64,
     table: ResourceTable,
@@ -156,6 +161,7 @@ impl Compartment {
             hostcall_bytes: limits.hostcall_bytes,
             setting,
             powers,
+            http: None,
             stdio,
             random_bytes,
             table,
@@ -171,8 +177,26 @@ impl Compartment {
         Ok(store)
     }
 
+    /// Open the folders that were granted, for a plugin that uses them. The guest may have
+    /// `files` open besides.
+    pub(crate) async fn open_folders(&mut self, files: u32) -> wasmtime::Result<()> {
+        if let Some(powers) = self.powers.as_deref_mut()
+            && let Some(grant) = &powers.grants.fs
+        {
+            let opened = Folders::open(grant, powers.services.scratch.as_ref(), files).await;
+            powers.folders = Some(Box::new(opened.map_err(wasmtime::Error::new)?));
+        }
+        Ok(())
+    }
+
     pub(crate) fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+
+    /// What the attempt has of `http`, and its table.
+    pub(crate) fn http_and_table(&mut self) -> (&mut HttpSession, &mut ResourceTable) {
+        let powers = self.powers.as_deref();
+        (self.http.get_or_insert_with(|| HttpSession::of(powers)), &mut self.table)
     }
 
     /// The monotonic clock, as exact as was granted.

@@ -64,6 +64,8 @@ fn base(config: &SandboxConfig) -> Config {
         .async_stack_size(config.stack_bytes + HOST_STACK_BYTES)
         .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
         .wasm_memory64(false)
+        // No guest language needs it, and every feature is one more thing to attack.
+        .wasm_gc(false)
         .memory_init_cow(true)
         // Guests run on a plain fiber each: the contract has no async functions, and
         // the concurrent event loop costs time in every call.

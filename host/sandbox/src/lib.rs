@@ -3,8 +3,9 @@
 //! [`Sandbox::load`] takes a file through the gates and gives a [`Plugin`];
 //! [`Plugin::attempt`] runs one attempt in a fresh compartment and gives an
 //! [`AttemptEnd`], [`Plugin::attempt_batch`] several in one. Whatever a guest does ends in an [`bulkhead_core::Outcome`]; an error
-//! from this crate is always the host's own trouble. It knows neither queues nor Redis,
-//! neither files nor configuration formats: bytes and plain data come in, values go out.
+//! from this crate is always the host's own trouble. It knows neither queues nor Redis nor
+//! configuration formats: bytes and plain data come in, values go out. The only files that it
+//! touches are those in folders that a guest was granted.
 
 mod attempt;
 mod batch;
@@ -22,11 +23,14 @@ mod handler;
 mod journal;
 mod load;
 mod memory;
+mod outbound;
 mod plugin;
 mod powers;
 mod redact;
 mod sandbox;
+mod scratch;
 mod seat;
+mod secret;
 mod service;
 mod stdio;
 mod text;
@@ -41,11 +45,14 @@ pub use grants::{
     Clocks, EnqueueGrant, FolderGrant, FolderQuota, FsGrant, Grants, HttpGrant, KvGrant, Named,
     Randomness,
 };
+pub use outbound::{HttpAccess, Outbound, Resolver, SystemResolver};
 pub use plugin::{
     HandlerDescription, LoadTimes, Manifest, Plugin, PluginDescription, PluginKind, PluginSource,
 };
 pub use powers::ChildBounds;
 pub use sandbox::Sandbox;
+pub use scratch::ScratchHome;
+pub use secret::SecretValue;
 pub use service::{
     ConfigSource, KvEntry, KvError, KvPage, KvSpace, SecretError, SecretSource, Services,
 };

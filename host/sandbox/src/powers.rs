@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bulkhead_core::{Child, Metering};
 
 use crate::attempt::AttemptEnd;
+use crate::capability::Folders;
 use crate::grants::Grants;
 use crate::redact::{Redactor, Spoken};
 use crate::service::Services;
@@ -60,6 +61,8 @@ pub(crate) struct Powers {
     pub(crate) spoken: Spoken,
     /// What is left of `kv`'s `operations`.
     pub(crate) kv_operations: u32,
+    /// None before they were opened, and for a plugin that uses none.
+    pub(crate) folders: Option<Box<Folders>>,
 }
 
 impl Powers {
@@ -75,14 +78,17 @@ impl Powers {
             traffic: Traffic::default(),
             spoken: Spoken::default(),
             kv_operations: grants.kv.map_or(0, |kv| kv.operations),
+            folders: None,
         })
     }
 
     /// Add what was used to a metering.
     pub(crate) fn meter(&self, metering: &mut Metering) {
-        metering.host_calls = self.traffic.calls;
-        metering.bytes_in = self.traffic.bytes_in;
-        metering.bytes_out = self.traffic.bytes_out;
+        let files = self.folders.as_deref().map(Folders::traffic).unwrap_or_default();
+        let Traffic { calls, bytes_in, bytes_out } = self.traffic;
+        metering.host_calls = calls.saturating_add(files.calls);
+        metering.bytes_in = bytes_in.saturating_add(files.bytes_in);
+        metering.bytes_out = bytes_out.saturating_add(files.bytes_out);
     }
 
     /// What takes the secrets that were handed out from texts.

@@ -6,7 +6,9 @@
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use bulkhead_core::{Failure, LogLine, Outcome};
+use zeroize::Zeroizing;
 
+use crate::secret::SecretValue;
 use crate::text::{CUT, bounded};
 
 /// Shortest piece of a secret that is looked for, in bytes.
@@ -21,19 +23,19 @@ const MIN_TEXT_BYTES: usize = 256;
 /// The secrets that an attempt was handed.
 #[derive(Default)]
 pub(crate) struct Spoken {
-    handed: Vec<(String, String)>,
+    handed: Vec<(String, SecretValue)>,
     redactor: Option<Redactor>,
 }
 
 impl Spoken {
     /// The attempt was handed this value. Values too short to be told from other text are not
     /// looked for; no source has such.
-    pub(crate) fn add(&mut self, name: &str, value: &str) {
-        let known = |(_, known): &(String, String)| known == value;
-        if value.len() < MIN_BYTES || self.handed.iter().any(known) {
+    pub(crate) fn add(&mut self, name: &str, value: &SecretValue) {
+        let known = |(_, known): &(String, SecretValue)| known == value;
+        if value.expose().len() < MIN_BYTES || self.handed.iter().any(known) {
             return;
         }
-        self.handed.push((name.to_owned(), value.to_owned()));
+        self.handed.push((name.to_owned(), value.clone()));
         self.redactor = Redactor::of(&self.handed);
     }
 
@@ -46,21 +48,23 @@ impl Spoken {
 /// Takes secrets out of texts.
 pub(crate) struct Redactor {
     automaton: AhoCorasick,
-    patterns: Vec<String>,
+    patterns: Vec<Zeroizing<String>>,
     /// What stands for each pattern.
     replacements: Vec<String>,
 }
 
 impl Redactor {
-    fn of(handed: &[(String, String)]) -> Option<Self> {
+    fn of(handed: &[(String, SecretValue)]) -> Option<Self> {
         let (mut patterns, mut replacements) = (Vec::new(), Vec::new());
         for (name, value) in handed {
-            for form in forms(value) {
-                patterns.push(form);
+            for form in forms(value.expose()) {
+                patterns.push(Zeroizing::new(form));
                 replacements.push(format!("[secret {name}]"));
             }
         }
-        let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&patterns);
+        let built = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(patterns.iter().map(|pattern| pattern.as_bytes()));
         // The only errors are sizes far beyond what a secret may have.
         let automaton = built.ok()?;
         Some(Self { automaton, patterns, replacements })
@@ -83,7 +87,7 @@ impl Redactor {
 
     /// Which pattern begins at the end of a text that was cut, and how many bytes of it.
     fn begun(&self, text: &str) -> Option<(usize, usize)> {
-        let longest = |pattern: &String| {
+        let longest = |pattern: &str| {
             (MIN_CUT_BYTES..pattern.len().min(text.len() + 1)).rev().find(|length| {
                 pattern.is_char_boundary(*length) && text.ends_with(&pattern[..*length])
             })
@@ -133,7 +137,8 @@ mod tests {
 
     fn redacted(secrets: &[(&str, &str)], text: &str) -> String {
         let mut spoken = Spoken::default();
-        secrets.iter().for_each(|(name, value)| spoken.add(name, value));
+        let value = |text: &str| SecretValue::new(text.to_owned());
+        secrets.iter().for_each(|(name, text)| spoken.add(name, &value(text)));
         let mut text = text.to_owned();
         if let Some(redactor) = spoken.redactor() {
             redactor.text(&mut text);

@@ -8,6 +8,10 @@ use wasmtime::Engine;
 
 use crate::{SandboxConfig, SandboxError, engine};
 
+/// Files that an attempt may have open at least, and at most.
+const FEWEST_OPEN_FILES: u32 = 8;
+const MOST_OPEN_FILES: u32 = 128;
+
 /// Loads plugins. Clones share one engine and one pool of compartments.
 #[derive(Clone)]
 pub struct Sandbox(Arc<Shared>);
@@ -16,6 +20,7 @@ struct Shared {
     engine: Engine,
     config: SandboxConfig,
     loads: Arc<Semaphore>,
+    open_files: u32,
 }
 
 impl Sandbox {
@@ -28,7 +33,8 @@ impl Sandbox {
         }
         let engine = engine::build(&config)?;
         let loads = Arc::new(Semaphore::new(config.concurrent_loads as usize));
-        Ok(Self(Arc::new(Shared { engine, config, loads })))
+        let open_files = open_files(config.concurrency);
+        Ok(Self(Arc::new(Shared { engine, config, loads, open_files })))
     }
 
     /// What the host decided.
@@ -39,6 +45,11 @@ impl Sandbox {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    /// Files and folders that one attempt may have open.
+    pub(crate) fn open_files(&self) -> u32 {
+        self.0.open_files
     }
 
     /// Permits for loading. A plugin that is being compiled holds one even after its
@@ -60,5 +71,27 @@ impl Sandbox {
             handles: limits.handles.min(ceilings.handles),
             instances: limits.instances.min(ceilings.instances),
         }
+    }
+}
+
+/// What each of so many attempts may have open: all together no more than half of what the
+/// process may, so that guests cannot keep the host from its own files and connections.
+fn open_files(concurrency: u32) -> u32 {
+    let process = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let all = process.map_or(u64::from(u32::MAX), |most| most / 2);
+    let each = all / u64::from(concurrency.max(1));
+    u32::try_from(each).unwrap_or(u32::MAX).clamp(FEWEST_OPEN_FILES, MOST_OPEN_FILES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_attempts_share_what_the_process_may_open() {
+        assert_eq!(open_files(u32::MAX), FEWEST_OPEN_FILES);
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        assert!(u64::from(open_files(1)) <= most.unwrap_or(u64::MAX));
+        assert!(open_files(1) <= MOST_OPEN_FILES);
     }
 }

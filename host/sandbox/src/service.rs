@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::secret::SecretValue;
+use crate::{HttpAccess, ScratchHome};
+
 /// What one attempt may be given. What is absent is `unavailable` to the guest.
 #[derive(Clone, Default)]
 pub struct Services {
@@ -19,15 +22,21 @@ pub struct Services {
     pub config: Option<Arc<dyn ConfigSource>>,
     /// Behind `secrets`.
     pub secrets: Option<Arc<dyn SecretSource>>,
+    /// Behind `http`.
+    pub http: Option<HttpAccess>,
+    /// Where `fs` makes scratch folders.
+    pub scratch: Option<ScratchHome>,
 }
 
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kv, config, secrets } = self;
+        let Self { kv, config, secrets, http, scratch } = self;
         f.debug_struct("Services")
             .field("kv", &kv.is_some())
             .field("config", &config.is_some())
             .field("secrets", &secrets.is_some())
+            .field("http", &http.is_some())
+            .field("scratch", &scratch.is_some())
             .finish()
     }
 }
@@ -120,5 +129,5 @@ pub enum SecretError {
 #[async_trait]
 pub trait SecretSource: Send + Sync {
     /// A secret's value as it is now.
-    async fn get(&self, name: &str) -> Result<String, SecretError>;
+    async fn get(&self, name: &str) -> Result<SecretValue, SecretError>;
 }

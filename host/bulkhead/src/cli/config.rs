@@ -18,6 +18,7 @@ pub(crate) enum Config {
 impl Config {
     /// Do it.
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        session.config.check_secrets()?;
         let settings = session.config.settings();
         if session.out.is_json() {
             session.out.document(&settings)?;

@@ -45,11 +45,11 @@ pub(crate) async fn follow(config: Config, writer: SettingsWriter) {
             continue;
         }
         seen = now;
-        match config.reload() {
+        match config.reload().and_then(|changed| changed.check_secrets().map(|()| changed)) {
             Ok(changed) => {
                 if writer.replace((*changed.host.settings.now()).clone()) {
                     tracing::info!(file = %file.display(),
-                        "the configuration changed: grants and values of plugins are in effect");
+                        "the configuration changed: grants, values and secrets of plugins are in effect");
                 }
             }
             Err(error) => tracing::warn!(file = %file.display(), %error,

@@ -14,8 +14,8 @@ mod escape;
 mod exit;
 mod figures;
 mod follow;
-mod live;
 mod host;
+mod live;
 mod open;
 mod output;
 mod plugin;
@@ -23,6 +23,7 @@ mod queue;
 mod reason;
 mod run;
 mod schedule;
+mod secret;
 mod session;
 mod submit;
 mod task;
@@ -97,6 +98,8 @@ enum Command {
     Doctor(doctor::Doctor),
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    #[command(subcommand)]
+    Secret(secret::Secret),
     #[command(subcommand)]
     Host(host::Host),
     #[command(subcommand)]
@@ -173,6 +176,7 @@ impl Cli {
             Command::Dead(dead) => dead.run(&session).await,
             Command::Doctor(doctor) => doctor.run(&session).await,
             Command::Plugin(plugin) => plugin.run(&session).await,
+            Command::Secret(secret) => secret.run(&session).await,
             Command::Host(host) => host.run(&session).await,
             Command::Config(config) => config.run(&session),
             Command::Completions { .. } => Ok(Exit::Done),

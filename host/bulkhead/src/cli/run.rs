@@ -85,6 +85,7 @@ pub(crate) async fn host(
     shared: Option<&Path>,
     served: impl FnOnce(&str),
 ) -> Result<Exit> {
+    session.config.check_secrets()?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let opened = HostBroker::open(&session.config, shared).await?;
     let ended = serve(session, &opened, served, stop).await;

@@ -10,6 +10,7 @@ mod layer;
 mod log;
 pub mod quantity;
 mod raw;
+mod secrets;
 mod settings;
 mod validation;
 
@@ -36,12 +37,13 @@ pub use settings::Setting;
 /// The files that are looked for when none is named.
 const DEFAULT_FILES: [&str; 3] = ["bulkhead.toml", "bulkhead.yaml", "bulkhead.yml"];
 
-/// Where settings may come from. Its debug form names them without their values.
+/// Where settings may come from. Its debug form names settings without their values.
 #[derive(Clone, Default)]
 pub struct Sources {
     /// The file that was named by a flag.
     pub file: Option<PathBuf>,
-    /// The environment; only variables that begin with `BULKHEAD_` matter.
+    /// The environment: variables that begin with `BULKHEAD_` are settings, others matter where
+    /// a secret is said to be in them.
     pub env: Vec<(String, String)>,
     /// What flags say.
     pub flags: Vec<Flag>,
@@ -51,7 +53,9 @@ pub struct Sources {
 
 impl std::fmt::Debug for Sources {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let env: Vec<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
+        let ours = |name: &&str| name.starts_with(layer::ENV_PREFIX);
+        let env = self.env.iter().map(|(name, _)| name.as_str());
+        let env: Vec<&str> = env.filter(ours).collect();
         let flags: Vec<&str> = self.flags.iter().map(|flag| flag.flag).collect();
         let Self { file, dir, .. } = self;
         f.debug_struct("Sources")
@@ -63,8 +67,9 @@ impl std::fmt::Debug for Sources {
     }
 }
 
-/// A setting given by a command-line flag.
-#[derive(Debug, Clone)]
+/// A setting given by a command-line flag. Its debug form has no value: that of a broker may
+/// have a password in it.
+#[derive(Clone)]
 pub struct Flag {
     /// The flag, for messages.
     pub flag: &'static str,
@@ -74,8 +79,14 @@ pub struct Flag {
     pub value: FlagValue,
 }
 
+impl std::fmt::Debug for Flag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Flag({})", self.flag)
+    }
+}
+
 /// The value of a flag.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum FlagValue {
     /// Text.
     Text(String),
@@ -100,6 +111,7 @@ pub struct Config {
     pub log: LogOptions,
     queues: BTreeMap<QueueName, QueueOptions>,
     settings: Vec<Setting>,
+    origins: Origins,
     sources: Sources,
 }
 
@@ -118,19 +130,13 @@ impl Config {
             figment = figment.merge(Serialized::defaults(layer.values));
         }
         let raw: Raw = figment.extract().map_err(|error| origins.explain(error))?;
-        let valid =
-            validation::validate(&raw, &origins).map_err(|problems| ConfigError { problems })?;
+        let valid = validation::validate(&raw, &origins, &sources.env)
+            .map_err(|problems| ConfigError { problems })?;
         let settings = settings::list(&raw, &valid, &origins);
         let validation::Valid { broker, namespace, host, queues, submit, log } = valid;
         // What is read again is the same file, wherever else one appears.
-        let ours = |(name, _): &&(String, String)| name.starts_with(layer::ENV_PREFIX);
-        let sources = Sources {
-            file: file(sources),
-            env: sources.env.iter().filter(ours).cloned().collect(),
-            flags: sources.flags.clone(),
-            dir: sources.dir.clone(),
-        };
-        Ok(Self { broker, namespace, host, submit, log, queues, settings, sources })
+        let sources = Sources { file: file(sources), ..sources.clone() };
+        Ok(Self { broker, namespace, host, submit, log, queues, settings, origins, sources })
     }
 
     /// The file that was read, if there is one.
@@ -197,8 +203,14 @@ fn file(sources: &Sources) -> Option<PathBuf> {
     sources.file.clone().or_else(named_by_env).or_else(|| found(&sources.dir))
 }
 
+/// A folder of the host's user among the system's temporary ones.
+pub(crate) fn default_scratch_dir() -> PathBuf {
+    let user = rustix::process::geteuid().as_raw();
+    std::env::temp_dir().join(format!("bulkhead-scratch-{user}"))
+}
+
 /// Where each key was set last.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Origins(BTreeMap<Vec<String>, Origin>);
 
 impl Origins {

@@ -52,13 +52,15 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
 }
 
 /// The sections in the order of the documentation.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 14] = [
     "broker",
     "namespace",
     "host",
     "plugins",
     "grants",
     "config",
+    "secrets",
+    "secrets_key",
     "tenants",
     "limits",
     "queues",
@@ -92,7 +94,7 @@ fn flatten<'a>(
         }
         // A key that does not belong to this kind of backoff, or that bounds nothing.
         Value::Null if path.contains(&"backoff") || path.len() > 3 && path[0] == "queues" => {}
-        Value::Null if path[0] == "schedules" => {}
+        Value::Null if matches!(path[0], "schedules" | "tenants") => {}
         value => settings.push(set(value)),
     }
 }

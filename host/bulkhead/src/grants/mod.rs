@@ -8,6 +8,7 @@
 mod written;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use bulkhead_sandbox::{Clocks, EnqueueGrant, FsGrant, Grants, HttpGrant, KvGrant, Randomness};
 use serde::Deserialize;
@@ -39,6 +40,24 @@ impl SaidGrants {
             clocks: self.clocks.or(other.clocks),
             random: self.random.or(other.random),
         }
+    }
+
+    /// The same, with folders that are not said absolutely meant from `base`.
+    #[must_use]
+    pub fn beneath(mut self, base: &Path) -> Self {
+        if let Some(Some(fs)) = &mut self.fs {
+            for folder in &mut fs.dirs {
+                folder.host = base.join(&folder.host);
+            }
+        }
+        self
+    }
+
+    /// A folder that is not said absolutely, if there is one.
+    #[must_use]
+    pub fn relative_folder(&self) -> Option<&Path> {
+        let dirs = &self.fs.as_ref()?.as_ref()?.dirs;
+        dirs.iter().map(|folder| folder.host.as_path()).find(|host| host.is_relative())
     }
 
     /// What is granted, if nobody else says anything.

@@ -376,10 +376,10 @@ impl Fs {
             {
                 return Err(format!("`fs.dirs`: `{guest}` and `{other}` are one inside the other"));
             }
-            if !folder.host.is_absolute() || has_dots(&folder.host) {
+            if has_dots(&folder.host) || folder.host.as_os_str().is_empty() {
                 let shown = folder.host.display().to_string();
                 return Err(format!(
-                    "`fs.dirs`: the host's `{}` must be an absolute path without `..`",
+                    "`fs.dirs`: the host's `{}` must be a path without `..`",
                     shown.escape_debug()
                 ));
             }

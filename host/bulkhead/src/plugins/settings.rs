@@ -1,5 +1,5 @@
-//! What the operator's configuration says of plugins: grants, and the values that they may ask
-//! for. It may change while a host runs; whoever asks gets what holds now.
+//! What the operator's configuration says of plugins: grants, and the values and secrets
+//! that they may ask for. It may change while a host runs; whoever asks gets what holds now.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use bulkhead_sandbox::{ConfigSource, Grants};
 use tokio::sync::watch;
 
 use crate::grants::SaidGrants;
+use crate::secrets::SecretSettings;
 
 /// Whose word on grants counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +35,12 @@ pub struct PluginSettings {
     pub values: BTreeMap<String, Values>,
     /// Values for one tenant, which count first.
     pub tenant_values: BTreeMap<TenantName, BTreeMap<String, Values>>,
+    /// Bytes that plugins may store for one tenant, over all of them.
+    pub tenant_storage: BTreeMap<TenantName, u64>,
+    /// The same for each tenant that has no bound of its own.
+    pub other_storage: Option<u64>,
+    /// Where secrets are.
+    pub secrets: Arc<SecretSettings>,
 }
 
 impl PluginSettings {
@@ -45,6 +52,12 @@ impl PluginSettings {
             GrantsFrom::Manifest => said.over(manifest).granted(),
             GrantsFrom::Configuration => said.granted(),
         }
+    }
+
+    /// Bytes that plugins may store for a tenant, over all of them; none for no such bound.
+    #[must_use]
+    pub fn storage_bytes(&self, tenant: &TenantName) -> Option<u64> {
+        self.tenant_storage.get(tenant).copied().or(self.other_storage)
     }
 
     /// A plugin's value of a key for a tenant.

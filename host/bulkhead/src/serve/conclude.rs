@@ -57,7 +57,12 @@ pub(super) fn conclude(line: &Line, job: Job, end: AttemptEnd, ran: Ran) -> Opti
     let kept = |otherwise| task.terms.retention_ms.unwrap_or(otherwise);
     let retention_ms = kept(line.queue.retention_ms);
     let end = match disposition {
-        Disposition::Complete => End::Complete { report, retention_ms },
+        Disposition::Complete => {
+            // The host is the producer of what the handler submits; its clock counts, as any
+            // other producer's.
+            let children = end.children.into_iter().map(|child| child.submitted(now)).collect();
+            End::Complete { report, retention_ms, children }
+        }
         Disposition::Cancel => End::Cancel { report, retention_ms },
         Disposition::Retry { at } => {
             End::Retry { report, delay_ms: at.saturating_sub(now), retention_ms }

@@ -25,7 +25,7 @@ use crate::options::QueueOptions;
 use crate::plugins::Registry;
 use crate::shutdown::Shutdown;
 
-/// Claims and settlements of one step.
+/// Claims of one step; settlements, with the tasks that they submit.
 const BATCH: usize = 500;
 /// How long a settlement waits for company while other attempts run.
 const LINGER: Duration = Duration::from_millis(1);

@@ -12,6 +12,7 @@ mod progress;
 mod recall;
 mod recover;
 mod together;
+mod values;
 
 pub(crate) use backends::Backends;
 pub use backends::offers;

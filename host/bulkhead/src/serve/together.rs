@@ -113,7 +113,7 @@ async fn call(line: &Arc<Line>, serving: &Serving, jobs: Vec<Job>) {
             spawn(line, job, Some(end));
             continue;
         }
-        job.remember(line, &end.outcome).await;
+        job.remember(line, &end).await;
         let (id, settlement) = (job.task.id, conclude(line, job, end, ran));
         finish(line, id, settlement);
     }

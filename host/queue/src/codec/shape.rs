@@ -101,8 +101,7 @@ fn is_zero(number: &u32) -> bool {
 impl<'a> Course<'a> {
     pub(super) fn of(terms: &'a Terms) -> Option<Self> {
         let Terms { retry, not_before, deadline_at, schedule, depth, .. } = terms;
-        let any =
-            retry.is_some()
+        let any = retry.is_some()
             || not_before.is_some()
             || deadline_at.is_some()
             || schedule.is_some()

@@ -30,7 +30,7 @@ fn metered(claim: &Claim) -> Settlement {
     let outcome = Outcome::Done(Payload::default());
     let report =
         bulkhead_core::AttemptReport { metering: METERING, ..report(claim.attempt, outcome) };
-    let end = End::Complete { report, retention_ms: 0 };
+    let end = End::Complete { report, retention_ms: 0, children: Vec::new() };
     Settlement { token: claim.token.clone(), end }
 }
 

@@ -36,7 +36,7 @@ mod context;
 mod contract;
 mod enqueue;
 mod fs;
-mod http;
+pub(crate) mod http;
 mod kv;
 mod log;
 mod parents;
@@ -46,6 +46,7 @@ mod secrets;
 mod standing;
 mod wasi;
 
+pub(crate) use fs::{FolderUnavailable, Folders, open_granted};
 pub use progress::ProgressSink;
 pub(crate) use progress::Reports;
 pub(crate) use standing::Grant;

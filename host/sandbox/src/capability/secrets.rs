@@ -46,9 +46,9 @@ impl Compartment {
         })?;
         if let Some(powers) = self.powers.as_deref_mut() {
             powers.spoken.add(&name, &value);
-            powers.traffic.came_in(value.len());
+            powers.traffic.came_in(value.expose().len());
         }
-        Ok(value)
+        Ok(value.expose().to_owned())
     }
 }
 

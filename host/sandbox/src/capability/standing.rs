@@ -251,12 +251,16 @@ mod tests {
 
     #[test]
     fn each_grant_gives_its_own_interface_and_no_other() {
-        let grants: [(&str, Grants); 4] = [
+        let grants: [(&str, Grants); 5] = [
             (
                 "bulkhead:handler/kv@0.1.0",
                 Grants { kv: Some(KvGrant::default()), ..Grants::default() },
             ),
             ("bulkhead:handler/config@0.1.0", Grants { config: true, ..Grants::default() }),
+            (
+                "wasi:http/outgoing-handler@0.2.9",
+                Grants { http: Some(HttpGrant::default()), ..Grants::default() },
+            ),
             (
                 "bulkhead:handler/secrets@0.1.0",
                 Grants { secrets: ["token".to_owned()].into(), ..Grants::default() },

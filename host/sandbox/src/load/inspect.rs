@@ -62,6 +62,8 @@ pub(super) fn validate(bytes: &[u8]) -> Result<(), Rejection> {
         WasmFeatures::THREADS
             | WasmFeatures::SHARED_EVERYTHING_THREADS
             | WasmFeatures::MEMORY64
+            | WasmFeatures::GC
+            | WasmFeatures::EXCEPTIONS
             | WasmFeatures::CM_ASYNC,
     );
     match Validator::new_with_features(features).validate_all(bytes) {

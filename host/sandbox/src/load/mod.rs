@@ -20,7 +20,7 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Precompiled};
 
 use self::inspect::{Entry, Inspected};
-use crate::capability::{CapabilitySet, Grant, Inspection};
+use crate::capability::{CapabilitySet, Grant, Inspection, open_granted};
 use crate::command::CommandProgram;
 use crate::grants::Grants;
 use crate::handler::HandlerProgram;
@@ -61,6 +61,7 @@ impl Sandbox {
             return Err(Rejection::new(Gate::Manifest, message));
         }
         let (compiled, _permit) = self.compile(&name, bytes, &manifest).await?;
+        check_folders(&manifest, compiled.uses).await?;
         let began = Instant::now();
         let description = match &compiled.program {
             Program::Handler(program) => {
@@ -135,6 +136,22 @@ fn check_name(name: &str) -> Result<(), Rejection> {
         return Err(Rejection::new(Gate::Manifest, message));
     }
     Ok(())
+}
+
+/// The folders that it was granted are there.
+async fn check_folders(manifest: &Manifest, uses: CapabilitySet) -> Result<(), Rejection> {
+    let folders = manifest.grants.fs.as_ref().filter(|_| uses.fs);
+    let Some(folders) = folders.map(|fs| fs.dirs.clone()).filter(|dirs| !dirs.is_empty()) else {
+        return Ok(());
+    };
+    let checking = tokio::task::spawn_blocking(move || {
+        folders.iter().try_for_each(|folder| open_granted(&folder.host).map(drop))
+    });
+    let checked = checking.await.map_err(|_| broken("looking at its folders panicked"))?;
+    checked.map_err(|error| {
+        let message = format!("{error}; make it, or correct the grant");
+        Rejection::new(Gate::Manifest, message)
+    })
 }
 
 fn broken(message: &str) -> Rejection {

@@ -149,6 +149,13 @@ async fn features_that_stay_off() {
         r#"(module (memory (export "memory") 1 1 shared) (func (export "_start")))"#,
     );
     check(load_bytes(sandbox().await, shared.unwrap()).await, Gate::Invalid, "not valid");
+    let subtyped = wat::parse_str(
+        r#"(module (type $t (sub (func))) (type $u (sub $t (func)))
+            (table 1 funcref) (func $f (type $u)) (elem (i32.const 0) $f)
+            (memory (export "memory") 1)
+            (func (export "_start") (call_indirect (type $t) (i32.const 0))))"#,
+    );
+    check(load_bytes(sandbox().await, subtyped.unwrap()).await, Gate::Invalid, "not valid");
     let wide =
         wat::parse_str(r#"(module (memory (export "memory") i64 1) (func (export "_start")))"#);
     check(load_bytes(sandbox().await, wide.unwrap()).await, Gate::Invalid, "not valid");

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::rig::{attempt, done, failed, guest, sandbox, task, unruly};
-use crate::stores::{Stuck, Values, store};
+use crate::stores::{Buggy, Stuck, Values, store};
 
 static OFFERING: OnceCell<Sandbox> = OnceCell::const_new();
 static GENEROUS: OnceCell<Plugin> = OnceCell::const_new();
@@ -201,6 +201,20 @@ async fn a_store_that_does_not_answer_takes_no_longer_than_the_attempt_may() {
     assert!(failure.message.contains("waiting in a host call"), "{}", failure.message);
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(end.metering.host_calls, 1, "what was begun counts");
+}
+
+#[tokio::test]
+async fn a_panic_of_the_host_ends_one_attempt() {
+    let buggy = Services { config: Some(Arc::new(Buggy)), ..Services::default() };
+    for _ in 0..3 {
+        let end = touch(generous().await, &buggy, &["config greeting"]).await;
+        let failure = failed(&end, FailureKind::Trapped);
+        assert!(failure.message.contains("the host failed"), "{}", failure.message);
+        assert!(!failure.message.contains("nobody thought"), "{}", failure.message);
+    }
+    let config = Values::of(&[("greeting", "hello")]);
+    let sound = Services { config: Some(config), ..Services::default() };
+    assert_eq!(answers(generous().await, &sound, &["config greeting"]).await, ["Some(\"hello\")"]);
 }
 
 #[tokio::test]

@@ -6,8 +6,11 @@
 mod batches;
 mod commands;
 mod determinism;
+mod folders;
 mod gates;
 mod granted;
+mod http;
+mod http_bounds;
 mod isolation;
 mod limits;
 mod logs;
@@ -17,3 +20,4 @@ mod rig;
 mod shapes;
 mod stores;
 mod time;
+mod web;

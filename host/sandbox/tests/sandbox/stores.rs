@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bulkhead_sandbox::{
     ConfigSource, KvEntry, KvError, KvPage, KvSpace, ProgressSink, SecretError, SecretSource,
+    SecretValue,
 };
 use parking_lot::Mutex;
 
@@ -163,11 +164,21 @@ impl ConfigSource for Values {
 
 #[async_trait]
 impl SecretSource for Values {
-    async fn get(&self, name: &str) -> Result<String, SecretError> {
+    async fn get(&self, name: &str) -> Result<SecretValue, SecretError> {
         if name == "away" {
             return Err(Self::away());
         }
-        self.0.lock().get(name).cloned().ok_or(SecretError::Unknown)
+        let value = self.0.lock().get(name).cloned();
+        value.map(SecretValue::new).ok_or(SecretError::Unknown)
+    }
+}
+
+/// The host's own code with a bug in it.
+pub(crate) struct Buggy;
+
+impl ConfigSource for Buggy {
+    fn get(&self, key: &str) -> Option<String> {
+        panic!("nobody thought of {key}")
     }
 }
 

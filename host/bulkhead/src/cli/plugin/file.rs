@@ -182,6 +182,7 @@ fn sandbox(session: &Session) -> Result<Sandbox> {
         max_component_bytes: usize::try_from(host.max_plugin_bytes).unwrap_or(usize::MAX),
         compile_budget: host.compile_budget,
         offers: bulkhead::offers(),
+        children: host.child_bounds(),
         ..SandboxConfig::default()
     })?)
 }

@@ -153,6 +153,9 @@ fn terms(sheet: &mut Sheet, terms: &Terms, at: impl Fn(u64) -> String) {
     if let Some(schedule) = &terms.schedule {
         sheet.row("schedule", escape::line(schedule));
     }
+    if terms.depth > 0 {
+        sheet.row("depth", terms.depth);
+    }
 }
 
 fn size(payload: &Payload) -> String {

@@ -5,6 +5,7 @@
 
 mod queue;
 mod schedule;
+mod secret;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use crate::options::HostOptions;
 
 pub(in crate::config) use queue::{RawBackoff, RawBounds, RawQueue, RawRetry, RawTenant};
 pub(in crate::config) use schedule::{RawAskedLimits, RawSchedule};
+pub(in crate::config) use secret::{RawKey, RawSecret, RawSecretsKey};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +32,10 @@ pub(in crate::config) struct Raw {
     pub(in crate::config) grants: BTreeMap<String, serde_json::Value>,
     /// Values by plugin and key.
     pub(in crate::config) config: RawValues,
+    /// Where secrets are, by their names.
+    pub(in crate::config) secrets: BTreeMap<String, RawSecret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) secrets_key: Option<RawSecretsKey>,
     pub(in crate::config) tenants: BTreeMap<String, RawTenantSection>,
     pub(in crate::config) limits: RawLimits,
     pub(in crate::config) queues: BTreeMap<String, RawQueue>,
@@ -50,6 +56,7 @@ pub(in crate::config) struct RawHost {
     pub(in crate::config) lease: Span,
     pub(in crate::config) grace: Span,
     pub(in crate::config) settlement_buffer: usize,
+    pub(in crate::config) scratch_dir: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,11 +72,13 @@ pub(in crate::config) struct RawPlugins {
 /// Values by plugin and key.
 pub(in crate::config) type RawValues = BTreeMap<String, BTreeMap<String, String>>;
 
-/// `[tenants.NAME]`.
+/// `[tenants.NAME]`; the name `*` stands for every tenant that says nothing itself.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(in crate::config) struct RawTenantSection {
+    pub(in crate::config) storage: Option<Size>,
     pub(in crate::config) config: RawValues,
+    pub(in crate::config) secrets: BTreeMap<String, RawSecret>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -105,11 +114,19 @@ impl Raw {
     pub(in crate::config) fn with_every_key() -> Self {
         let any = || "*".to_owned();
         let values = || BTreeMap::from([(any(), BTreeMap::from([(any(), String::new())]))]);
+        let secrets = || BTreeMap::from([(any(), RawSecret::with_every_key())]);
+        let tenant = RawTenantSection {
+            config: values(),
+            secrets: secrets(),
+            ..RawTenantSection::default()
+        };
         Self {
             // Stands for any value whatever.
             grants: BTreeMap::from([(any(), serde_json::Value::Null)]),
             config: values(),
-            tenants: BTreeMap::from([(any(), RawTenantSection { config: values() })]),
+            secrets: secrets(),
+            secrets_key: Some(RawSecretsKey::with_every_key()),
+            tenants: BTreeMap::from([(any(), tenant)]),
             queues: BTreeMap::from([(any(), RawQueue::with_every_key())]),
             schedules: Some(BTreeMap::from([(any(), RawSchedule::with_every_key())])),
             ..Self::default()
@@ -126,6 +143,8 @@ impl Default for Raw {
             plugins: RawPlugins::default(),
             grants: BTreeMap::new(),
             config: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            secrets_key: None,
             tenants: BTreeMap::new(),
             limits: RawLimits::default(),
             queues: BTreeMap::new(),
@@ -147,6 +166,7 @@ impl Default for RawHost {
             lease: Span(options.lease),
             grace: Span(options.grace),
             settlement_buffer: options.settlement_buffer,
+            scratch_dir: options.scratch_dir.display().to_string(),
         }
     }
 }

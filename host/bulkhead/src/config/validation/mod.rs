@@ -7,6 +7,7 @@ mod plugin;
 mod queue;
 mod retry;
 mod schedule;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -43,7 +44,11 @@ pub(in crate::config) struct Valid {
 }
 
 /// Check `raw`; the problems if there are any.
-pub(in crate::config) fn validate(raw: &Raw, origins: &Origins) -> Result<Valid, Vec<Problem>> {
+pub(in crate::config) fn validate(
+    raw: &Raw,
+    origins: &Origins,
+    env: &[(String, String)],
+) -> Result<Valid, Vec<Problem>> {
     let mut check = Check { origins, problems: Vec::new() };
     let broker = check.parsed::<BrokerUrl>(&["broker"], &raw.broker);
     check.name(&["namespace"], "namespace", &raw.namespace);
@@ -55,7 +60,10 @@ pub(in crate::config) fn validate(raw: &Raw, origins: &Origins) -> Result<Valid,
         metadata_bytes: check.bytes(&["submit", "metadata_bytes"], raw.submit.metadata_bytes),
         ..SubmitLimits::default()
     };
-    host.settings = LiveSettings::fixed(check.plugin_settings(raw));
+    host.submit = submit;
+    let mut settings = check.plugin_settings(raw);
+    settings.secrets = check.secrets(raw, env).into();
+    host.settings = LiveSettings::fixed(settings);
     host.schedules = raw.schedules.as_ref().map(|raw| check.schedules(raw, &submit));
     let log = check.log(&raw.log);
     match (broker, log) {
@@ -124,6 +132,9 @@ impl Check<'_> {
         self.within(&["host", "concurrency"], host.concurrency, 1..=10_000);
         self.within(&["host", "guest_threads"], host.guest_threads, 1..=1_024);
         self.within(&["host", "settlement_buffer"], host.settlement_buffer, 1..=10_000_000);
+        if host.scratch_dir.is_empty() {
+            self.problem(&["host", "scratch_dir"], "it is empty; name a folder");
+        }
         if plugins.dir.is_empty() {
             self.problem(&["plugins", "dir"], "it is empty; name the folder of plugin files");
         }
@@ -148,7 +159,9 @@ impl Check<'_> {
                 SECOND / 10..=HOUR,
             ),
             settlement_buffer: host.settlement_buffer,
+            scratch_dir: self.path(&["host", "scratch_dir"], &host.scratch_dir),
             schedules: None,
+            submit: SubmitLimits::default(),
             settings: LiveSettings::default(),
         }
     }

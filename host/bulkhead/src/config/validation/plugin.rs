@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use bulkhead_core::TenantName;
 
-use super::Check;
+use super::{Check, GIB};
 use crate::config::raw::{Raw, RawValues};
+use crate::grants::SaidGrants;
 use crate::plugins::{GrantsFrom, PluginSettings, Values};
 
 /// Bytes of all keys and values of one plugin.
@@ -29,16 +30,30 @@ impl Check<'_> {
         let mut settings = PluginSettings { grants_from, ..PluginSettings::default() };
         for (plugin, said) in &raw.grants {
             self.name(&["grants", plugin], "plugin's name", plugin);
-            match serde_json::from_value(said.clone()) {
-                Ok(said) => drop(settings.grants.insert(plugin.clone(), said)),
+            match serde_json::from_value::<SaidGrants>(said.clone()) {
+                Ok(said) => {
+                    let base = self.path(&["grants", plugin, "fs"], "");
+                    drop(settings.grants.insert(plugin.clone(), said.beneath(&base)));
+                }
                 Err(error) => self.problem(&["grants", plugin], error),
             }
         }
         settings.values = self.values(&["config"], &raw.config);
         for (tenant, section) in &raw.tenants {
+            let storage = section
+                .storage
+                .map(|storage| self.size(&["tenants", tenant, "storage"], storage, 0..=1024 * GIB));
             let path = ["tenants", tenant.as_str(), "config"];
+            if tenant == "*" {
+                settings.other_storage = storage;
+                if !section.config.is_empty() {
+                    self.problem(&path, "values for every tenant are those of `[config.NAME]`");
+                }
+                continue;
+            }
             let values = self.values(&path, &section.config);
             if let Some(tenant) = self.parsed::<TenantName>(&["tenants", tenant], tenant) {
+                settings.tenant_storage.extend(storage.map(|storage| (tenant.clone(), storage)));
                 settings.tenant_values.insert(tenant, values);
             }
         }
