@@ -32,7 +32,8 @@ async fn every_attack_ends_as_promised_and_harms_nobody() {
     for behaviour in all() {
         let twice = async {
             let first = rig.attack(behaviour).await?;
-            let second = if behaviour.is_refused() { first.clone() } else { rig.attack(behaviour).await? };
+            let second =
+                if behaviour.is_refused() { first.clone() } else { rig.attack(behaviour).await? };
             anyhow::Ok([first, second])
         };
         let (seen, neighbour) = tokio::join!(twice, rig.neighbour_completes());

@@ -54,7 +54,9 @@ pub(crate) fn measure(layout: &Layout, options: &Options) -> Result<()> {
 fn heading() -> String {
     let date = ask(Command::new("date").args(["-u", "+%Y-%m-%d"])).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("Measured by `cargo xtask attack` on {date}, {cores} cores for host, Redis and load together.")
+    format!(
+        "Measured by `cargo xtask attack` on {date}, {cores} cores for host, Redis and load together."
+    )
 }
 
 #[cfg(test)]

@@ -32,11 +32,7 @@ pub struct Measured {
 }
 
 /// Repeat a behaviour for about `time`; without one, measure the neighbour alone.
-pub async fn measure(
-    rig: &Rig,
-    behaviour: Option<&Behaviour>,
-    time: Duration,
-) -> Result<Measured> {
+pub async fn measure(rig: &Rig, behaviour: Option<&Behaviour>, time: Duration) -> Result<Measured> {
     let before = rig.resident_bytes()?;
     let until = Instant::now() + time;
     let done = Cell::new(false);

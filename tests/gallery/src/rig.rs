@@ -23,7 +23,8 @@ use crate::text::component;
 use crate::{BEHAVIOURS, Behaviour, Expected, Guest};
 
 /// The plugins from Rust, and the grants of each.
-const COMPILED: [(&str, &str); 2] = [("unruly", ""), ("hostile", "[grants]\nclocks = \"coarse\"\n")];
+const COMPILED: [(&str, &str); 2] =
+    [("unruly", ""), ("hostile", "[grants]\nclocks = \"coarse\"\n")];
 
 /// The ceilings of one attempt: small, so that what is stopped by them is stopped soon.
 const SETTINGS: &str = "[limits]\nfuel = 300_000_000\nmemory = \"64 MiB\"\nwall = \"1s\"\n";

@@ -1,7 +1,7 @@
 //! What goes wrong before a plugin serves: at its imports and in what it says of itself.
 
 use crate::Behaviour;
-use crate::Expected::{Refused};
+use crate::Expected::Refused;
 
 pub(super) const BEHAVIOURS: &[Behaviour] = &[
     text!("import-unknown", "granted-only", Refused(&["imports"])),

@@ -1,6 +1,8 @@
 //! What takes more than its share of stack, memory, tables and handles.
 
-use bulkhead_core::FailureKind::{HostcallTooLarge, OutOfFuel, OutOfMemory, StackOverflow, TimedOut, TooManyHandles, Trapped};
+use bulkhead_core::FailureKind::{
+    HostcallTooLarge, OutOfFuel, OutOfMemory, StackOverflow, TimedOut, TooManyHandles, Trapped,
+};
 
 use crate::Behaviour;
 use crate::Expected::{Fails, Refused};

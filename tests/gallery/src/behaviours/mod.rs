@@ -16,7 +16,6 @@ macro_rules! text {
     };
 }
 
-
 mod boundary;
 mod cpu;
 mod file;

@@ -1,6 +1,6 @@
 //! What ends without an answer.
 
-use bulkhead_core::FailureKind::{Trapped};
+use bulkhead_core::FailureKind::Trapped;
 
 use crate::Behaviour;
 use crate::Expected::{Fails, Refused};
