@@ -42,10 +42,10 @@ pub(crate) fn measure(layout: &Layout, options: &Options) -> Result<()> {
     attack.arg("--host").arg(binary("bulkhead"));
     attack.arg("--guests").arg(guests::components(layout));
     attack.args(["--time-ms", &options.time_ms.to_string(), "--heading", &heading()]);
-    match &options.only {
-        Some(only) => drop(attack.args(["--only", only])),
-        None if options.dev => {}
-        None => drop(attack.arg("--into").arg(layout.security_document())),
+    if let Some(only) = &options.only {
+        attack.args(["--only", only]);
+    } else if !options.dev {
+        attack.arg("--into").arg(layout.security_document());
     }
     run(&mut attack)
 }

@@ -9,7 +9,7 @@ const fn file(
     does: &'static str,
     expected: Expected,
 ) -> Behaviour {
-    Behaviour { name, promise: "compile-bounded", guest: Guest::File { bytes, does }, expected }
+    Behaviour { name, promise: "decodes-safely", guest: Guest::File { bytes, does }, expected }
 }
 
 pub(super) const BEHAVIOURS: &[Behaviour] = &[

@@ -36,7 +36,14 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "Writes 16 MiB to its standard error without a line feed.",
         Ends,
     ),
-    rust("unruly", "stdout-flood", "bounded-host", "20000", "Prints 20,000 lines.", Ends),
+    rust(
+        "unruly",
+        "stdout-flood",
+        "bounded-host",
+        "100000",
+        "Prints 100,000 lines.",
+        Fails(&[OutOfFuel, TimedOut]),
+    ),
     rust(
         "hostile",
         "progress-flood",
