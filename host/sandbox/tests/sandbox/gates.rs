@@ -111,6 +111,33 @@ async fn no_webassembly() {
     check(load_bytes(sandbox, b"\0asm\x63\0\0\0".to_vec()).await, Gate::Invalid, "version");
 }
 
+/// A good plugin with components in components behind it.
+#[tokio::test]
+async fn nesting() {
+    const HEAD: &[u8] = b"\0asm\x0d\0\x01\0";
+    // A section with a component in it; its length in five bytes, as long as its form allows.
+    let holding = |mut outer: Vec<u8>, inner: &[u8]| {
+        outer.push(4);
+        outer.extend((0..5).map(|at| {
+            let more = if at < 4 { 0x80 } else { 0 };
+            ((inner.len() >> (7 * at)) & 0x7f) as u8 | more
+        }));
+        outer.extend_from_slice(inner);
+        outer
+    };
+    let with = |levels: usize| {
+        let inner = (1..levels).fold(HEAD.to_vec(), |inner, _| holding(HEAD.to_vec(), &inner));
+        holding(guest("idle"), &inner)
+    };
+    assert!(load_bytes(sandbox().await, with(31)).await.is_ok());
+    check(load_bytes(sandbox().await, with(32)).await, Gate::Invalid, "nested more than 32 deep");
+    check(
+        load_bytes(sandbox().await, with(2_000)).await,
+        Gate::Invalid,
+        "nested more than 32 deep",
+    );
+}
+
 #[tokio::test]
 async fn half_written_files() {
     let whole = guest("idle");
