@@ -19,7 +19,7 @@ use crate::trust::TrustPolicy;
 
 pub(in crate::config) use queue::{RawBackoff, RawBounds, RawQueue, RawRetry, RawTenant};
 pub(in crate::config) use schedule::{RawAskedLimits, RawSchedule};
-pub(in crate::config) use secret::{RawKey, RawSecret, RawSecretsKey};
+pub(in crate::config) use secret::{RawSecret, RawSecretsKey};
 
 /// Most bytes of compiled plugins that are kept.
 const DEFAULT_CACHE_BYTES: u64 = 1 << 30;
