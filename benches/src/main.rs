@@ -16,6 +16,7 @@ mod pickup;
 mod reload;
 mod report;
 mod stage;
+mod start;
 
 use std::path::PathBuf;
 
@@ -115,6 +116,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
         }
         if wanted("reload") {
             report.add("reload", reload::run(&arguments.host).await?, "ms");
+        }
+        if wanted("start_cached") {
+            let started = start::run(&arguments.host).await?;
+            report.add("start_compiling", started.compiling_ms, "ms");
+            report.add("start_cached", started.cached_ms, "ms");
         }
     }
     report.print(arguments.json);
