@@ -5,8 +5,11 @@
 //! because absolute figures on a shared machine say little. `docs/performance.md`
 //! explains the names.
 
-// A benchmark talks on the terminal.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program talks on the terminal"
+)]
 
 mod depth;
 mod drain;

@@ -1,8 +1,11 @@
 //! `bulkhead-attack`: do everything in the gallery to a real host and write one table.
 //! `cargo xtask attack` builds what it needs and calls it.
 
-// A command-line program talks on the terminal.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program talks on the terminal"
+)]
 
 use std::fs;
 use std::path::PathBuf;
