@@ -200,6 +200,7 @@ fn settlements(claims: Vec<Claim>) -> Vec<Settlement> {
             cached: false,
         },
         retention_ms: KEPT_MS,
+        children: Vec::new(),
     };
     claims.iter().map(|claim| Settlement { token: claim.token.clone(), end: end(claim) }).collect()
 }

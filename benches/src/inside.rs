@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use bulkhead::{Host, HostOptions, QueueOptions, Shutdown};
+use bulkhead::{Compiler, Host, HostOptions, QueueOptions, Shutdown};
 use bulkhead_core::{Payload, QueueName, TaskType};
 use bulkhead_queue::{Broker, Client, EmbeddedBroker, NewTask, SubmitLimits};
 use bulkhead_stage::{Persistence, RedisCluster};
@@ -61,6 +61,7 @@ async fn drain(
         queues: queues.iter().cloned().map(QueueOptions::new).collect(),
         plugin_dir: plugins.path().into(),
         concurrency,
+        compiler: Some(Compiler::InProcess),
         ..HostOptions::default()
     };
     let (trigger, shutdown) = Shutdown::new();

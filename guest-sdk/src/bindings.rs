@@ -2,11 +2,11 @@
 //! expansion of `plugin!` name them; nothing of them is part of the SDK's interface.
 
 // Generated code is not held to our lints.
-#![allow(missing_docs, unreachable_pub, clippy::all)]
+#![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 
 wit_bindgen::generate!({
     path: "../wit",
-    world: "batch-plugin",
+    world: "complete-plugin",
     pub_export_macro: true,
     export_macro_name: "__export_plugin",
 });

@@ -60,6 +60,13 @@
 //! A panic ends the attempt as *trapped*, with its message and location. A component
 //! imports of this only what it uses.
 //!
+//! # What it may touch
+//!
+//! [`kv`] keeps small values from one task to the next; [`config`] and [`secrets`] are what the
+//! operator gave the plugin; [`enqueue`] submits tasks that go out when this one completes. Each
+//! must be granted by the operator, and a plugin that uses one without its grant is refused
+//! when it is loaded.
+//!
 //! # Tests
 //!
 //! The attribute leaves the function as it is, so a native test can call it. To go
@@ -77,19 +84,23 @@ pub mod batch;
 pub mod bindings;
 #[doc(hidden)]
 pub mod codec;
+pub mod config;
 pub mod context;
 mod describe;
+pub mod enqueue;
 #[cfg(target_arch = "wasm32")]
 mod export;
 mod failure;
 mod handler;
 mod host;
+pub mod kv;
 mod logging;
 pub mod options;
 mod panics;
 mod parents;
 mod payload;
 mod progress;
+pub mod secrets;
 mod task;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::enqueue::{self, Child};
 use crate::host;
 use crate::options::Reader;
 use crate::parents::Parents;
@@ -85,6 +86,12 @@ impl Task {
         if self.place.is_some() {
             host::focus(self.place);
         }
+    }
+
+    /// Submit a task when this one completes; its id. In a batch the child is this task's,
+    /// whichever is in focus.
+    pub fn submit(&self, child: Child) -> Result<String, enqueue::Error> {
+        host::at(self.place, || enqueue::submit(child))
     }
 
     /// Whether no attempt follows this one.

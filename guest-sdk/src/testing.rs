@@ -30,8 +30,12 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::de::DeserializeOwned;
 
 use crate::codec::{self, Format, Input};
+use crate::enqueue::Child;
+use crate::host::granted::Granted;
 use crate::host::{self, stand_in};
 use crate::{Failure, Handler, Parent, Payload, Task, TraceContext, logging};
+
+pub use crate::host::granted::Kv;
 
 /// How long an attempt may run if the test does not say.
 const DEFAULT_TIME: Duration = Duration::from_secs(60);
@@ -44,6 +48,7 @@ pub struct Attempt {
     remaining: Duration,
     cancelled: bool,
     parents: Vec<Parent>,
+    granted: Granted,
 }
 
 impl Attempt {
@@ -64,7 +69,8 @@ impl Attempt {
             place: None,
         };
         let parents = Vec::new();
-        Self { task, payload, remaining: DEFAULT_TIME, cancelled: false, parents }
+        let granted = Granted::default();
+        Self { task, payload, remaining: DEFAULT_TIME, cancelled: false, parents, granted }
     }
 
     /// The task's id.
@@ -130,6 +136,28 @@ impl Attempt {
         self
     }
 
+    /// The store behind [`kv`](crate::kv); without one it is empty. Give several attempts the
+    /// same, to see what one leaves for the next.
+    #[must_use]
+    pub fn kv(mut self, store: &Kv) -> Self {
+        self.granted.kv = store.clone();
+        self
+    }
+
+    /// One more value of the [configuration](crate::config).
+    #[must_use]
+    pub fn config(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.granted.config.insert(key.into(), value.into());
+        self
+    }
+
+    /// One more [secret](crate::secrets) that the plugin may read.
+    #[must_use]
+    pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.granted.secrets.insert(name.into(), value.into());
+        self
+    }
+
     /// Somebody asked to cancel the task.
     #[must_use]
     pub fn cancelled(mut self) -> Self {
@@ -172,6 +200,8 @@ pub struct Run {
     pub logs: Vec<LogLine>,
     /// The progress reports, in order.
     pub progress: Vec<(f32, String)>,
+    /// The tasks that it submitted, in order; none unless it completed.
+    pub children: Vec<Child>,
 }
 
 impl Run {
@@ -193,29 +223,30 @@ impl Run {
 /// A panic of the handler is a panic of the test.
 pub fn run<H: Handler>(attempt: impl Into<Attempt>) -> Run {
     let attempt = attempt.into();
-    let remaining = attempt.remaining;
+    let (remaining, granted) = (attempt.remaining, attempt.granted.clone());
     let (task, payload, seat) = attempt.begin::<H>(remaining, None);
-    let running = Running::begin(remaining, vec![seat], false);
+    let running = Running::begin(remaining, vec![seat], false, granted);
     let output = H::handle(&task, payload);
     let seat = running.end().pop().unwrap_or_default();
     ended(output, seat)
 }
 
 /// Run a batch of a handler's tasks in one call, and see what each came to. The shortest
-/// `remaining` holds for all.
+/// `remaining` holds for all, and what the first was granted.
 ///
 /// As on a host, inputs that do not decode fail by themselves. A handler that returns a
 /// wrong number of results panics; a host would run each task alone then.
 pub fn run_batch<H: Handler>(attempts: impl IntoIterator<Item: Into<Attempt>>) -> Vec<Run> {
     let attempts: Vec<Attempt> = attempts.into_iter().map(Into::into).collect();
     let remaining = attempts.iter().map(|attempt| attempt.remaining).min().unwrap_or(DEFAULT_TIME);
+    let granted = attempts.first().map(|first| first.granted.clone()).unwrap_or_default();
     let (mut items, mut seats) = (Vec::new(), Vec::new());
     for (attempt, place) in attempts.into_iter().zip(0..) {
         let (task, payload, seat) = attempt.begin::<H>(remaining, Some(place));
         items.push((task, payload));
         seats.push(seat);
     }
-    let running = Running::begin(remaining, seats, true);
+    let running = Running::begin(remaining, seats, true, granted);
     let outputs = H::handle_batch(items);
     outputs.into_iter().zip(running.end()).map(|(output, seat)| ended(output, seat)).collect()
 }
@@ -237,7 +268,8 @@ impl Attempt {
 fn ended(output: Result<Payload, Failure>, seat: stand_in::Seat) -> Run {
     let lines = seat.lines.into_iter();
     let logs = lines.map(|(level, message, fields)| LogLine { level, message, fields }).collect();
-    Run { output, logs, progress: seat.progress }
+    let children = if output.is_ok() { seat.children } else { Vec::new() };
+    Run { output, logs, progress: seat.progress, children }
 }
 
 /// The time that is `remaining` from now, in milliseconds since the Unix epoch.
@@ -254,10 +286,15 @@ struct Running {
 }
 
 impl Running {
-    fn begin(remaining: Duration, tasks: Vec<stand_in::Seat>, batch: bool) -> Self {
+    fn begin(
+        remaining: Duration,
+        tasks: Vec<stand_in::Seat>,
+        batch: bool,
+        granted: Granted,
+    ) -> Self {
         logging::install(None);
         let deadline = Instant::now().checked_add(remaining);
-        let attempt = stand_in::Attempt { deadline, tasks, batch, focus: None };
+        let attempt = stand_in::Attempt { deadline, tasks, batch, focus: None, granted };
         Self { outer: stand_in::exchange(Some(attempt)), focus: host::exchange_focus(None) }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead::config::{Config, Sources};
-use bulkhead::{Host, HostOptions, Shutdown, Trigger};
+use bulkhead::{Compiler, Host, HostOptions, Shutdown, Trigger};
 use bulkhead_core::{Digest, QueueName, TaskId, UnixMs};
 use bulkhead_queue::{Broker, Client, EmbeddedBroker, NewTask, PluginInfo, SubmitLimits, TaskView};
 use tempfile::TempDir;
@@ -73,6 +73,7 @@ impl Inside {
             name: name.into(),
             plugin_dir: self.folder().to_owned(),
             guest_threads: 1,
+            compiler: Some(Compiler::InProcess),
             ..options
         };
         let host = Host::builder(broker, options).build().expect("a host");

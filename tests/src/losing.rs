@@ -11,8 +11,9 @@ use bulkhead_core::{
 };
 use bulkhead_queue::{
     Batch, BatchView, Broker, CancelAnswer, Claim, Day, DueSchedules, Event, EventId, Finding,
-    Fire, FireAnswer, HostInfo, Lines, ListFilter, QueueError, QueueStats, RerunAnswer,
-    ScheduleView, Signal, Step, Stepped, SubmitAnswer, TaskView, Topic, UsageRow,
+    Fire, FireAnswer, HostInfo, KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten,
+    Lines, ListFilter, QueueError, QueueStats, RerunAnswer, ScheduleView, Sealed, SecretId, Signal,
+    Step, Stepped, SubmitAnswer, TaskView, Topic, UsageRow,
 };
 use tokio::sync::mpsc;
 
@@ -113,6 +114,14 @@ passed_on! {
     fn usage(queue: &QueueName, from: Day, to: Day) -> Vec<UsageRow>;
     fn events(queue: &QueueName, after: Option<&EventId>, limit: usize, wait: Duration) -> Vec<Event>;
     fn examine(queue: &QueueName, repair: bool) -> Vec<Finding>;
+    fn kv_get(owner: &KvOwner, key: &str) -> Option<KvEntry>;
+    fn kv_list(owner: &KvOwner, range: &KvRange) -> KvPage;
+    fn kv_write(owner: &KvOwner, write: &KvWrite) -> KvWritten;
+    fn kv_usage(owner: &KvOwner) -> KvUsage;
+    fn put_secret(id: &SecretId, sealed: &Sealed, over: Option<&Sealed>) -> bool;
+    fn delete_secret(id: &SecretId) -> bool;
+    fn secret_ids() -> Vec<SecretId>;
+    fn secrets(ids: &[SecretId]) -> Vec<Option<Sealed>>;
     fn announce_host(host: &HostInfo, ttl: Duration) -> ();
     fn withdraw_host(name: &str) -> ();
     fn hosts() -> Vec<HostInfo>;

@@ -28,6 +28,8 @@ impl HostProcess {
                 command.env_remove(key);
             }
         }
+        // Without a home there is no cache of compiled plugins that tests would share.
+        command.env_remove("HOME").env_remove("XDG_CACHE_HOME");
         command.env("RUST_LIB_BACKTRACE", "0");
         command
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead::{Host, HostError, HostOptions, QueueOptions, Shutdown, Trigger};
+use bulkhead::{Compiler, Host, HostError, HostOptions, QueueOptions, Shutdown, Trigger};
 use bulkhead_core::{QueueName, QueuePolicy, State};
 use bulkhead_queue::{Client, NewTask};
 use bulkhead_tests::{RedisServer, Site, eventually, task};
@@ -17,6 +17,7 @@ fn options(plugins: &Path) -> HostOptions {
         plugin_dir: plugins.to_owned(),
         concurrency: 8,
         guest_threads: 2,
+        compiler: Some(Compiler::InProcess),
         ..HostOptions::default()
     }
 }
@@ -151,6 +152,7 @@ async fn options_that_make_no_sense_are_refused() {
         (HostOptions { guest_threads: 0, ..good.clone() }, "at least 1"),
         (HostOptions { settlement_buffer: 0, ..good.clone() }, "at least 1"),
         (HostOptions { lease: Duration::from_millis(100), ..good.clone() }, "under 300 ms"),
+        (HostOptions { compiler: None, ..good.clone() }, "no compiler is named"),
         (HostOptions { name: String::new(), ..good.clone() }, "1 to 128 bytes"),
         (HostOptions { name: "two words".into(), ..good.clone() }, "without spaces"),
         (HostOptions { name: "x".repeat(129), ..good.clone() }, "1 to 128 bytes"),

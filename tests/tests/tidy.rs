@@ -28,7 +28,7 @@ const RULES: &[(&str, Rule)] = &[
     ("axum is known under host/api only", axum_has_its_place),
     ("only main and config of a host read the environment", environment_has_its_place),
     ("core has no input, output, clock or randomness", core_is_pure),
-    ("no unsafe code", nothing_is_unsafe),
+    ("no unsafe code but where machine code is loaded", nothing_is_unsafe),
     ("a source file has at most 500 lines before its tests", files_are_short),
     ("modules are named after what they are about", modules_are_nouns),
     ("every script states its contract", scripts_state_their_contract),
@@ -212,7 +212,10 @@ fn nothing_is_unsafe(source: &Source) -> Vec<Breach> {
     if !source.is_rust() || source.path == "guest-sdk/macros/src/signature.rs" {
         return Vec::new();
     }
-    source.lines_with(&["unsafe"])
+    let found = source.lines_with(&["unsafe"]);
+    // The one place that loads machine code has the one block.
+    let allowed = usize::from(source.path == "host/sandbox/src/load/artifact.rs");
+    if found.len() <= allowed { Vec::new() } else { found }
 }
 
 fn is_test(path: &str) -> bool {

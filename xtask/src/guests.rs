@@ -59,6 +59,11 @@ pub(crate) fn plugin_names(layout: &Layout) -> Result<Vec<String>> {
     Ok(find(&layout.plugin_sources())?.into_iter().map(|plugin| plugin.name).collect())
 }
 
+/// The folder of built components.
+pub(crate) fn components(layout: &Layout) -> PathBuf {
+    layout.guest_artifacts(COMPONENT_TARGET)
+}
+
 /// The built component of a test guest.
 pub(crate) fn test_guest(layout: &Layout, name: &str) -> Result<PathBuf> {
     let guest = find(&layout.test_guest_sources())?.into_iter().find(|guest| guest.name == name);

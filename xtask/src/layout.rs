@@ -53,6 +53,16 @@ impl Layout {
         self.target.join(triple).join("guest")
     }
 
+    /// A binary of this workspace, built for development.
+    pub(crate) fn dev_binary(&self, name: &str) -> PathBuf {
+        self.target.join("debug").join(name)
+    }
+
+    /// The threat model, which has the table of attacks.
+    pub(crate) fn security_document(&self) -> PathBuf {
+        self.root.join("docs").join("security.md")
+    }
+
     /// A binary of this workspace, built in release.
     pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
         self.target.join("release").join(name)

@@ -5,9 +5,13 @@
 //! the other crates as programs and links none of them: it compiles in seconds
 //! and still works while they do not compile.
 
-// A command-line program talks on the terminal.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program talks on the terminal"
+)]
 
+mod attack;
 mod bench;
 mod demo;
 mod figures;
@@ -50,6 +54,8 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+    /// Attack a host with the gallery and write the table into `docs/security.md`.
+    Attack(attack::Options),
     /// Measure speed and print medians.
     Bench(bench::Options),
 }
@@ -69,6 +75,7 @@ fn run(command: &Command, layout: &Layout) -> Result<()> {
         Command::Guests => guests::build(layout),
         Command::Test => verify::run(layout),
         Command::Demo { out } => demo::show(layout, out.clone()),
+        Command::Attack(options) => attack::measure(layout, options),
         Command::Bench(options) => bench::measure(layout, options),
     }
 }

@@ -5,7 +5,9 @@
 use std::cell::RefCell;
 use std::time::Instant;
 
+use super::granted::Granted;
 use crate::Parent;
+use crate::enqueue::Child;
 
 /// One log line as the host would get it.
 pub(crate) type Line = (log::Level, String, Vec<(String, String)>);
@@ -21,6 +23,8 @@ pub(crate) struct Attempt {
     pub(crate) batch: bool,
     /// The task of the batch that the handler works at.
     pub(crate) focus: Option<usize>,
+    /// What it was granted; of a batch, what its first task was.
+    pub(crate) granted: Granted,
 }
 
 /// What concerns one task.
@@ -34,6 +38,8 @@ pub(crate) struct Seat {
     pub(crate) lines: Vec<Line>,
     /// Its progress reports.
     pub(crate) progress: Vec<(f32, String)>,
+    /// The tasks that it submitted.
+    pub(crate) children: Vec<Child>,
 }
 
 impl Attempt {
@@ -60,7 +66,7 @@ pub(crate) fn exchange(attempt: Option<Attempt>) -> Option<Attempt> {
     ATTEMPT.with(|current| current.replace(attempt))
 }
 
-fn with<R>(f: impl FnOnce(&mut Attempt) -> R) -> Option<R> {
+pub(crate) fn with<R>(f: impl FnOnce(&mut Attempt) -> R) -> Option<R> {
     ATTEMPT.with(|current| current.borrow_mut().as_mut().map(f))
 }
 

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_api::{RemoteBroker, Socket, broker};
-use bulkhead_core::{Missed, Payload, QueueName, Schedule, State, TaskType, Template, Timing};
+use bulkhead_core::{
+    Missed, Payload, PluginName, QueueName, Schedule, State, TaskType, Template, Timing,
+};
 use bulkhead_queue::{
-    Broker, CancelAnswer, Client, EmbeddedBroker, ListFilter, NewTask, QueueError, Signal,
-    SubmitAnswer, SubmitLimits, Topic,
+    Broker, CancelAnswer, Client, EmbeddedBroker, KvBound, KvEdit, KvOwner, KvQuota, KvRange,
+    KvWrite, KvWritten, ListFilter, NewTask, QueueError, Sealed, Signal, SubmitAnswer,
+    SubmitLimits, Topic,
 };
 use tokio::sync::oneshot;
 
@@ -67,6 +70,31 @@ async fn tasks_are_submitted_listed_cancelled_and_waited_for() {
 }
 
 #[tokio::test]
+async fn values_of_plugins_are_kept_by_the_host() {
+    let host = Host::start();
+    let (here, there) = (host.remote().await, host.remote().await);
+    let owner = KvOwner { tenant: Default::default(), plugin: PluginName::new("resize").unwrap() };
+    let quota = KvQuota { keys: 1, total_bytes: 300, storage_bytes: None };
+    let write = |key: &str, edit| KvWrite { key: key.into(), edit, ttl_ms: Some(60_000), quota };
+    let bytes: Vec<u8> = (0..=255).collect();
+    let set = write("k", KvEdit::Set(bytes.clone()));
+    assert_eq!(here.kv_write(&owner, &set).await.unwrap(), KvWritten::Stored(1));
+    let entry = there.kv_get(&owner, "k").await.unwrap().unwrap();
+    assert!(entry.value == bytes && entry.version == 1 && entry.ttl_ms.is_some());
+    let over = KvWritten::Over(KvBound::Keys);
+    assert_eq!(there.kv_write(&owner, &write("l", KvEdit::Add(1))).await.unwrap(), over);
+    let page = there.kv_list(&owner, &KvRange { limit: 5, ..KvRange::default() }).await.unwrap();
+    assert_eq!((page.keys, page.more), (vec!["k".to_owned()], false));
+    let usage = there.kv_usage(&owner).await.unwrap();
+    assert_eq!((usage.keys, usage.bytes, usage.tenant_bytes), (1, 257, 257));
+    let refused = there.kv_write(&owner, &write("", KvEdit::Delete)).await.unwrap_err();
+    assert!(matches!(&refused, QueueError::Refused(_)), "{refused}");
+    let delete = write("k", KvEdit::Delete);
+    assert_eq!(there.kv_write(&owner, &delete).await.unwrap(), KvWritten::Deleted(true));
+    assert_eq!(here.kv_get(&owner, "k").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn refusals_come_through_and_work_is_not_handed_out() {
     let host = Host::start();
     let remote = host.remote().await;
@@ -74,6 +102,19 @@ async fn refusals_come_through_and_work_is_not_handed_out() {
     assert!(matches!(&refused, QueueError::Refused(_)), "{refused}");
     let refused = remote.held(&QueueName::default(), "h").await.unwrap_err();
     assert!(refused.to_string().contains("one host"), "{refused}");
+}
+
+#[tokio::test]
+async fn sealed_secrets_are_stored_looked_up_and_deleted() {
+    let host = Host::start();
+    let remote = host.remote().await;
+    let (id, sealed) = ("acme/token".parse().unwrap(), Sealed(vec![0, 255, 7]));
+    assert!(remote.put_secret(&id, &sealed, None).await.unwrap());
+    assert!(!remote.put_secret(&id, &sealed, Some(&Sealed(vec![1]))).await.unwrap());
+    assert_eq!(remote.secret_ids().await.unwrap(), std::slice::from_ref(&id));
+    assert_eq!(remote.secrets(std::slice::from_ref(&id)).await.unwrap(), [Some(sealed)]);
+    assert!(remote.delete_secret(&id).await.unwrap());
+    assert!(remote.secret_ids().await.unwrap().is_empty());
 }
 
 #[tokio::test]

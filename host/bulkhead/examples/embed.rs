@@ -14,7 +14,7 @@
 //! It installs no signals and no logging; those stay yours.
 
 // An example talks on the terminal.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "a command-line program talks on the terminal")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use bulkhead::core::{Outcome, Payload, QueueName, TaskType};
 use bulkhead::queue::{
     Broker, Client, EmbeddedBroker, NewTask, RedisBroker, RedisConfig, SubmitLimits,
 };
-use bulkhead::{Host, HostOptions, QueueOptions, Shutdown};
+use bulkhead::{Compiler, Host, HostOptions, QueueOptions, Shutdown};
 
 const DOCUMENT: &str = "# Hello\n\nRendered **inside** a sandbox. <script>alert('no')</script>\n";
 
@@ -50,6 +50,9 @@ async fn main() -> Result<()> {
     let options = HostOptions {
         queues: vec![QueueOptions::new(queue.clone())],
         plugin_dir: plugins.into(),
+        // For plugins of one's own. For those of strangers, `Compiler::Worker` with the path of
+        // the `bulkhead` program, or with this one if it calls `bulkhead::compile_worker`.
+        compiler: Some(Compiler::InProcess),
         ..HostOptions::default()
     };
 

@@ -17,7 +17,9 @@ use crate::clock::unix_ms;
 use crate::options::{HostOptions, QueueOptions};
 use crate::plugins::{Keeper, Registry};
 use crate::scheduler::{self, ScheduleBell};
-use crate::serve::{Interrupt, Line, Permits, Shared, carry, carry_last, carry_others, listen};
+use crate::serve::{
+    Backends, Interrupt, Line, Permits, Shared, carry, carry_last, carry_others, listen, offers,
+};
 use crate::shutdown::Shutdown;
 
 /// How often a host says that it runs.
@@ -79,13 +81,25 @@ impl HostBuilder {
         {
             return bad("the host's name must be 1 to 128 bytes without spaces");
         }
+        let Some(compiler) = options.compiler.clone() else {
+            return bad(
+                "no compiler is named; name a worker program, or `Compiler::InProcess` for \
+                 plugins of your own",
+            );
+        };
         scheduler::check(options.schedules.as_deref().unwrap_or_default())
             .map_err(HostError::Options)?;
         let sandbox = Sandbox::new(SandboxConfig {
             concurrency: options.concurrency,
             ceilings: options.ceilings,
             max_component_bytes: usize::try_from(options.max_plugin_bytes).unwrap_or(usize::MAX),
+            compiler,
             compile_budget: options.compile_budget,
+            compile_cpu: options.compile_cpu,
+            compile_memory_bytes: options.compile_memory_bytes,
+            cache: options.cache.clone(),
+            offers: offers(),
+            children: options.child_bounds(),
             ..SandboxConfig::default()
         })?;
         let registry = Arc::new(Registry::new());
@@ -95,6 +109,7 @@ impl HostBuilder {
             options.plugin_dir.clone(),
             options.rescan_every,
             options.max_plugin_bytes,
+            options.settings.clone(),
         )
         .map_err(|source| HostError::Plugins {
             folder: options.plugin_dir.display().to_string(),
@@ -136,6 +151,7 @@ impl Host {
             scheduler::define(broker.as_ref(), schedules, served).await?;
         }
         let lines = Lines::new(&broker, &options, registry)?;
+        let shared = lines.shared.clone();
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.guest_threads)
             .thread_name("guests")
@@ -143,13 +159,18 @@ impl Host {
             .build()
             .map_err(HostError::Threads)?;
         let mut stopping = shutdown.clone();
+        let getting_ready = async {
+            shared.backends.sweep().await;
+            keeper.load_all().await;
+        };
         tokio::select! {
-            () = keeper.load_all() => {}
+            () = getting_ready => {}
             () = stopping.drained() => {}
         }
         tracing::info!(host = %options.name, queues = lines.lines.len(),
             concurrency = options.concurrency, "host serves");
         let outcome = lines.run(keeper, guests.handle().clone(), shutdown).await;
+        shared.backends.tidied().await;
         // Every attempt has been settled or given back; nothing is left to wait for.
         guests.shutdown_background();
         if let Err(error) = broker.withdraw_host(&options.name).await {
@@ -187,6 +208,7 @@ impl Lines {
             holder: holder(&options.name).into(),
             broker: broker.clone(),
             registry,
+            backends: Backends::new(options, broker.clone()),
             permits: Permits::new(options.concurrency),
             lease: options.lease,
             settlement_buffer: options.settlement_buffer,

@@ -7,16 +7,22 @@
 
 mod clock;
 pub mod config;
+pub mod grants;
 mod host;
 pub mod manifest;
 mod options;
 mod plugins;
 mod scheduler;
+pub mod secrets;
 mod serve;
 mod shutdown;
+pub mod trust;
 
 pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
+pub use bulkhead_sandbox::{CacheFolder, Compiler, WorkerProgram, compile_worker};
 pub use host::{Host, HostBuilder, HostError};
 pub use options::{HostOptions, QueueOptions, QueueSchedule};
+pub use plugins::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};
+pub use serve::offers;
 pub use shutdown::{Shutdown, Trigger};

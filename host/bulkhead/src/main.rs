@@ -22,6 +22,9 @@ const CONTROL_THREADS: usize = 1;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.is_worker() {
+        return bulkhead::compile_worker();
+    }
     cli.install_colors();
     run(cli).unwrap_or_else(|error| cli::report(&error)).into()
 }
@@ -38,6 +41,7 @@ fn run(cli: Cli) -> Result<Exit> {
     telemetry::install(&cli.log(&config))?;
     let mut runtime = if cli.is_host() {
         warn_of_backtraces();
+        allow_many_files();
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         runtime.worker_threads(CONTROL_THREADS).thread_name("control");
         runtime
@@ -49,6 +53,16 @@ fn run(cli: Cli) -> Result<Exit> {
     // A subscription or a compiler thread may outlive the command; nobody waits for it.
     runtime.shutdown_background();
     ended
+}
+
+/// Attempts may have files open, as many as fit: take what the system allows at most.
+fn allow_many_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "cannot raise the limit of open files");
+    }
 }
 
 /// With backtraces on, the engine captures one on its hot path.

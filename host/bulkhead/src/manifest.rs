@@ -1,15 +1,18 @@
 //! The optional manifest beside a plugin, `name.toml`: what the operator says about
 //! `name.wasm`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use bulkhead_core::{Backoff, FailureKind, LimitsRequest, RetryRequest, TaskType};
-use bulkhead_sandbox::Manifest;
+use bulkhead_sandbox::{Grants, Manifest};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::config::quantity::{Size, Span};
+use crate::grants::SaidGrants;
+use crate::plugins::PluginSettings;
 
 /// Largest manifest, in bytes.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 10;
@@ -33,7 +36,7 @@ struct Raw {
     task_types: Option<Vec<TaskType>>,
     limits: RawLimits,
     retry: Option<RawRetry>,
-    grants: BTreeSet<String>,
+    grants: SaidGrants,
     instances: Option<u32>,
     max_batch: Option<u32>,
     cache: Remembering,
@@ -168,16 +171,35 @@ impl From<RawRetry> for RetryRequest {
     }
 }
 
-/// Parse what a manifest's text says of the plugin; `file` names it in errors.
-pub fn parse(file: &str, text: &str) -> Result<Manifest, ManifestError> {
-    parse_whole(file, text).map(|(manifest, _)| manifest)
+/// All that a manifest says.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Said {
+    /// What concerns the sandbox, grants left out.
+    pub(crate) manifest: Manifest,
+    /// What it says of results.
+    pub(crate) remembering: Remembering,
+    /// What it says of grants.
+    pub(crate) grants: SaidGrants,
 }
 
-/// Parse all of a manifest's text, what concerns the host alone included.
-pub(crate) fn parse_whole(
-    file: &str,
-    text: &str,
-) -> Result<(Manifest, Remembering), ManifestError> {
+impl Said {
+    /// What concerns the sandbox, for the plugin of this name: the configuration's word counts
+    /// before the manifest's.
+    pub(crate) fn of(self, plugin: &str, settings: &PluginSettings) -> (Manifest, Remembering) {
+        let grants = settings.grants(plugin, self.grants);
+        (Manifest { grants, ..self.manifest }, self.remembering)
+    }
+}
+
+/// Parse what a manifest's text says of the plugin, if no configuration says anything; `file`
+/// names it in errors.
+pub fn parse(file: &str, text: &str) -> Result<Manifest, ManifestError> {
+    let Said { manifest, grants, .. } = parse_whole(file, text)?;
+    Ok(Manifest { grants: grants.granted(), ..manifest })
+}
+
+/// Parse all of a manifest's text.
+pub(crate) fn parse_whole(file: &str, text: &str) -> Result<Said, ManifestError> {
     let failed = |reason: String| ManifestError { file: file.to_owned(), reason };
     let raw: Raw = toml::from_str(text).map_err(|e| failed(e.to_string()))?;
     if raw.instances == Some(0) {
@@ -187,15 +209,23 @@ pub(crate) fn parse_whole(
     if let Some(reason) = retry.as_ref().and_then(senseless) {
         return Err(failed(reason));
     }
+    if let Some(folder) = raw.grants.relative_folder() {
+        let shown = folder.display().to_string();
+        return Err(failed(format!(
+            "`grants.fs.dirs`: the host's `{}` must be an absolute path; one from where the \
+             configuration is goes there",
+            shown.escape_debug()
+        )));
+    }
     let manifest = Manifest {
         task_types: raw.task_types,
         limits: raw.limits.into(),
         retry,
-        grants: raw.grants,
+        grants: Grants::default(),
         instances: raw.instances,
         max_batch: raw.max_batch,
     };
-    Ok((manifest, raw.cache))
+    Ok(Said { manifest, remembering: raw.cache, grants: raw.grants })
 }
 
 /// Why a retry policy makes no sense, if it does not.
@@ -219,15 +249,18 @@ fn senseless(retry: &RetryRequest) -> Option<String> {
     }
 }
 
-/// Read the manifest beside a plugin file; the default where there is none.
-pub fn read(plugin: &std::path::Path) -> Result<Manifest, ManifestError> {
+/// Read the manifest beside a plugin file, with what the configuration says of its grants; the
+/// default where there is none.
+pub fn read(plugin: &Path, settings: &PluginSettings) -> Result<Manifest, ManifestError> {
     let path = plugin.with_extension("toml");
     let file = path.display().to_string();
-    match std::fs::read_to_string(&path) {
-        Ok(text) => parse(&file, &text),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Manifest::default()),
-        Err(e) => Err(ManifestError { file, reason: e.to_string() }),
-    }
+    let said = match std::fs::read_to_string(&path) {
+        Ok(text) => parse_whole(&file, &text)?,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Said::default(),
+        Err(e) => return Err(ManifestError { file, reason: e.to_string() }),
+    };
+    let name = plugin.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    Ok(said.of(&name.unwrap_or_default(), settings).0)
 }
 
 #[cfg(test)]
@@ -240,8 +273,9 @@ mod tests {
             "x.toml",
             r#"
             task_types = ["resize"]
-            grants = ["wasi:http"]
             instances = 4
+            [grants]
+            kv = true
             [limits]
             fuel = 1_000
             memory = "1 MiB"
@@ -256,6 +290,7 @@ mod tests {
         assert_eq!((limits.fuel, limits.memory_bytes), (Some(1_000), Some(1 << 20)));
         assert_eq!(limits.wall_ms, Some(10_000));
         assert_eq!(manifest.instances, Some(4));
+        assert!(manifest.grants.kv.is_some());
         let named = RetryRequest {
             max_attempts: Some(2),
             backoff: Some(Backoff::Fixed { delay_ms: 10 }),
@@ -266,7 +301,7 @@ mod tests {
 
     #[test]
     fn results_are_remembered_for_all_types_or_for_some() {
-        let said = |text| parse_whole("x.toml", text).unwrap().1;
+        let said = |text| parse_whole("x.toml", text).unwrap().remembering;
         let of = |said: &Remembering, name| said.of(&TaskType::new(name).unwrap());
         assert_eq!(of(&said(""), "a"), None);
         let all = said("cache = \"1h\"");
@@ -287,6 +322,8 @@ mod tests {
             ("[limits]\nwall = 10", "duration"),
             ("task_types = [\"a b\"]", "a b"),
             ("instances = 0", "instances"),
+            ("grants = [\"wasi:http\"]", "grants"),
+            ("[grants]\nkv = { keys = 0 }", "`kv.keys` is 0"),
             ("[retry]\nmax_attempts = 0", "max_attempts"),
             ("[retry]\njitter = 9.0", "jitter"),
             (

@@ -4,7 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::default_scratch_dir;
+use crate::plugins::LiveSettings;
 use bulkhead_core::{Limits, QueueName, QueuePolicy, RetryPolicy, Schedule};
+use bulkhead_queue::SubmitLimits;
+use bulkhead_sandbox::{CacheFolder, ChildBounds, Compiler};
 
 /// How a [`crate::Host`] runs.
 #[derive(Debug, Clone)]
@@ -30,14 +34,32 @@ pub struct HostOptions {
     pub ceilings: Limits,
     /// Largest plugin file, in bytes.
     pub max_plugin_bytes: u64,
+    /// Where plugins are compiled. There is no default: name the `bulkhead` program, or one
+    /// that calls [`crate::compile_worker`], or say that this process may do it, which is for
+    /// plugins of your own.
+    pub compiler: Option<Compiler>,
     /// How long compiling one plugin may take.
     pub compile_budget: Duration,
+    /// How much CPU time it may take in a worker.
+    pub compile_cpu: Duration,
+    /// How much memory it may take in a worker, in bytes of address space.
+    pub compile_memory_bytes: u64,
+    /// Where compiled plugins are kept between starts, if they are.
+    pub cache: Option<CacheFolder>,
     /// Settlements kept while the broker is away; at the bound no new attempt starts.
     pub settlement_buffer: usize,
+    /// Where attempts have folders of their own, if their plugin was granted one. Hosts of one
+    /// user may share it.
+    pub scratch_dir: PathBuf,
     /// The schedules that it brings along, in any queues. They are stored at start; those
     /// of origin [`Schedule::FROM_CONFIG`] that are not among them are forgotten in the
     /// queues that are served or named here. `None` leaves the stored ones as they are.
     pub schedules: Option<Vec<QueueSchedule>>,
+    /// Bounds on each task that a handler submits.
+    pub submit: SubmitLimits,
+    /// What is said of plugins: grants, and the values that they may ask for. It may change
+    /// while the host runs.
+    pub settings: LiveSettings,
 }
 
 /// A schedule and the queue that it submits to.
@@ -93,9 +115,27 @@ impl Default for HostOptions {
             grace: Duration::from_secs(30),
             ceilings: Limits::default(),
             max_plugin_bytes: 64 << 20,
+            compiler: None,
             compile_budget: Duration::from_secs(60),
+            compile_cpu: Duration::from_secs(120),
+            compile_memory_bytes: 2 << 30,
+            cache: None,
             settlement_buffer: 10_000,
+            scratch_dir: default_scratch_dir(),
             schedules: None,
+            submit: SubmitLimits::default(),
+            settings: LiveSettings::default(),
+        }
+    }
+}
+
+impl HostOptions {
+    /// Bounds on each task that a handler submits, as the sandbox takes them.
+    #[must_use]
+    pub fn child_bounds(&self) -> ChildBounds {
+        ChildBounds {
+            payload_bytes: self.submit.payload_bytes as u64,
+            metadata_bytes: self.submit.metadata_bytes as u64,
         }
     }
 }

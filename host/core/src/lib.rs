@@ -4,9 +4,11 @@
 //! Time and jitter are arguments. This crate knows neither Redis nor WebAssembly,
 //! so that a producer, the broker and the sandbox can all share it.
 
+mod child;
 mod disposition;
 mod limits;
 mod name;
+pub mod outbound;
 mod outcome;
 mod parent;
 mod policy;
@@ -19,9 +21,10 @@ mod state;
 mod task;
 mod terms;
 
+pub use child::{Child, child_id};
 pub use disposition::{Attempted, Disposition, dispose};
 pub use limits::{Limits, LimitsRequest};
-pub use name::{Name, NameError, QueueName, TaskType, TenantName, check_name};
+pub use name::{Name, NameError, PluginName, QueueName, TaskType, TenantName, check_name};
 pub use outcome::{Failure, FailureKind, Outcome};
 pub use parent::Parent;
 pub use policy::{Bounds, PolicyError, QueuePolicy, TenantPolicy};

@@ -1,4 +1,4 @@
-//! Checked names: queues, tenants and task types.
+//! Checked names: queues, tenants, task types and plugins.
 //!
 //! A name is part of Redis keys, log lines, URLs and HTML, so its alphabet is one
 //! that needs no escaping in any of them.
@@ -175,6 +175,11 @@ name!(
     /// The name of a task type.
     TaskType,
     "task type"
+);
+name!(
+    /// The name of a plugin.
+    PluginName,
+    "plugin's name"
 );
 
 impl Default for QueueName {

@@ -110,6 +110,12 @@ pub struct Metering {
     pub log_bytes: u64,
     /// Log lines dropped over the log limit.
     pub log_lines_dropped: u64,
+    /// Calls to capabilities that it was granted.
+    pub host_calls: u64,
+    /// Bytes that capabilities gave it.
+    pub bytes_in: u64,
+    /// Bytes that it gave to capabilities.
+    pub bytes_out: u64,
 }
 
 /// The record of one ended attempt, stored with its task.

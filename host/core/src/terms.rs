@@ -86,6 +86,10 @@ pub struct Terms {
     /// The name of the schedule that fired it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<String>,
+    /// How many tasks up to one that was submitted from outside: 0 for that one itself, one
+    /// more than its submitter's for a task that a handler submitted.
+    #[serde(skip_serializing_if = "is_default")]
+    pub depth: u32,
 }
 
 impl Terms {

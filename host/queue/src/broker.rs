@@ -15,7 +15,9 @@ use crate::error::QueueError;
 use crate::event::{Event, EventId};
 use crate::finding::Finding;
 use crate::host::HostInfo;
+use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
+use crate::secret::{Sealed, SecretId};
 use crate::step::{Claim, Step, Stepped};
 use crate::usage::{Day, UsageRow};
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
@@ -253,6 +255,42 @@ pub trait Broker: Send + Sync + 'static {
     /// Look for disagreement between a queue's tasks and indexes, and repair it if asked.
     /// Not atomic: what changes meanwhile is looked at twice before it is reported.
     async fn examine(&self, queue: &QueueName, repair: bool) -> Result<Vec<Finding>, QueueError>;
+
+    // Values of plugins.
+
+    /// What a plugin stored for a tenant under a key, unless its time has passed.
+    async fn kv_get(&self, owner: &KvOwner, key: &str) -> Result<Option<KvEntry>, QueueError>;
+
+    /// Some of the keys, in the order of their bytes, without those whose time has passed. Not
+    /// atomic: keys that are written meanwhile may be missing.
+    async fn kv_list(&self, owner: &KvOwner, range: &KvRange) -> Result<KvPage, QueueError>;
+
+    /// Change one key, within its quota. Before that some of the tenant's values whose time has
+    /// passed are swept, whosoever they are: 100, or 1,000 where there is no room otherwise.
+    async fn kv_write(&self, owner: &KvOwner, write: &KvWrite) -> Result<KvWritten, QueueError>;
+
+    /// How much is stored.
+    async fn kv_usage(&self, owner: &KvOwner) -> Result<KvUsage, QueueError>;
+
+    // Secrets. What is stored is sealed: no broker can read it.
+
+    /// Store a sealed secret; if `over` is given, only in place of exactly that. Whether it was
+    /// stored. At most 10,000 are kept, of at most 64 KiB and 256 bytes each.
+    async fn put_secret(
+        &self,
+        id: &SecretId,
+        sealed: &Sealed,
+        over: Option<&Sealed>,
+    ) -> Result<bool, QueueError>;
+
+    /// Forget a stored secret; `false` if it was unknown.
+    async fn delete_secret(&self, id: &SecretId) -> Result<bool, QueueError>;
+
+    /// Every stored secret, sorted: those for all tenants first.
+    async fn secret_ids(&self) -> Result<Vec<SecretId>, QueueError>;
+
+    /// Stored secrets as they are kept, one answer each, at most 500 in a call.
+    async fn secrets(&self, ids: &[SecretId]) -> Result<Vec<Option<Sealed>>, QueueError>;
 
     // Hosts.
 

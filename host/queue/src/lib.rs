@@ -14,8 +14,10 @@ mod error;
 mod event;
 mod finding;
 mod host;
+mod kv;
 mod redis;
 mod schedule;
+mod secret;
 mod step;
 mod usage;
 mod view;
@@ -29,8 +31,12 @@ pub use error::QueueError;
 pub use event::{Event, EventId, EventKind};
 pub use finding::{Finding, FindingKind};
 pub use host::{HostInfo, PluginInfo, RejectedVersion, ServingVersion};
+pub use kv::{
+    KvBound, KvEdit, KvEntry, KvOwner, KvPage, KvQuota, KvRange, KvUsage, KvWrite, KvWritten,
+};
 pub use redis::{RedisBroker, RedisConfig, RedisUrl};
 pub use schedule::{DueSchedules, Fire, FireAnswer, LastFire, ScheduleView};
+pub use secret::{Sealed, SecretId};
 pub use step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
 pub use usage::{Day, Usage, UsageRow};
 pub use view::{

@@ -64,6 +64,9 @@ pub enum End {
         report: AttemptReport,
         /// How long the task is kept, in milliseconds; 0 forgets it at once.
         retention_ms: u64,
+        /// The tasks that it submits, in any queues, if the claim is still the newest. Their
+        /// tenants' quotas do not keep them out; an id that is known is not submitted again.
+        children: Vec<Task>,
     },
     /// The task becomes a dead letter.
     DeadLetter {
@@ -111,6 +114,17 @@ pub enum End {
     },
 }
 
+impl End {
+    /// The tasks that it submits.
+    #[must_use]
+    pub fn children(&self) -> &[Task] {
+        match self {
+            Self::Complete { children, .. } => children,
+            _ => &[],
+        }
+    }
+}
+
 /// One claim's end, on its way to the broker.
 #[derive(Debug)]
 pub struct Settlement {
@@ -118,6 +132,14 @@ pub struct Settlement {
     pub token: ClaimToken,
     /// What it came to.
     pub end: End,
+}
+
+impl Settlement {
+    /// What it counts towards the bound of a step: itself and the tasks that it submits.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        1 + self.end.children().len()
+    }
 }
 
 /// What one host has to say to one queue, and what it wants.

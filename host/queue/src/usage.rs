@@ -48,6 +48,12 @@ pub struct Usage {
     /// Peak memory times wall time, in kibibyte-milliseconds: divide by 1,048,576,000 for
     /// gibibyte-seconds.
     pub kib_ms: u64,
+    /// Calls to capabilities.
+    pub host_calls: u64,
+    /// Bytes that capabilities gave.
+    pub bytes_in: u64,
+    /// Bytes that capabilities were given.
+    pub bytes_out: u64,
 }
 
 impl Usage {
@@ -61,6 +67,9 @@ impl Usage {
             fuel: metering.fuel,
             cpu_us: metering.cpu_us,
             kib_ms: u64::try_from(kib_ms).unwrap_or(u64::MAX),
+            host_calls: metering.host_calls,
+            bytes_in: metering.bytes_in,
+            bytes_out: metering.bytes_out,
         }
     }
 
@@ -70,6 +79,9 @@ impl Usage {
         self.fuel = self.fuel.saturating_add(other.fuel);
         self.cpu_us = self.cpu_us.saturating_add(other.cpu_us);
         self.kib_ms = self.kib_ms.saturating_add(other.kib_ms);
+        self.host_calls = self.host_calls.saturating_add(other.host_calls);
+        self.bytes_in = self.bytes_in.saturating_add(other.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(other.bytes_out);
     }
 
     /// Gibibyte-seconds.

@@ -5,8 +5,13 @@ mod embedded_stage;
 
 use std::path::Path;
 
-use bulkhead_core::{Bounds, QueuePolicy, State, TaskRef, TermKey, Terms, Unique};
-use bulkhead_queue::{Broker, EmbeddedBroker, Entry, NewBatch, Over, QueueError, SubmitAnswer};
+use bulkhead_core::{
+    Bounds, PluginName, QueuePolicy, State, TaskRef, TenantName, TermKey, Terms, Unique,
+};
+use bulkhead_queue::{
+    Broker, EmbeddedBroker, Entry, KvEdit, KvOwner, KvQuota, KvUsage, KvWrite, KvWritten, NewBatch,
+    Over, QueueError, Sealed, SubmitAnswer,
+};
 use bulkhead_stage::eventually;
 use embedded_stage::*;
 
@@ -50,6 +55,11 @@ async fn populate(talk: &Talk) {
     talk.broker.cancel(&queue(), &[batch.tasks[5].id], DAY_MS).await.unwrap();
     let output = bulkhead_core::Payload::default();
     talk.broker.remember(&queue(), "m", &output, DAY_MS).await.unwrap();
+    for (id, bytes) in [("/kept", 1), ("acme/kept", 2), ("/gone", 3)] {
+        let id = id.parse().unwrap();
+        assert!(talk.broker.put_secret(&id, &Sealed(vec![bytes; 40]), None).await.unwrap());
+    }
+    assert!(talk.broker.delete_secret(&"/gone".parse().unwrap()).await.unwrap());
 }
 
 /// Give back what runs, so that no lease is lost by reopening.
@@ -71,6 +81,46 @@ async fn everything_is_the_same_after_reopening() {
     assert_eq!(talk.broker.stats(&queue()).await.unwrap(), stats);
     assert_eq!(talk.list(State::Pending).await, pending);
     talk.examined().await;
+}
+
+#[tokio::test]
+async fn values_of_plugins_are_the_same_after_reopening() {
+    let owner = |tenant: &str, plugin: &str| KvOwner {
+        tenant: TenantName::new(tenant).unwrap(),
+        plugin: PluginName::new(plugin).unwrap(),
+    };
+    let write = async |talk: &Talk, owner: &KvOwner, key: &str, edit, ttl_ms| {
+        let quota = KvQuota { keys: 10, total_bytes: 1_000, storage_bytes: None };
+        let write = KvWrite { key: key.to_owned(), edit, ttl_ms, quota };
+        talk.broker.kv_write(owner, &write).await.unwrap()
+    };
+    let (first, second) = (owner("acme", "p"), owner("acme", "p.q"));
+    let talk = Talk::with_file();
+    write(&talk, &first, "a/b", KvEdit::Set(vec![0, 255]), None).await;
+    write(&talk, &first, "b", KvEdit::Set(b"soon".to_vec()), Some(DAY_MS)).await;
+    write(&talk, &first, "gone", KvEdit::Set(Vec::new()), None).await;
+    write(&talk, &first, "gone", KvEdit::Delete, None).await;
+    write(&talk, &second, "n", KvEdit::Add(7), None).await;
+    write(&talk, &second, "short", KvEdit::Set(Vec::new()), Some(1)).await;
+    let rows = talk.broker.rows();
+    let talk = talk.reopened();
+    assert_eq!(talk.broker.rows(), rows);
+    let entry = talk.broker.kv_get(&first, "a/b").await.unwrap().unwrap();
+    assert_eq!((entry.value, entry.version, entry.ttl_ms), (vec![0, 255], 1, None));
+    let entry = talk.broker.kv_get(&first, "b").await.unwrap().unwrap();
+    assert!(entry.ttl_ms.is_some_and(|ms| ms <= DAY_MS));
+    assert_eq!(talk.broker.kv_get(&first, "gone").await.unwrap(), None);
+    // A version is given once, also to what was removed; what has gone is swept.
+    let again = write(&talk, &first, "gone", KvEdit::Set(Vec::new()), None).await;
+    assert_eq!(again, KvWritten::Stored(4));
+    eventually("it is swept", || async {
+        assert_eq!(write(&talk, &second, "n", KvEdit::Add(0), None).await, KvWritten::Sum(7));
+        let usage = talk.broker.kv_usage(&second).await.unwrap();
+        (usage == KvUsage { keys: 1, bytes: 2, tenant_bytes: 16 }).then_some(())
+    })
+    .await;
+    let rows = talk.broker.rows();
+    assert_eq!(talk.reopened().broker.rows(), rows);
 }
 
 #[tokio::test]

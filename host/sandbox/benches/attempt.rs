@@ -12,7 +12,9 @@ use bulkhead_core::{
     Limits, LimitsRequest, Outcome, Payload, Priority, QueueName, Task, TaskId, TaskType,
     TenantName, UnixMs,
 };
-use bulkhead_sandbox::{Attempt, Cancel, Manifest, Plugin, PluginSource, Sandbox, SandboxConfig};
+use bulkhead_sandbox::{
+    Attempt, Cancel, Manifest, Plugin, PluginSource, Sandbox, SandboxConfig, Services,
+};
 use criterion::{Criterion, criterion_group, criterion_main};
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
@@ -62,6 +64,7 @@ fn attempt_overhead(criterion: &mut Criterion) {
                     cancel: Cancel::new(),
                     progress: None,
                     parents: None,
+                    services: Services::default(),
                 };
                 let end = plugin.attempt(attempt).await.expect("a free compartment");
                 assert!(matches!(end.outcome, Outcome::Done(_)), "{:?}", end.outcome);

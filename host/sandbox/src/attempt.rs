@@ -5,28 +5,30 @@
 //! armed only for an attempt that did not end in its first poll, because most do.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bulkhead_core::{
-    Failure, FailureKind, Limits, LogLine, Metering, Outcome, Parent, Payload, Task, UnixMs,
+    Child, Failure, FailureKind, Limits, LogLine, Metering, Outcome, Parent, Payload, Task, UnixMs,
 };
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::Store;
 
 use crate::cancel::Cancels;
-use crate::compartment::{Compartment, Stdio, Stop, Stopped};
+use crate::compartment::{Compartment, Opening, Setting, Stdio, Stop, Stopped};
 use crate::failure::{self, Circumstances};
 use crate::handler::Returned;
 use crate::journal::Closed;
 use crate::plugin::{Plugin, Program};
+use crate::powers::Powers;
 use crate::sandbox::Sandbox;
 use crate::seat::{Seat, Seats};
 use crate::stdio::CollectedStream;
-use crate::{Cancel, ProgressSink, Unavailable, command};
+use crate::{Cancel, ProgressSink, Services, Unavailable, command};
 
 /// Longest media type of an output, in bytes.
 const MAX_CONTENT_TYPE_BYTES: usize = 256;
@@ -49,6 +51,9 @@ pub struct Attempt<'a> {
     pub progress: Option<Arc<dyn ProgressSink>>,
     /// What the tasks came to that this one waited for. The guest reads them on demand.
     pub parents: Option<Arc<[Parent]>>,
+    /// What stands behind the capabilities that it was granted, for its tenant. Of a batch,
+    /// the first attempt's count.
+    pub services: Services,
 }
 
 /// How an attempt ended.
@@ -60,6 +65,8 @@ pub struct AttemptEnd {
     pub metering: Metering,
     /// The log lines that were kept.
     pub logs: Vec<LogLine>,
+    /// The tasks to submit with its completion; none unless it is done.
+    pub children: Vec<Child>,
 }
 
 impl Plugin {
@@ -69,11 +76,15 @@ impl Plugin {
         let limits = self.sandbox.within_ceilings(attempt.limits);
         let cancel = Cancels::One(attempt.cancel.clone());
         let stop = Stop::after(limits.wall_ms, attempt.deadline_at, cancel);
-        let seats = Seats::alone(Seat::of(&attempt, stop.began, limits.log_bytes));
+        let seats = Seats::alone(self.seat(&attempt, stop.began, limits.log_bytes));
+        let setting = self.setting(&attempt, &limits);
+        let powers = self.powers(&attempt.services);
         match &self.program {
             Program::Handler(program) => {
-                let mut run = Run::open(&self.sandbox, limits, stop, Stdio::Logged, seats)?;
+                let opening = Opening { stop, stdio: Stdio::Logged, seats, setting, powers };
+                let mut run = Run::open(&self.sandbox, limits, opening)?;
                 let call = run.bounded(async |store, instantiated| {
+                    self.open_folders(store).await?;
                     program.handle(store, &attempt, instantiated).await
                 });
                 let ended = call.await;
@@ -84,15 +95,49 @@ impl Plugin {
                 let input = Bytes::copy_from_slice(&attempt.task.payload.data);
                 let name = self.name.clone();
                 let stdio = Stdio::Command { name, input, output: output.clone() };
-                let mut run = Run::open(&self.sandbox, limits, stop, stdio, seats)?;
-                let call =
-                    run.bounded(async |store, instantiated| program.run(store, instantiated).await);
+                let opening = Opening { stop, stdio, seats, setting, powers };
+                let mut run = Run::open(&self.sandbox, limits, opening)?;
+                let call = run.bounded(async |store, instantiated| {
+                    self.open_folders(store).await?;
+                    program.run(store, instantiated).await
+                });
                 let ended = call.await;
                 let last_error = run.seats().common.journal.last_error();
                 let outcome = |code| command::outcome(code, output.take(), last_error, &limits);
                 run.end(ended.map(outcome))
             }
         }
+    }
+}
+
+impl Plugin {
+    /// The seat of an attempt.
+    pub(crate) fn seat(&self, attempt: &Attempt<'_>, began: Instant, log_bytes: u64) -> Seat {
+        let seat = Seat::of(attempt, began, log_bytes);
+        if self.uses.enqueue { seat.submitting(attempt.task) } else { seat }
+    }
+
+    /// What a guest can tell of time and chance in an attempt.
+    pub(crate) fn setting(&self, attempt: &Attempt<'_>, limits: &Limits) -> Setting {
+        let Task { id, submitted_at, .. } = attempt.task;
+        Setting::of(&self.grants, *id, *submitted_at, limits.wall_ms)
+    }
+
+    /// Open the folders of an attempt, if the plugin uses them.
+    pub(crate) async fn open_folders(
+        &self,
+        store: &mut Store<Compartment>,
+    ) -> wasmtime::Result<()> {
+        if !self.uses.fs {
+            return Ok(());
+        }
+        store.data_mut().open_folders(self.sandbox.open_files()).await
+    }
+
+    /// What an attempt has of what was granted.
+    pub(crate) fn powers(&self, services: &Services) -> Option<Box<Powers>> {
+        let bounds = self.sandbox.config().children;
+        (!self.uses.is_empty()).then(|| Powers::new(&self.grants, services, bounds))
     }
 }
 
@@ -110,15 +155,12 @@ impl Run {
     pub(crate) fn open(
         sandbox: &Sandbox,
         limits: Limits,
-        stop: Stop,
-        stdio: Stdio,
-        seats: Seats,
+        opening: Opening,
     ) -> Result<Self, Unavailable> {
         let config = sandbox.config();
-        let allowed = stop.deadline.saturating_duration_since(stop.began);
-        let store =
-            Compartment::open(sandbox.engine(), &limits, config.random_bytes, stop, stdio, seats)
-                .map_err(|error| Unavailable::Broken(format!("{error:#}")))?;
+        let allowed = opening.stop.deadline.saturating_duration_since(opening.stop.began);
+        let store = Compartment::open(sandbox.engine(), &limits, config.random_bytes, opening)
+            .map_err(|error| Unavailable::Broken(format!("{error:#}")))?;
         let stack_bytes = config.stack_bytes;
         let (cpu, instantiate) = (Duration::ZERO, Duration::ZERO);
         Ok(Self { store, limits, stack_bytes, allowed, cpu, instantiate })
@@ -154,15 +196,32 @@ impl Run {
         &self.store.data().seats
     }
 
+    pub(crate) fn seats_mut(&mut self) -> &mut Seats {
+        &mut self.store.data_mut().seats
+    }
+
+    /// Take the secrets that the guest was handed out of an attempt's end.
+    pub(crate) fn redact(&self, end: &mut AttemptEnd) {
+        if let Some(powers) = &self.store.data().powers {
+            powers.redact(end);
+        }
+    }
+
     /// The end of the attempt, from what its work came to.
-    pub(crate) fn end(self, ended: wasmtime::Result<Outcome>) -> Result<AttemptEnd, Unavailable> {
+    pub(crate) fn end(
+        mut self,
+        ended: wasmtime::Result<Outcome>,
+    ) -> Result<AttemptEnd, Unavailable> {
         let log = self.seats().common.journal.close();
         let outcome = match ended {
             Ok(outcome) => outcome,
             Err(error) => Outcome::Failed(self.judge(&error, log.panic.as_deref())?),
         };
         let metering = self.metering(&log);
-        Ok(AttemptEnd { outcome, metering, logs: log.lines })
+        let children = children(&outcome, &mut self.seats_mut().common);
+        let mut end = AttemptEnd { outcome, metering, logs: log.lines, children };
+        self.redact(&mut end);
+        Ok(end)
     }
 
     /// The failure that ended the work, unless it is the host's own trouble.
@@ -183,7 +242,7 @@ impl Run {
     /// What the work used, with what `log` says of its lines.
     pub(crate) fn metering(&self, log: &Closed) -> Metering {
         let compartment = self.store.data();
-        Metering {
+        let mut metering = Metering {
             fuel: self.limits.fuel.saturating_sub(self.store.get_fuel().unwrap_or(0)),
             peak_memory_bytes: compartment.memory.peak_bytes(),
             cpu_us: micros(self.cpu),
@@ -191,8 +250,22 @@ impl Run {
             instantiate_us: micros(self.instantiate),
             log_bytes: log.written_bytes,
             log_lines_dropped: log.dropped_lines,
+            ..Metering::default()
+        };
+        if let Some(powers) = &compartment.powers {
+            powers.meter(&mut metering);
         }
+        if let Some(http) = &compartment.http {
+            http.meter(&mut metering);
+        }
+        metering
     }
+}
+
+/// The tasks that go out with an attempt's end: those of one that is done.
+pub(crate) fn children(outcome: &Outcome, seat: &mut Seat) -> Vec<Child> {
+    let children = seat.take_children();
+    if matches!(outcome, Outcome::Done(_)) { children } else { Vec::new() }
 }
 
 /// What a handler's answer comes to.
@@ -219,14 +292,18 @@ pub(crate) fn done(content_type: String, data: Vec<u8>, limits: &Limits) -> Outc
     Outcome::Done(Payload { content_type, data })
 }
 
-/// `work`, with the thread's CPU time during each poll added to `spent`.
-async fn metered<T>(work: impl Future<Output = T>, spent: &mut Duration) -> T {
+/// `work`, with the thread's CPU time during each poll added to `spent`. A panic of the host's
+/// own code in it ends the work, not the thread: the store is dropped with whatever it left.
+async fn metered<T>(
+    work: impl Future<Output = wasmtime::Result<T>>,
+    spent: &mut Duration,
+) -> wasmtime::Result<T> {
     let mut work = pin!(work);
     std::future::poll_fn(|cx| {
         let before = thread_cpu();
-        let polled = work.as_mut().poll(cx);
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
         *spent += thread_cpu().saturating_sub(before);
-        polled
+        polled.unwrap_or_else(|_| Poll::Ready(Err(wasmtime::Error::new(Stopped::HostPanicked))))
     })
     .await
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use bulkhead_core::{Failure, FailureKind, Limits, Metering, Outcome};
 
-use crate::attempt::{Attempt, AttemptEnd, Run, handler_outcome};
+use crate::attempt::{Attempt, AttemptEnd, Run, children, handler_outcome};
 use crate::cancel::Cancels;
-use crate::compartment::{Stdio, Stop};
+use crate::compartment::{Opening, Stdio, Stop};
 use crate::handler::{HandlerProgram, Returned};
 use crate::journal::Closed;
 use crate::plugin::{Plugin, Program};
@@ -45,8 +45,11 @@ impl Plugin {
     /// the attempts do not count.
     pub async fn attempt_batch(&self, attempts: Vec<Attempt<'_>>) -> Result<BatchEnd, Unavailable> {
         match &self.program {
-            Program::Handler(program) if program.takes_batches() && !attempts.is_empty() => {
-                self.together(program, &attempts).await
+            Program::Handler(program)
+                if program.takes_batches()
+                    && let Some(first) = attempts.first() =>
+            {
+                self.together(program, first, &attempts).await
             }
             _ => {
                 let mut ends = Vec::with_capacity(attempts.len());
@@ -61,6 +64,7 @@ impl Plugin {
     async fn together(
         &self,
         program: &HandlerProgram,
+        first: &Attempt<'_>,
         attempts: &[Attempt<'_>],
     ) -> Result<BatchEnd, Unavailable> {
         let own = attempts.iter().map(|attempt| self.sandbox.within_ceilings(attempt.limits));
@@ -77,14 +81,18 @@ impl Plugin {
         let seats = attempts
             .iter()
             .zip(&own)
-            .map(|(attempt, own)| Seat::of(attempt, stop.began, own.log_bytes));
+            .map(|(attempt, own)| self.seat(attempt, stop.began, own.log_bytes));
         let seats = Seats::together(Seat::bare(stop.began, limits.log_bytes), seats.collect());
-        let mut run = Run::open(&self.sandbox, limits, stop, Stdio::Logged, seats)?;
+        let setting = self.setting(first, &limits);
+        let powers = self.powers(&first.services);
+        let opening = Opening { stop, stdio: Stdio::Logged, seats, setting, powers };
+        let mut run = Run::open(&self.sandbox, limits, opening)?;
         let call = run.bounded(async |store, instantiated| {
+            self.open_folders(store).await?;
             program.handle_batch(store, attempts, instantiated).await
         });
         let returned = call.await.and_then(|returned| complete(returned, attempts.len()));
-        part(&run, returned, &own, &cancels)
+        part(&mut run, returned, &own, &cancels)
     }
 }
 
@@ -113,7 +121,7 @@ fn complete(returned: Vec<Returned>, given: usize) -> wasmtime::Result<Vec<Retur
 
 /// Each attempt's own end.
 fn part(
-    run: &Run,
+    run: &mut Run,
     returned: wasmtime::Result<Vec<Returned>>,
     own: &[Limits],
     cancels: &[Cancel],
@@ -134,16 +142,21 @@ fn part(
         }
     };
     let used = run.metering(&common);
+    let mut seats = std::mem::take(&mut run.seats_mut().tasks).into_iter();
     let ends = outcomes.into_iter().zip(logs).zip(own.iter().zip(cancels)).zip(0..);
     let ends = ends.map(|(((outcome, log), (own_limits, cancel)), at)| {
         let outcome = if cancel.is_cancelled() { cancelled() } else { outcome };
+        let children = seats.next().map(|mut seat| children(&outcome, &mut seat));
         let share = share(&used, own.len() as u64, at);
         let log_bytes = share.log_bytes + log.written_bytes;
         let log = log.among(&common, own_limits.log_bytes);
         let metering = Metering { log_bytes, log_lines_dropped: log.dropped_lines, ..share };
-        AttemptEnd { outcome, metering, logs: log.lines }
+        let children = children.unwrap_or_default();
+        AttemptEnd { outcome, metering, logs: log.lines, children }
     });
-    Ok(BatchEnd { ends: ends.collect(), fell })
+    let mut ends: Vec<AttemptEnd> = ends.collect();
+    ends.iter_mut().for_each(|end| run.redact(end));
+    Ok(BatchEnd { ends, fell })
 }
 
 /// The output of a cancelled task is dropped, whatever it is.
@@ -163,6 +176,9 @@ fn share(used: &Metering, count: u64, at: u64) -> Metering {
         instantiate_us: part(used.instantiate_us),
         log_bytes: part(used.log_bytes),
         log_lines_dropped: used.log_lines_dropped,
+        host_calls: part(used.host_calls),
+        bytes_in: part(used.bytes_in),
+        bytes_out: part(used.bytes_out),
     }
 }
 

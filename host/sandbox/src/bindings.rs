@@ -3,12 +3,17 @@
 //! sees either.
 
 // Generated code is not held to our lints.
-#![allow(missing_docs, unreachable_pub, dead_code, unused_variables)]
+#![allow(missing_docs, unreachable_pub, dead_code, unused_variables, reason = "generated code")]
 
 wasmtime::component::bindgen!({
     path: "../../wit",
-    world: "batch-plugin",
-    imports: { default: trappable },
+    world: "complete-plugin",
+    imports: {
+        // These may wait for what is behind them.
+        "bulkhead:handler/kv": async | trappable,
+        "bulkhead:handler/secrets": async | trappable,
+        default: trappable,
+    },
     exports: { default: async },
     ownership: Borrowing { duplicate_if_necessary: true },
 });

@@ -5,15 +5,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bulkhead_core::{Limits, UnixMs};
+use bulkhead_core::{Limits, TaskId, UnixMs};
 use bytes::Bytes;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi::clocks::WasiClocksView as _;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::cancel::Cancels;
+use crate::capability::clocks::{Timing, coarse_ms};
+use crate::capability::http::HttpSession;
+use crate::capability::{Folders, clocks, random};
+use crate::grants::{Clocks, Grants, Randomness};
 use crate::journal::{SharedJournal, Stream};
 use crate::memory::MemoryMeter;
+use crate::powers::Powers;
 use crate::seat::Seats;
 use crate::stdio::{CollectedStream, LoggedStream, PayloadStream, Writer};
 
@@ -33,6 +39,8 @@ pub(crate) enum Stopped {
     DeadlineInHostCall,
     #[error("the task was cancelled")]
     Cancelled,
+    #[error("the host's own code panicked")]
+    HostPanicked,
 }
 
 /// When and by whom an attempt is stopped.
@@ -71,6 +79,44 @@ impl Stop {
     }
 }
 
+/// What a guest can tell of time and chance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    pub(crate) clocks: Clocks,
+    pub(crate) random: Randomness,
+    /// The task that seeds randomness; the first of a batch.
+    pub(crate) task: TaskId,
+    /// When it was submitted, where frozen clocks stand.
+    pub(crate) submitted_at: UnixMs,
+    /// The time that a guest with frozen clocks believes to have.
+    pub(crate) wall_ms: u64,
+}
+
+impl Setting {
+    pub(crate) fn of(grants: &Grants, task: TaskId, submitted_at: UnixMs, wall_ms: u64) -> Self {
+        Self { clocks: grants.clocks, random: grants.random, task, submitted_at, wall_ms }
+    }
+
+    /// The deadline that the guest is told of, if it is this one.
+    pub(crate) fn deadline_ms(&self, deadline_at: UnixMs) -> UnixMs {
+        match self.clocks {
+            Clocks::Exact => deadline_at,
+            Clocks::Coarse => coarse_ms(deadline_at),
+            Clocks::Frozen => self.submitted_at.saturating_add(self.wall_ms),
+        }
+    }
+}
+
+/// What a compartment is opened with.
+pub(crate) struct Opening {
+    pub(crate) stop: Stop,
+    pub(crate) stdio: Stdio,
+    pub(crate) seats: Seats,
+    pub(crate) setting: Setting,
+    /// None for a plugin that uses nothing which must be granted.
+    pub(crate) powers: Option<Box<Powers>>,
+}
+
 /// How a guest gets its input and gives its output.
 pub(crate) enum Stdio {
     /// By the handler's parameters and result; streams are for people.
@@ -85,6 +131,10 @@ pub(crate) struct Compartment {
     pub(crate) seats: Seats,
     pub(crate) stop: Stop,
     pub(crate) hostcall_bytes: u64,
+    pub(crate) setting: Setting,
+    pub(crate) powers: Option<Box<Powers>>,
+    /// Made when the guest first speaks of HTTP.
+    pub(crate) http: Option<Box<HttpSession>>,
     stdio: Stdio,
     random_bytes: u64,
     table: ResourceTable,
@@ -98,10 +148,9 @@ impl Compartment {
         engine: &Engine,
         limits: &Limits,
         random_bytes: u64,
-        stop: Stop,
-        stdio: Stdio,
-        seats: Seats,
+        opening: Opening,
     ) -> wasmtime::Result<Store<Self>> {
+        let Opening { stop, stdio, seats, setting, powers } = opening;
         let handles = limits.handles as usize;
         let mut table = ResourceTable::new();
         table.set_max_capacity(handles.saturating_mul(ENTRIES_PER_HANDLE));
@@ -110,6 +159,9 @@ impl Compartment {
             seats,
             stop,
             hostcall_bytes: limits.hostcall_bytes,
+            setting,
+            powers,
+            http: None,
             stdio,
             random_bytes,
             table,
@@ -125,14 +177,46 @@ impl Compartment {
         Ok(store)
     }
 
+    /// Open the folders that were granted, for a plugin that uses them. The guest may have
+    /// `files` open besides.
+    pub(crate) async fn open_folders(&mut self, files: u32) -> wasmtime::Result<()> {
+        if let Some(powers) = self.powers.as_deref_mut()
+            && let Some(grant) = &powers.grants.fs
+        {
+            let opened = Folders::open(grant, powers.services.scratch.as_ref(), files).await;
+            powers.folders = Some(Box::new(opened.map_err(wasmtime::Error::new)?));
+        }
+        Ok(())
+    }
+
     pub(crate) fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
     }
 
-    fn wasi(journal: &SharedJournal, stdio: &Stdio, random_bytes: u64) -> Box<WasiCtx> {
+    /// What the attempt has of `http`, and its table.
+    pub(crate) fn http_and_table(&mut self) -> (&mut HttpSession, &mut ResourceTable) {
+        let powers = self.powers.as_deref();
+        (self.http.get_or_insert_with(|| HttpSession::of(powers)), &mut self.table)
+    }
+
+    /// The monotonic clock, as exact as was granted.
+    pub(crate) fn timing(&mut self) -> Timing<'_> {
+        let (clocks, began) = (self.setting.clocks, self.stop.began);
+        Timing { wasi: self.clocks(), clocks, began }
+    }
+
+    fn wasi(
+        journal: &SharedJournal,
+        stdio: &Stdio,
+        random_bytes: u64,
+        setting: &Setting,
+        began: Instant,
+    ) -> Box<WasiCtx> {
         let logged = |stream| Writer(LoggedStream { journal: journal.clone(), stream });
         let mut wasi = WasiCtx::builder();
         wasi.max_random_size(random_bytes).stderr(logged(Stream::Err));
+        clocks::set(&mut wasi, setting.clocks, began, setting.submitted_at);
+        random::set(&mut wasi, setting.random, setting.task);
         match stdio {
             Stdio::Logged => wasi.stdout(logged(Stream::Out)),
             Stdio::Command { name, input, output } => wasi
@@ -148,7 +232,10 @@ impl WasiView for Compartment {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let journal = &self.seats.common.journal;
         let (stdio, random_bytes) = (&self.stdio, self.random_bytes);
-        let ctx = self.wasi.get_or_insert_with(|| Self::wasi(journal, stdio, random_bytes));
+        let (setting, began) = (&self.setting, self.stop.began);
+        let ctx = self
+            .wasi
+            .get_or_insert_with(|| Self::wasi(journal, stdio, random_bytes, setting, began));
         WasiCtxView { ctx, table: &mut self.table }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bulkhead_core::Limits;
 
+use crate::{CacheFolder, CapabilitySet, ChildBounds, Compiler};
+
 /// What a host decides about its sandboxes.
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
@@ -25,10 +27,20 @@ pub struct SandboxConfig {
     pub keep_resident_bytes: usize,
     /// Largest accepted plugin file, in bytes.
     pub max_component_bytes: usize,
+    /// Where plugins are checked and compiled.
+    pub compiler: Compiler,
     /// Longest wall time for checking and compiling one plugin.
     pub compile_budget: Duration,
-    /// Plugins that are checked and compiled at one time.
+    /// Most CPU time for it, of all threads together. Only a worker is held to it.
+    pub compile_cpu: Duration,
+    /// Most memory that compiling one plugin may take, beyond the worker itself, in bytes of
+    /// address space. Only a worker is held to it.
+    pub compile_memory_bytes: u64,
+    /// Plugins that are compiled at one time, and plugins that describe themselves at one
+    /// time.
     pub concurrent_loads: u32,
+    /// Where compiled plugins are kept, if they are.
+    pub cache: Option<CacheFolder>,
     /// Largest table of a component, in elements.
     pub table_elements: usize,
     /// Most memories of one component.
@@ -37,6 +49,11 @@ pub struct SandboxConfig {
     pub tables: u32,
     /// Most bytes of random data that a guest gets from one call.
     pub random_bytes: u64,
+    /// The capabilities that attempts can be given. One that is not among them refuses a
+    /// plugin that was granted it and uses it.
+    pub offers: CapabilitySet,
+    /// Bounds on the tasks that guests submit.
+    pub children: ChildBounds,
 }
 
 impl Default for SandboxConfig {
@@ -56,12 +73,18 @@ impl Default for SandboxConfig {
             stack_bytes: 512 << 10,
             keep_resident_bytes: 1 << 20,
             max_component_bytes: 64 << 20,
+            compiler: Compiler::InProcess,
             compile_budget: Duration::from_secs(60),
+            compile_cpu: Duration::from_secs(120),
+            compile_memory_bytes: 2 << 30,
             concurrent_loads: 2,
+            cache: None,
             table_elements: 65_536,
             memories: 4,
             tables: 10,
             random_bytes: 1 << 20,
+            offers: CapabilitySet::default(),
+            children: ChildBounds::default(),
         }
     }
 }

@@ -4,12 +4,17 @@
 //! The pool is shaped so that `concurrency` attempts of any component that passed the
 //! shape check fit at one time. A machine without the address space for it gets bounds
 //! checks instead of guard pages, and at last the on-demand allocator; slower, never
-//! less strict. This file must not know what a task is.
+//! less strict. Machine code depends on some of the settings: a compiler in another process
+//! builds its engine from the same [`CodeSettings`], without the pool. This file must not know
+//! what a task is.
 
+use std::hash::{Hash as _, Hasher};
 use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::{SandboxConfig, SandboxError};
@@ -23,51 +28,114 @@ const HOST_STACK_BYTES: usize = 512 << 10;
 /// Bytes of each table slot that stay resident between attempts.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 
-/// Build the engine and start its ticker.
-pub(crate) fn build(config: &SandboxConfig) -> Result<Engine, SandboxError> {
-    let engine = build_engine(config)?;
-    tick(&engine, config.epoch_tick)?;
-    Ok(engine)
+/// How guests' memories are guarded, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Guards {
+    /// By guard pages, in a pool.
+    Pages,
+    /// By bounds checks, in a pool.
+    Checks,
+    /// By bounds checks; every memory is allocated anew.
+    Scarce,
 }
 
-fn build_engine(config: &SandboxConfig) -> Result<Engine, SandboxError> {
-    let pooled = Engine::new(base(config).allocation_strategy(pool(config)));
+/// The settings that machine code depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CodeSettings {
+    guards: Guards,
+    stack_bytes: usize,
+    /// Most bytes of one memory.
+    memory_bytes: u64,
+}
+
+/// Build the engine and start its ticker.
+pub(crate) fn build(config: &SandboxConfig) -> Result<(Engine, CodeSettings), SandboxError> {
+    let built = build_engine(config)?;
+    tick(&built.0, config.epoch_tick)?;
+    Ok(built)
+}
+
+/// An engine that compiles what an engine of these settings runs, and runs nothing.
+pub(crate) fn for_compiling(settings: &CodeSettings) -> wasmtime::Result<Engine> {
+    Engine::new(&base(settings))
+}
+
+/// What the machine code of an engine fits, and no other.
+pub(crate) fn compatibility(engine: &Engine) -> [u8; 32] {
+    struct Fed(Sha256);
+    impl Hasher for Fed {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+    let mut fed = Fed(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut fed);
+    fed.0.finalize().into()
+}
+
+fn build_engine(config: &SandboxConfig) -> Result<(Engine, CodeSettings), SandboxError> {
+    let settings = |guards| CodeSettings {
+        guards,
+        stack_bytes: config.stack_bytes,
+        memory_bytes: config.ceilings.memory_bytes,
+    };
+    let pages = settings(Guards::Pages);
+    let pooled = Engine::new(base(&pages).allocation_strategy(pool(config)));
     let refused = match pooled {
-        Ok(engine) => return Ok(engine),
+        Ok(engine) => return Ok((engine, pages)),
         Err(error) => error,
     };
     tracing::warn!(
         error = %format!("{refused:#}"),
         "no address space for guard pages; guests run with explicit bounds checks"
     );
-    let mut compact = base(config);
-    compact.memory_reservation(config.ceilings.memory_bytes).memory_guard_size(0);
-    let refused = match Engine::new(compact.allocation_strategy(pool(config))) {
-        Ok(engine) => return Ok(engine),
+    let checks = settings(Guards::Checks);
+    let refused = match Engine::new(base(&checks).allocation_strategy(pool(config))) {
+        Ok(engine) => return Ok((engine, checks)),
         Err(error) => error,
     };
     tracing::warn!(
         error = %format!("{refused:#}"),
         "no address space for a pool; every attempt allocates its memory anew"
     );
-    let mut scarce = base(config);
-    scarce.memory_reservation(0).memory_reservation_for_growth(1 << 20).memory_guard_size(0);
-    Engine::new(&scarce).map_err(|error| SandboxError::Engine(format!("{error:#}")))
+    let scarce = settings(Guards::Scarce);
+    let engine = Engine::new(&base(&scarce));
+    engine
+        .map(|engine| (engine, scarce))
+        .map_err(|error| SandboxError::Engine(format!("{error:#}")))
 }
 
-fn base(config: &SandboxConfig) -> Config {
+fn base(settings: &CodeSettings) -> Config {
     let mut engine = Config::new();
     engine
         .consume_fuel(true)
         .epoch_interruption(true)
-        .max_wasm_stack(config.stack_bytes)
-        .async_stack_size(config.stack_bytes + HOST_STACK_BYTES)
+        .max_wasm_stack(settings.stack_bytes)
+        .async_stack_size(settings.stack_bytes + HOST_STACK_BYTES)
         .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_FRAMES))
         .wasm_memory64(false)
+        // No guest language needs it, and every feature is one more thing to attack.
+        .wasm_gc(false)
         .memory_init_cow(true)
         // Guests run on a plain fiber each: the contract has no async functions, and
         // the concurrent event loop costs time in every call.
         .concurrency_support(false);
+    match settings.guards {
+        Guards::Pages => {}
+        Guards::Checks => {
+            engine.memory_reservation(settings.memory_bytes).memory_guard_size(0);
+        }
+        Guards::Scarce => {
+            engine
+                .memory_reservation(0)
+                .memory_reservation_for_growth(1 << 20)
+                .memory_guard_size(0);
+        }
+    }
     engine
 }
 

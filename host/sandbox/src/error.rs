@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a sandbox could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SandboxError {
@@ -29,7 +31,8 @@ pub enum Unavailable {
 }
 
 /// A gate that a plugin must pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Gate {
     /// The manifest and the name make sense.
     Manifest,
@@ -47,9 +50,9 @@ pub enum Gate {
     World,
     /// Its memories, tables and instances fit a compartment.
     Shape,
-    /// The compiler takes it.
+    /// The compiler takes it, in the memory that it has.
     Compile,
-    /// It compiles within the budget.
+    /// It compiles in time.
     CompileBudget,
     /// It describes itself.
     Describe,

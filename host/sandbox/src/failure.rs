@@ -14,6 +14,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::Unavailable;
 use crate::bindings::bulkhead::handler::types;
+use crate::capability::FolderUnavailable;
 use crate::compartment::Stopped;
 use crate::engine::MAX_FRAMES;
 use crate::memory::MemoryRefused;
@@ -113,6 +114,10 @@ fn explain(error: &wasmtime::Error, about: &Circumstances<'_>) -> (FailureKind, 
     if let Some(over) = error.downcast_ref::<OutputTooLarge>() {
         return result_too_large(over.limit_bytes);
     }
+    if let Some(folder) = error.downcast_ref::<FolderUnavailable>() {
+        // Given back, it would hold up the tasks of every other plugin of its queue.
+        return (FailureKind::Retry, folder.to_string());
+    }
     if let Some(TooLargeForCall { bytes }) = error.downcast_ref() {
         let message = format!(
             "the output of a parent has {bytes} bytes and one host call may give \
@@ -193,6 +198,11 @@ fn stopped_by(stopped: Stopped, about: &Circumstances<'_>) -> (FailureKind, Stri
     let what = match stopped {
         Stopped::Cancelled => {
             return (FailureKind::Cancelled, "the task was cancelled while it ran".to_owned());
+        }
+        Stopped::HostPanicked => {
+            tracing::error!("the host panicked in an attempt, which ends with it; this is a bug");
+            let message = "the host failed while it ran the guest; its log has more";
+            return (FailureKind::Trapped, message.to_owned());
         }
         Stopped::Deadline => "the guest was still running",
         Stopped::DeadlineInHostCall => "the guest was waiting in a host call",

@@ -96,7 +96,7 @@ impl HandlerProgram {
         let handle = instance
             .get_typed_func::<(types::Task<'_>,), (Returned,)>(&mut *store, &self.handle)?;
         let mut spelt = Spelt::of(attempt);
-        let task = spelt.task(attempt, store.data().stop.deadline_at);
+        let task = spelt.task(attempt, told_deadline(store));
         let (returned,) = handle.call_async(store, (task,)).await?;
         Ok(returned)
     }
@@ -114,7 +114,7 @@ impl HandlerProgram {
         let instance = timed(instantiate, self.pre.instantiate_async(&mut *store)).await?;
         let handle_batch = instance
             .get_typed_func::<(&[types::Task<'_>],), (Vec<Returned>,)>(&mut *store, handle_batch)?;
-        let deadline_ms = store.data().stop.deadline_at;
+        let deadline_ms = told_deadline(store);
         let mut spelt: Vec<Spelt<'_>> = attempts.iter().map(Spelt::of).collect();
         let tasks: Vec<types::Task<'_>> = attempts
             .iter()
@@ -124,6 +124,12 @@ impl HandlerProgram {
         let (returned,) = handle_batch.call_async(store, (&tasks,)).await?;
         Ok(returned)
     }
+}
+
+/// The deadline that the guest is told of.
+fn told_deadline(store: &Store<Compartment>) -> UnixMs {
+    let compartment = store.data();
+    compartment.setting.deadline_ms(compartment.stop.deadline_at)
 }
 
 /// What a task record refers to and a task does not hold in that form.

@@ -3,12 +3,14 @@
 //! [`Sandbox::load`] takes a file through the gates and gives a [`Plugin`];
 //! [`Plugin::attempt`] runs one attempt in a fresh compartment and gives an
 //! [`AttemptEnd`], [`Plugin::attempt_batch`] several in one. Whatever a guest does ends in an [`bulkhead_core::Outcome`]; an error
-//! from this crate is always the host's own trouble. It knows neither queues nor Redis,
-//! neither files nor configuration formats: bytes and plain data come in, values go out.
+//! from this crate is always the host's own trouble. It knows neither queues nor Redis nor
+//! configuration formats: bytes and plain data come in, values go out. The only files that it
+//! touches are those in folders that a guest was granted, and its own cache of compiled plugins.
 
 mod attempt;
 mod batch;
 mod bindings;
+mod cache;
 mod cancel;
 mod capability;
 mod command;
@@ -17,23 +19,43 @@ mod config;
 mod engine;
 mod error;
 mod failure;
+mod grants;
 mod handler;
 mod journal;
 mod load;
 mod memory;
+mod outbound;
 mod plugin;
+mod powers;
+mod redact;
 mod sandbox;
+mod scratch;
 mod seat;
+mod secret;
+mod service;
 mod stdio;
 mod text;
 
 pub use attempt::{Attempt, AttemptEnd};
 pub use batch::BatchEnd;
+pub use cache::CacheFolder;
 pub use cancel::Cancel;
-pub use capability::ProgressSink;
+pub use capability::{CapabilitySet, Granted, Inspection, Missing, ProgressSink};
 pub use config::SandboxConfig;
 pub use error::{Gate, Rejection, SandboxError, Unavailable};
+pub use grants::{
+    Clocks, EnqueueGrant, FolderGrant, FolderQuota, FsGrant, Grants, HttpGrant, KvGrant, Named,
+    Randomness,
+};
+pub use load::{Compiler, WorkerProgram, compile_worker};
+pub use outbound::{HttpAccess, Outbound, Resolver, SystemResolver};
 pub use plugin::{
     HandlerDescription, LoadTimes, Manifest, Plugin, PluginDescription, PluginKind, PluginSource,
 };
+pub use powers::ChildBounds;
 pub use sandbox::Sandbox;
+pub use scratch::ScratchHome;
+pub use secret::SecretValue;
+pub use service::{
+    ConfigSource, KvEntry, KvError, KvPage, KvSpace, SecretError, SecretSource, Services,
+};

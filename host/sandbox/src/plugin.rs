@@ -1,13 +1,14 @@
 //! A loaded plugin: one version of one component file, linked and ready for attempts.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_core::{Digest, Limits, LimitsRequest, RetryRequest, TaskType};
 
+use crate::capability::CapabilitySet;
 use crate::command::CommandProgram;
+use crate::grants::Grants;
 use crate::handler::HandlerProgram;
 use crate::sandbox::Sandbox;
 
@@ -34,8 +35,8 @@ pub struct Manifest {
     /// What holds for the retries of all its task types; what it does not name is as the
     /// plugin suggests.
     pub retry: Option<RetryRequest>,
-    /// Interfaces, or whole packages of them, granted beyond the default set.
-    pub grants: BTreeSet<String>,
+    /// What it may touch, if it asks for it.
+    pub grants: Grants,
     /// How many attempts of this plugin may run at one time. The sandbox only keeps it.
     pub instances: Option<u32>,
     /// How many tasks one call may take at most; 1 means no batches.
@@ -101,6 +102,8 @@ pub struct Plugin {
     pub(crate) digest: Digest,
     pub(crate) kind: PluginKind,
     pub(crate) asked: Vec<String>,
+    pub(crate) uses: CapabilitySet,
+    pub(crate) grants: Arc<Grants>,
     pub(crate) description: PluginDescription,
     pub(crate) manifest: Manifest,
     pub(crate) load_times: LoadTimes,
@@ -115,8 +118,10 @@ pub(crate) enum Program {
 /// How long loading a plugin took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LoadTimes {
-    /// Checking and compiling it.
+    /// Checking and compiling it, or finding it compiled.
     pub compile: Duration,
+    /// Whether it was found compiled, in the cache.
+    pub cached: bool,
     /// Instantiating it and letting it describe itself.
     pub describe: Duration,
 }
@@ -144,6 +149,13 @@ impl Plugin {
     #[must_use]
     pub fn asked(&self) -> &[String] {
         &self.asked
+    }
+
+    /// The capabilities that it uses by grants: those for which an attempt needs
+    /// [`crate::Services`], or may have children.
+    #[must_use]
+    pub fn uses(&self) -> CapabilitySet {
+        self.uses
     }
 
     /// What it handles, the manifest applied.

@@ -6,7 +6,14 @@ use bulkhead_core::Limits;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
+use crate::cache::Cache;
+use crate::engine::CodeSettings;
+use crate::load::Refusals;
 use crate::{SandboxConfig, SandboxError, engine};
+
+/// Files that an attempt may have open at least, and at most.
+const FEWEST_OPEN_FILES: u32 = 8;
+const MOST_OPEN_FILES: u32 = 128;
 
 /// Loads plugins. Clones share one engine and one pool of compartments.
 #[derive(Clone)]
@@ -14,8 +21,13 @@ pub struct Sandbox(Arc<Shared>);
 
 struct Shared {
     engine: Engine,
+    code: CodeSettings,
     config: SandboxConfig,
+    compiles: Arc<Semaphore>,
     loads: Arc<Semaphore>,
+    open_files: u32,
+    cache: Option<Arc<Cache>>,
+    refusals: Refusals,
 }
 
 impl Sandbox {
@@ -26,9 +38,23 @@ impl Sandbox {
                 "`concurrency` and `concurrent_loads` must be at least 1".to_owned(),
             ));
         }
-        let engine = engine::build(&config)?;
-        let loads = Arc::new(Semaphore::new(config.concurrent_loads as usize));
-        Ok(Self(Arc::new(Shared { engine, config, loads })))
+        let (engine, code) = engine::build(&config)?;
+        let permits = || Arc::new(Semaphore::new(config.concurrent_loads as usize));
+        let (compiles, loads) = (permits(), permits());
+        let cache = config.cache.as_ref().and_then(|place| {
+            let opened = Cache::open(place, &engine::compatibility(&engine));
+            opened
+                .map(Arc::new)
+                .map_err(|reason| {
+                    tracing::warn!(folder = %place.folder.display(), reason,
+                    "compiled plugins are not kept; each start compiles them anew");
+                })
+                .ok()
+        });
+        let refusals = Refusals::default();
+        let open_files = open_files(config.concurrency);
+        let shared = Shared { engine, code, config, compiles, loads, open_files, cache, refusals };
+        Ok(Self(Arc::new(shared)))
     }
 
     /// What the host decided.
@@ -41,8 +67,33 @@ impl Sandbox {
         &self.0.engine
     }
 
-    /// Permits for loading. A plugin that is being compiled holds one even after its
-    /// budget has passed, so that hostile files cannot take every core.
+    /// Files and folders that one attempt may have open.
+    pub(crate) fn open_files(&self) -> u32 {
+        self.0.open_files
+    }
+
+    /// What machine code for this engine depends on.
+    pub(crate) fn code(&self) -> &CodeSettings {
+        &self.0.code
+    }
+
+    /// Where compiled plugins are kept.
+    pub(crate) fn cache(&self) -> Option<&Arc<Cache>> {
+        self.0.cache.as_ref()
+    }
+
+    /// Files that the compiler refused.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
+    }
+
+    /// Permits for compiling. A plugin that is compiled on a thread of this process holds
+    /// one even after its budget has passed, so that hostile files cannot take every core.
+    pub(crate) fn compiles(&self) -> &Arc<Semaphore> {
+        &self.0.compiles
+    }
+
+    /// Permits for running a plugin that is being loaded: the pool has room for as many.
     pub(crate) fn loads(&self) -> &Arc<Semaphore> {
         &self.0.loads
     }
@@ -60,5 +111,27 @@ impl Sandbox {
             handles: limits.handles.min(ceilings.handles),
             instances: limits.instances.min(ceilings.instances),
         }
+    }
+}
+
+/// What each of so many attempts may have open: all together no more than half of what the
+/// process may, so that guests cannot keep the host from its own files and connections.
+fn open_files(concurrency: u32) -> u32 {
+    let process = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let all = process.map_or(u64::from(u32::MAX), |most| most / 2);
+    let each = all / u64::from(concurrency.max(1));
+    u32::try_from(each).unwrap_or(u32::MAX).clamp(FEWEST_OPEN_FILES, MOST_OPEN_FILES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_attempts_share_what_the_process_may_open() {
+        assert_eq!(open_files(u32::MAX), FEWEST_OPEN_FILES);
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        assert!(u64::from(open_files(1)) <= most.unwrap_or(u64::MAX));
+        assert!(open_files(1) <= MOST_OPEN_FILES);
     }
 }

@@ -7,12 +7,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bulkhead_core::Parent;
+use bulkhead_core::{Child, LimitsRequest, Parent, Payload, Task, Terms};
 
 use crate::Cancel;
 use crate::attempt::Attempt;
 use crate::capability::Reports;
 use crate::journal::SharedJournal;
+use crate::powers::Children;
 
 /// What belongs to one task of a compartment, or to all of a batch together.
 pub(crate) struct Seat {
@@ -20,13 +21,22 @@ pub(crate) struct Seat {
     pub(crate) cancel: Cancel,
     progress: Option<Reports>,
     parents: Option<Arc<[Parent]>>,
+    /// Of a task whose plugin may submit others.
+    submitter: Option<Box<Submitter>>,
+}
+
+/// A task that submits others.
+struct Submitter {
+    /// The task without its payload.
+    task: Task,
+    children: Children,
 }
 
 impl Seat {
     /// A seat with nothing but a log.
     pub(crate) fn bare(began: Instant, log_bytes: u64) -> Self {
         let journal = SharedJournal::new(began, log_bytes);
-        Self { journal, cancel: Cancel::new(), progress: None, parents: None }
+        Self { journal, cancel: Cancel::new(), progress: None, parents: None, submitter: None }
     }
 
     /// The seat of an attempt.
@@ -36,7 +46,36 @@ impl Seat {
             cancel: attempt.cancel.clone(),
             progress: attempt.progress.clone().map(|sink| Reports::to(sink, began)),
             parents: attempt.parents.clone(),
+            submitter: None,
         }
+    }
+
+    /// This task may submit others.
+    pub(crate) fn submitting(mut self, task: &Task) -> Self {
+        let Task { id, task_type, queue, tenant, priority, trace, terms, submitted_at, .. } = task;
+        let task = Task {
+            id: *id,
+            task_type: task_type.clone(),
+            queue: queue.clone(),
+            tenant: tenant.clone(),
+            priority: *priority,
+            payload: Payload::default(),
+            metadata: Vec::new(),
+            trace: trace.clone(),
+            limits: LimitsRequest::default(),
+            submitted_at: *submitted_at,
+            terms: Terms { depth: terms.depth, ..Terms::default() },
+        };
+        self.submitter = Some(Box::new(Submitter { task, children: Children::default() }));
+        self
+    }
+
+    /// The tasks that it submitted.
+    pub(crate) fn take_children(&mut self) -> Vec<Child> {
+        let submitter = self.submitter.as_deref_mut();
+        submitter
+            .map(|submitter| std::mem::take(&mut submitter.children.submitted))
+            .unwrap_or_default()
     }
 
     pub(crate) fn parents(&self) -> &[Parent] {
@@ -77,6 +116,16 @@ impl Seats {
     /// Whose the guest's words are.
     pub(crate) fn current(&self) -> &Seat {
         self.in_focus().unwrap_or(&self.common)
+    }
+
+    /// The task that submits what the guest submits now, and what it submitted so far.
+    pub(crate) fn submitter(&mut self) -> Option<(&Task, &mut Children)> {
+        let seat = match self.focus {
+            Some(at) => self.tasks.get_mut(at)?,
+            None => &mut self.common,
+        };
+        let Submitter { task, children } = seat.submitter.as_deref_mut()?;
+        Some((task, children))
     }
 
     /// Where the guest's progress goes.

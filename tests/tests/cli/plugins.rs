@@ -22,7 +22,7 @@ async fn plugins_are_checked_inspected_and_reloaded() {
 
     let inspected = place.run(&["plugin", "inspect", good.to_str().unwrap(), "--json"]).json();
     assert_eq!(inspected["kind"], "component");
-    assert!(inspected["imports"].as_array().unwrap().len() > 3);
+    assert!(inspected["asked"].as_array().unwrap().len() > 3);
     let inspected = place.run(&["plugin", "inspect", wrong.to_str().unwrap()]);
     assert_eq!(inspected.code, 1);
 

@@ -63,6 +63,18 @@ macro_rules! operations {
             queues() -> Vec<QueueName>;
             usage(queue: &QueueName = QueueName, from: Day = Day, to: Day = Day) -> Vec<UsageRow>;
             examine(queue: &QueueName = QueueName, repair: bool = bool) -> Vec<Finding>;
+            kv_get(owner: &KvOwner = KvOwner, key: &str = String) -> Option<KvEntry>;
+            kv_list(owner: &KvOwner = KvOwner, range: &KvRange = KvRange) -> KvPage;
+            kv_write(owner: &KvOwner = KvOwner, write: &KvWrite = KvWrite) -> KvWritten;
+            kv_usage(owner: &KvOwner = KvOwner) -> KvUsage;
+            put_secret(
+                id: &SecretId = SecretId,
+                sealed: &Sealed = Sealed,
+                over: Option<&Sealed> = Option<Sealed>
+            ) -> bool;
+            delete_secret(id: &SecretId = SecretId) -> bool;
+            secret_ids() -> Vec<SecretId>;
+            secrets(ids: &[SecretId] = Vec<SecretId>) -> Vec<Option<Sealed>>;
             hosts() -> Vec<HostInfo>;
             request_rescan() -> u64;
             check() -> Vec<String>;

@@ -13,7 +13,10 @@ use bulkhead_core::{
     BatchId, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef, TaskType,
     UnixMs,
 };
-use bulkhead_queue::{Batch, Broker, Day, EventId, Fire, ListFilter, Topic};
+use bulkhead_queue::{
+    Batch, Broker, Day, EventId, Fire, KvOwner, KvRange, KvWrite, ListFilter, Sealed, SecretId,
+    Topic,
+};
 use bytes::Bytes;
 use futures::stream;
 use serde::Serialize;

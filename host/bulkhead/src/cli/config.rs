@@ -18,6 +18,7 @@ pub(crate) enum Config {
 impl Config {
     /// Do it.
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        session.config.check_secrets()?;
         let settings = session.config.settings();
         if session.out.is_json() {
             session.out.document(&settings)?;
@@ -29,8 +30,10 @@ impl Config {
                 serde_json::Value::Null => "-".to_owned(),
                 serde_json::Value::String(text) => text.clone(),
                 serde_json::Value::Array(items) => {
-                    let items: Vec<&str> = items.iter().filter_map(|item| item.as_str()).collect();
-                    items.join(", ")
+                    let item = |item: &serde_json::Value| {
+                        item.as_str().map_or_else(|| item.to_string(), str::to_owned)
+                    };
+                    items.iter().map(item).collect::<Vec<_>>().join(", ")
                 }
                 other => other.to_string(),
             };

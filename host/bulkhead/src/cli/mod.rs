@@ -15,6 +15,7 @@ mod exit;
 mod figures;
 mod follow;
 mod host;
+mod live;
 mod open;
 mod output;
 mod plugin;
@@ -22,6 +23,7 @@ mod queue;
 mod reason;
 mod run;
 mod schedule;
+mod secret;
 mod session;
 mod submit;
 mod task;
@@ -36,6 +38,9 @@ use output::{ColorWhen, Output};
 use session::Session;
 
 pub(crate) use exit::{Exit, report};
+
+/// The command by which this program is a compile worker.
+pub(crate) const WORKER: &str = "compile-worker";
 
 /// Runs task handlers as sandboxed WebAssembly components
 #[derive(Debug, Parser)]
@@ -97,9 +102,14 @@ enum Command {
     #[command(subcommand)]
     Plugin(plugin::Plugin),
     #[command(subcommand)]
+    Secret(secret::Secret),
+    #[command(subcommand)]
     Host(host::Host),
     #[command(subcommand)]
     Config(config::Config),
+    /// Compile one plugin file for a host, and end
+    #[command(name = WORKER, hide = true)]
+    CompileWorker,
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -128,6 +138,11 @@ impl Cli {
             flags.extend(dev.settings(self.global.broker.is_some()));
         }
         Sources { file: self.global.config.clone(), env, flags, dir: PathBuf::new() }
+    }
+
+    /// Whether this is a worker, which needs no settings and no runtime.
+    pub(crate) fn is_worker(&self) -> bool {
+        matches!(self.command, Command::CompileWorker)
     }
 
     /// Follow --color from here on.
@@ -172,9 +187,10 @@ impl Cli {
             Command::Dead(dead) => dead.run(&session).await,
             Command::Doctor(doctor) => doctor.run(&session).await,
             Command::Plugin(plugin) => plugin.run(&session).await,
+            Command::Secret(secret) => secret.run(&session).await,
             Command::Host(host) => host.run(&session).await,
             Command::Config(config) => config.run(&session),
-            Command::Completions { .. } => Ok(Exit::Done),
+            Command::Completions { .. } | Command::CompileWorker => Ok(Exit::Done),
         }
     }
 }

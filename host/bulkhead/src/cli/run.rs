@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bulkhead::config::{Flag, FlagValue};
-use bulkhead::{Host, Shutdown, Trigger};
+use bulkhead::{Host, HostOptions, LiveSettings, Shutdown, Trigger};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Exit;
+use super::live;
 use super::open::HostBroker;
 use super::session::Session;
 
@@ -84,6 +85,7 @@ pub(crate) async fn host(
     shared: Option<&Path>,
     served: impl FnOnce(&str),
 ) -> Result<Exit> {
+    session.config.check_secrets()?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let opened = HostBroker::open(&session.config, shared).await?;
     let ended = serve(session, &opened, served, stop).await;
@@ -98,7 +100,11 @@ async fn serve(
     served: impl FnOnce(&str),
     stop: Stop,
 ) -> Result<()> {
-    let host = Host::builder(opened.broker.clone(), session.config.host.clone()).build()?;
+    let (writer, settings) = LiveSettings::new((*session.config.host.settings.now()).clone());
+    let compiler = Some(session.compiler()?);
+    let options = HostOptions { settings, compiler, ..session.config.host.clone() };
+    let host = Host::builder(opened.broker.clone(), options).build()?;
+    tokio::spawn(live::follow(session.config.clone(), writer));
     if let Some(address) = opened.address() {
         served(address);
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use bulkhead::config::Config;
 use bulkhead::core::{QueueName, TaskId};
 use bulkhead::queue::{Broker, Client};
+use bulkhead::{Compiler, WorkerProgram};
 
+use super::WORKER;
 use super::exit::not_found;
 use super::open;
 use super::output::Output;
@@ -25,6 +27,15 @@ impl Session {
     /// Connect to the broker.
     pub(crate) async fn broker(&self) -> Result<Arc<dyn Broker>> {
         open::for_command(&self.config).await
+    }
+
+    /// This program, which compiles plugins in processes of their own.
+    pub(crate) fn compiler(&self) -> Result<Compiler> {
+        let worker = WorkerProgram::this(WORKER).context("cannot tell which program this is")?;
+        // The allocator would reserve far more address space than it needs, and a worker's is
+        // bounded.
+        let environment = vec![("MIMALLOC_ARENA_RESERVE".to_owned(), "0".to_owned())];
+        Ok(Compiler::Worker(WorkerProgram { environment, ..worker }))
     }
 
     /// Connect as a producer.

@@ -15,7 +15,7 @@ use super::error::Problem;
 use super::raw::Raw;
 
 /// The prefix of environment variables that are settings.
-const ENV_PREFIX: &str = "BULKHEAD_";
+pub(super) const ENV_PREFIX: &str = "BULKHEAD_";
 /// The variable that names the configuration file.
 pub(super) const ENV_FILE: &str = "BULKHEAD_CONFIG";
 /// Under which the TOML parser hands over a time.

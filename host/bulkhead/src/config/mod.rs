@@ -10,6 +10,7 @@ mod layer;
 mod log;
 pub mod quantity;
 mod raw;
+mod secrets;
 mod settings;
 mod validation;
 
@@ -36,12 +37,16 @@ pub use settings::Setting;
 /// The files that are looked for when none is named.
 const DEFAULT_FILES: [&str; 3] = ["bulkhead.toml", "bulkhead.yaml", "bulkhead.yml"];
 
-/// Where settings may come from.
-#[derive(Debug, Clone, Default)]
+/// The variables that name the user's folder for caches, and the user's home.
+const CACHE_VARIABLES: [&str; 2] = ["XDG_CACHE_HOME", "HOME"];
+
+/// Where settings may come from. Its debug form names settings without their values.
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The file that was named by a flag.
     pub file: Option<PathBuf>,
-    /// The environment; only variables that begin with `BULKHEAD_` matter.
+    /// The environment: variables that begin with `BULKHEAD_` are settings, others matter where
+    /// a secret is said to be in them, and those that say where the user's caches are.
     pub env: Vec<(String, String)>,
     /// What flags say.
     pub flags: Vec<Flag>,
@@ -49,8 +54,25 @@ pub struct Sources {
     pub dir: PathBuf,
 }
 
-/// A setting given by a command-line flag.
-#[derive(Debug, Clone)]
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ours = |name: &&str| name.starts_with(layer::ENV_PREFIX);
+        let env = self.env.iter().map(|(name, _)| name.as_str());
+        let env: Vec<&str> = env.filter(ours).collect();
+        let flags: Vec<&str> = self.flags.iter().map(|flag| flag.flag).collect();
+        let Self { file, dir, .. } = self;
+        f.debug_struct("Sources")
+            .field("file", file)
+            .field("env", &env)
+            .field("flags", &flags)
+            .field("dir", dir)
+            .finish()
+    }
+}
+
+/// A setting given by a command-line flag. Its debug form has no value: that of a broker may
+/// have a password in it.
+#[derive(Clone)]
 pub struct Flag {
     /// The flag, for messages.
     pub flag: &'static str,
@@ -60,8 +82,14 @@ pub struct Flag {
     pub value: FlagValue,
 }
 
+impl std::fmt::Debug for Flag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Flag({})", self.flag)
+    }
+}
+
 /// The value of a flag.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum FlagValue {
     /// Text.
     Text(String),
@@ -86,6 +114,8 @@ pub struct Config {
     pub log: LogOptions,
     queues: BTreeMap<QueueName, QueueOptions>,
     settings: Vec<Setting>,
+    origins: Origins,
+    sources: Sources,
 }
 
 impl Config {
@@ -102,12 +132,28 @@ impl Config {
             layer.record(&mut origins.0);
             figment = figment.merge(Serialized::defaults(layer.values));
         }
-        let raw: Raw = figment.extract().map_err(|error| origins.explain(error))?;
-        let valid =
-            validation::validate(&raw, &origins).map_err(|problems| ConfigError { problems })?;
+        let mut raw: Raw = figment.extract().map_err(|error| origins.explain(error))?;
+        if raw.plugins.cache_dir.is_none() {
+            raw.plugins.cache_dir = user_cache(&sources.env);
+        }
+        let valid = validation::validate(&raw, &origins, &sources.env)
+            .map_err(|problems| ConfigError { problems })?;
         let settings = settings::list(&raw, &valid, &origins);
         let validation::Valid { broker, namespace, host, queues, submit, log } = valid;
-        Ok(Self { broker, namespace, host, submit, log, queues, settings })
+        // What is read again is the same file, wherever else one appears.
+        let sources = Sources { file: file(sources), ..sources.clone() };
+        Ok(Self { broker, namespace, host, submit, log, queues, settings, origins, sources })
+    }
+
+    /// The file that was read, if there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.sources.file.as_deref()
+    }
+
+    /// What the same sources say now.
+    pub fn reload(&self) -> Result<Self, ConfigError> {
+        Self::load(&self.sources)
     }
 
     /// Every setting with its value and where it came from. The broker's password is
@@ -134,6 +180,17 @@ impl Config {
     pub fn redis(&self) -> RedisConfig {
         RedisConfig { namespace: self.namespace.clone(), ..RedisConfig::new(self.broker.expose()) }
     }
+}
+
+/// The folder for compiled plugins among the user's caches, if the user has any.
+fn user_cache(env: &[(String, String)]) -> Option<String> {
+    let absolute = |name: &str| {
+        let (_, path) = env.iter().find(|(known, _)| known == name)?;
+        Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+    };
+    let [caches, home] = CACHE_VARIABLES;
+    let caches = absolute(caches).or_else(|| Some(absolute(home)?.join(".cache")))?;
+    Some(caches.join("bulkhead").join("compiled").display().to_string())
 }
 
 fn layers(sources: &Sources) -> Result<Vec<Layer>, ConfigError> {
@@ -163,8 +220,14 @@ fn file(sources: &Sources) -> Option<PathBuf> {
     sources.file.clone().or_else(named_by_env).or_else(|| found(&sources.dir))
 }
 
+/// A folder of the host's user among the system's temporary ones.
+pub(crate) fn default_scratch_dir() -> PathBuf {
+    let user = rustix::process::geteuid().as_raw();
+    std::env::temp_dir().join(format!("bulkhead-scratch-{user}"))
+}
+
 /// Where each key was set last.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Origins(BTreeMap<Vec<String>, Origin>);
 
 impl Origins {

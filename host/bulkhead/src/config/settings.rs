@@ -29,6 +29,8 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
     effective.broker = valid.broker.to_string();
     effective.host.queues = valid.host.queues.iter().map(|queue| queue.name.to_string()).collect();
     effective.plugins.dir = valid.host.plugin_dir.display().to_string();
+    let cache = valid.host.cache.as_ref().map(|cache| cache.folder.display().to_string());
+    effective.plugins.cache_dir = Some(cache.unwrap_or_default());
     // Served queues without a section of their own have the defaults.
     effective.queues = valid
         .queues
@@ -52,8 +54,22 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
 }
 
 /// The sections in the order of the documentation.
-const SECTIONS: [&str; 9] =
-    ["broker", "namespace", "host", "plugins", "limits", "queues", "schedules", "submit", "log"];
+const SECTIONS: [&str; 14] = [
+    "broker",
+    "namespace",
+    "host",
+    "plugins",
+    "grants",
+    "config",
+    "secrets",
+    "secrets_key",
+    "tenants",
+    "limits",
+    "queues",
+    "schedules",
+    "submit",
+    "log",
+];
 
 fn flatten<'a>(
     path: &mut Vec<&'a str>,
@@ -80,7 +96,7 @@ fn flatten<'a>(
         }
         // A key that does not belong to this kind of backoff, or that bounds nothing.
         Value::Null if path.contains(&"backoff") || path.len() > 3 && path[0] == "queues" => {}
-        Value::Null if path[0] == "schedules" => {}
+        Value::Null if matches!(path[0], "schedules" | "tenants") => {}
         value => settings.push(set(value)),
     }
 }

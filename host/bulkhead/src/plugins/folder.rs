@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, MetadataExt};
 
 use crate::manifest::MAX_MANIFEST_BYTES;
+use crate::trust;
 
 /// A file that has looked the same for this long is taken as written.
 pub(super) const AT_REST: Duration = Duration::from_millis(40);
@@ -36,22 +38,23 @@ impl Stamp {
     }
 }
 
-/// A plugin's file and its manifest.
+/// A plugin's file, its manifest and its signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pair {
+struct Files {
     wasm: Stamp,
     manifest: Option<Stamp>,
+    signature: Option<Stamp>,
 }
 
 struct Seen {
-    pair: Pair,
+    files: Files,
     since: Instant,
     taken: bool,
 }
 
 /// The folder, and what was seen in it last.
 pub(super) struct Folder {
-    dir: Dir,
+    files: Arc<PluginFiles>,
     seen: BTreeMap<String, Seen>,
 }
 
@@ -68,14 +71,20 @@ pub(super) struct Look {
 
 impl Folder {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { dir: Dir::open_ambient_dir(path, ambient_authority())?, seen: BTreeMap::new() })
+        let dir = Dir::open_ambient_dir(path, ambient_authority())?;
+        Ok(Self { files: Arc::new(PluginFiles(dir)), seen: BTreeMap::new() })
+    }
+
+    /// The files, to be read while the folder is looked at.
+    pub(super) fn files(&self) -> Arc<PluginFiles> {
+        self.files.clone()
     }
 
     /// Look through the folder. A plugin is reported as changed once.
     pub(super) fn look(&mut self, now: Instant) -> io::Result<Look> {
         let mut look = Look::default();
         let mut present = BTreeMap::new();
-        for entry in self.dir.entries()? {
+        for entry in self.files.0.entries()? {
             let entry = entry?;
             let file = entry.file_name();
             let Some(name) = file.to_str().and_then(|file| file.strip_suffix(".wasm")) else {
@@ -85,23 +94,27 @@ impl Folder {
                 continue;
             }
             // A file that vanishes between listing and looking is simply not there.
-            let Ok(wasm) = self.dir.metadata(&file) else { continue };
+            let Ok(wasm) = self.files.0.metadata(&file) else { continue };
             if !wasm.is_file() {
                 continue;
             }
-            let manifest = self.dir.metadata(format!("{name}.toml")).ok();
-            let pair = Pair { wasm: Stamp::of(&wasm), manifest: manifest.as_ref().map(Stamp::of) };
-            present.insert(name.to_owned(), pair);
+            let beside = |file: String| self.files.0.metadata(file).ok().as_ref().map(Stamp::of);
+            let files = Files {
+                wasm: Stamp::of(&wasm),
+                manifest: beside(format!("{name}.toml")),
+                signature: beside(format!("{name}.wasm.sig")),
+            };
+            present.insert(name.to_owned(), files);
         }
         look.gone = self.seen.keys().filter(|name| !present.contains_key(*name)).cloned().collect();
         for name in &look.gone {
             self.seen.remove(name);
         }
-        for (name, pair) in present {
+        for (name, files) in present {
             let seen =
-                self.seen.entry(name.clone()).or_insert(Seen { pair, since: now, taken: false });
-            if seen.pair != pair {
-                *seen = Seen { pair, since: now, taken: false };
+                self.seen.entry(name.clone()).or_insert(Seen { files, since: now, taken: false });
+            if seen.files != files {
+                *seen = Seen { files, since: now, taken: false };
             }
             if seen.taken {
                 continue;
@@ -116,10 +129,10 @@ impl Folder {
         Ok(look)
     }
 
-    /// Report every plugin as changed again at the next look.
-    pub(super) fn forget(&mut self) {
-        for seen in self.seen.values_mut() {
-            seen.taken = false;
+    /// Report these plugins as changed again at the next look.
+    pub(super) fn forget(&mut self, which: impl Fn(&str) -> bool) {
+        for (name, seen) in &mut self.seen {
+            seen.taken &= !which(name);
         }
     }
 
@@ -133,29 +146,44 @@ impl Folder {
 
     /// Whether a plugin's file still is as it was last seen.
     pub(super) fn unchanged(&self, name: &str) -> bool {
-        let now = self.dir.metadata(format!("{name}.wasm")).map(|metadata| Stamp::of(&metadata));
-        self.seen.get(name).is_some_and(|seen| now.is_ok_and(|now| now == seen.pair.wasm))
+        let now =
+            self.files.0.metadata(format!("{name}.wasm")).map(|metadata| Stamp::of(&metadata));
+        self.seen.get(name).is_some_and(|seen| now.is_ok_and(|now| now == seen.files.wasm))
     }
+}
 
+/// The contents of the folder's files.
+pub(super) struct PluginFiles(Dir);
+
+impl PluginFiles {
     /// Read a plugin file, at most `max` bytes of it and one more.
     pub(super) fn read(&self, name: &str, max: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let file = self.dir.open(format!("{name}.wasm"))?;
+        let file = self.0.open(format!("{name}.wasm"))?;
         file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
     /// Read a plugin's manifest, if it has one.
     pub(super) fn manifest(&self, name: &str) -> io::Result<Option<String>> {
-        let file = match self.dir.open(format!("{name}.toml")) {
+        self.text(&format!("{name}.toml"), MAX_MANIFEST_BYTES)
+    }
+
+    /// Read a plugin's signature, if it has one.
+    pub(super) fn signature(&self, name: &str) -> io::Result<Option<String>> {
+        self.text(&format!("{name}.wasm.sig"), trust::MAX_FILE_BYTES)
+    }
+
+    fn text(&self, file: &str, max_bytes: u64) -> io::Result<Option<String>> {
+        let file = match self.0.open(file) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
         let mut text = String::new();
-        file.take(MAX_MANIFEST_BYTES + 1).read_to_string(&mut text)?;
-        if text.len() as u64 > MAX_MANIFEST_BYTES {
-            let message = format!("it has more than {MAX_MANIFEST_BYTES} bytes");
+        file.take(max_bytes + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > max_bytes {
+            let message = format!("it has more than {max_bytes} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         Ok(Some(text))
@@ -189,8 +217,11 @@ mod tests {
         std::fs::write(dir.path().join("a.toml"), b"").unwrap();
         assert_eq!(changed(&mut folder, start + AT_REST * 4), (vec![], true));
         assert_eq!(changed(&mut folder, start + AT_REST * 5), (vec!["a".into()], false));
+        std::fs::write(dir.path().join("a.wasm.sig"), b"s").unwrap();
+        assert_eq!(changed(&mut folder, start + AT_REST * 6), (vec![], true));
+        assert_eq!(changed(&mut folder, start + AT_REST * 7), (vec!["a".into()], false));
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(folder.look(start + AT_REST * 6).unwrap().gone, ["a"]);
+        assert_eq!(folder.look(start + AT_REST * 8).unwrap().gone, ["a"]);
     }
 
     #[test]
@@ -203,6 +234,6 @@ mod tests {
         let mut folder = Folder::open(dir.path()).unwrap();
         let look = folder.look(Instant::now()).unwrap();
         assert!(!look.restless && look.changed.is_empty());
-        assert!(folder.read("a", 10).is_err());
+        assert!(folder.files().read("a", 10).is_err());
     }
 }

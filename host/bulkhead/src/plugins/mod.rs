@@ -5,6 +5,7 @@
 
 mod folder;
 mod keeper;
+mod settings;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use crate::manifest::Remembering;
 
 pub(crate) use keeper::Keeper;
+pub use settings::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};
 
 /// The interface by which guests report progress.
 const PROGRESS: &str = "bulkhead:handler/progress@";
@@ -185,6 +187,14 @@ impl Registry {
     fn reject(&self, name: &str, rejected: RejectedVersion) {
         self.state.lock().entry(name.to_owned()).or_default().rejected = Some(rejected);
         self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// A version that served serves no more, because its file is refused as it is.
+    fn withdraw(&self, name: &str) {
+        let mut state = self.state.lock();
+        if state.get_mut(name).and_then(|known| known.serving.take()).is_some() {
+            self.publish(&state);
+        }
     }
 
     /// The newest file is the version that serves.

@@ -183,7 +183,7 @@ pub(super) async fn attempt(
     drop(counted);
     match ended {
         Ok(end) => {
-            job.remember(line, &end.outcome).await;
+            job.remember(line, &end).await;
             let end = match fallen {
                 Some(fallen) => together::after(fallen, end),
                 None => end,
@@ -217,12 +217,16 @@ impl Job {
             cancel: self.handle.cancel.clone(),
             progress,
             parents: self.parents.clone(),
+            services: line.shared.backends.services(&serving.plugin, &self.task.tenant),
         }
     }
 
-    /// Keep the output for later tasks of the same input, if the operator asked for it.
-    pub(super) async fn remember(&self, line: &Line, outcome: &Outcome) {
-        if let (Some(memory), Outcome::Done(output)) = (&self.memory, outcome) {
+    /// Keep the output for later tasks of the same input, if the operator asked for it. One
+    /// that came with submitted tasks would be only half of what the attempt came to.
+    pub(super) async fn remember(&self, line: &Line, end: &AttemptEnd) {
+        if let (Some(memory), Outcome::Done(output)) = (&self.memory, &end.outcome)
+            && end.children.is_empty()
+        {
             memory.remember(line, output).await;
         }
     }

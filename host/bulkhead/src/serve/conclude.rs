@@ -57,7 +57,12 @@ pub(super) fn conclude(line: &Line, job: Job, end: AttemptEnd, ran: Ran) -> Opti
     let kept = |otherwise| task.terms.retention_ms.unwrap_or(otherwise);
     let retention_ms = kept(line.queue.retention_ms);
     let end = match disposition {
-        Disposition::Complete => End::Complete { report, retention_ms },
+        Disposition::Complete => {
+            // The host is the producer of what the handler submits; its clock counts, as any
+            // other producer's.
+            let children = end.children.into_iter().map(|child| child.submitted(now)).collect();
+            End::Complete { report, retention_ms, children }
+        }
         Disposition::Cancel => End::Cancel { report, retention_ms },
         Disposition::Retry { at } => {
             End::Retry { report, delay_ms: at.saturating_sub(now), retention_ms }
@@ -129,7 +134,8 @@ pub(super) fn bury(
 
 /// The end of an attempt that came to this without running.
 pub(super) fn without_running(outcome: Outcome) -> AttemptEnd {
-    AttemptEnd { outcome, metering: Metering::default(), logs: Vec::new() }
+    let metering = Metering::default();
+    AttemptEnd { outcome, metering, logs: Vec::new(), children: Vec::new() }
 }
 
 /// Tell the log what happened. Guest text is escaped.

@@ -137,10 +137,15 @@ impl Ledger {
         }
     }
 
-    /// Take up to `max` ended ones, oldest first.
+    /// Take ended ones of a weight of up to `max`, oldest first, but at least one.
     pub(crate) fn take_ended(&self, max: usize) -> Vec<Settlement> {
         let mut books = self.books.lock();
-        let take = books.ended.len().min(max);
+        let mut weight = 0;
+        let within = books.ended.iter().take_while(|settlement| {
+            weight += settlement.weight();
+            weight <= max
+        });
+        let take = within.count().max(1).min(books.ended.len());
         let rest = books.ended.split_off(take);
         let taken = std::mem::replace(&mut books.ended, rest);
         if books.ended.is_empty() {

@@ -16,6 +16,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::Notify;
 
 use super::attempt;
+use super::backends::Backends;
 use super::ledger::{Glance, Interrupt, Ledger};
 use super::permits::Permits;
 use super::progress::Words;
@@ -24,7 +25,7 @@ use crate::options::QueueOptions;
 use crate::plugins::Registry;
 use crate::shutdown::Shutdown;
 
-/// Claims and settlements of one step.
+/// Claims of one step; settlements, with the tasks that they submit.
 const BATCH: usize = 500;
 /// How long a settlement waits for company while other attempts run.
 const LINGER: Duration = Duration::from_millis(1);
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) holder: Arc<str>,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) backends: Backends,
     pub(crate) permits: Permits,
     pub(crate) lease: Duration,
     /// Settlements and attempts of one queue that may be open at once.

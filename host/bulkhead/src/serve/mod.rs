@@ -1,6 +1,7 @@
 //! Serving queues: claim, run, settle.
 
 mod attempt;
+mod backends;
 mod carry;
 mod conclude;
 mod ledger;
@@ -11,7 +12,10 @@ mod progress;
 mod recall;
 mod recover;
 mod together;
+mod values;
 
+pub(crate) use backends::Backends;
+pub use backends::offers;
 pub(crate) use carry::{carry, carry_last, carry_others};
 pub(crate) use ledger::Interrupt;
 pub(crate) use line::{Line, Shared};

@@ -113,7 +113,7 @@ async fn call(line: &Arc<Line>, serving: &Serving, jobs: Vec<Job>) {
             spawn(line, job, Some(end));
             continue;
         }
-        job.remember(line, &end.outcome).await;
+        job.remember(line, &end).await;
         let (id, settlement) = (job.task.id, conclude(line, job, end, ran));
         finish(line, id, settlement);
     }
@@ -136,7 +136,7 @@ async fn alone(line: Arc<Line>, job: Job, fallen: Option<AttemptEnd>) {
 
 /// The end of an attempt that ran alone after the batch that it began in fell: what both
 /// used, and a line that says so.
-pub(super) fn after(fallen: AttemptEnd, end: AttemptEnd) -> AttemptEnd {
+pub(super) fn after(fallen: AttemptEnd, mut end: AttemptEnd) -> AttemptEnd {
     let (a, b) = (fallen.metering, end.metering);
     let metering = Metering {
         fuel: a.fuel.saturating_add(b.fuel),
@@ -146,13 +146,16 @@ pub(super) fn after(fallen: AttemptEnd, end: AttemptEnd) -> AttemptEnd {
         instantiate_us: a.instantiate_us.saturating_add(b.instantiate_us),
         log_bytes: a.log_bytes.saturating_add(b.log_bytes),
         log_lines_dropped: a.log_lines_dropped.saturating_add(b.log_lines_dropped),
+        host_calls: a.host_calls.saturating_add(b.host_calls),
+        bytes_in: a.bytes_in.saturating_add(b.bytes_in),
+        bytes_out: a.bytes_out.saturating_add(b.bytes_out),
     };
-    let mut logs = end.logs;
+    let mut logs = std::mem::take(&mut end.logs);
     if let Outcome::Failed(failure) = fallen.outcome {
         let what: String = failure.message.chars().take(MAX_REASON_CHARS).collect();
         let message = format!("ran alone, since the batch that it began in fell: {what}");
         let kind = ("outcome".to_owned(), failure.kind.to_string());
         logs.insert(0, LogLine { at_ms: 0, level: LogLevel::Warn, message, fields: vec![kind] });
     }
-    AttemptEnd { outcome: end.outcome, metering, logs }
+    AttemptEnd { metering, logs, ..end }
 }

@@ -85,8 +85,9 @@ fn read(queue: &QueueName, id: TaskId, bytes: &[u8]) -> Result<Record, String> {
 
 /// Put a task's terms together again.
 fn terms(bonds: Terms, course: Option<Terms>) -> Terms {
-    let Terms { retry, not_before, deadline_at, schedule, .. } = course.unwrap_or_default();
-    Terms { retry, not_before, deadline_at, schedule, ..bonds }
+    let course = course.unwrap_or_default();
+    let Terms { retry, not_before, deadline_at, schedule, depth, .. } = course;
+    Terms { retry, not_before, deadline_at, schedule, depth, ..bonds }
 }
 
 /// Read the next value.

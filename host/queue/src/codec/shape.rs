@@ -89,18 +89,29 @@ pub(super) struct Course<'a> {
     deadline_at: Option<UnixMs>,
     #[serde(skip_serializing_if = "Option::is_none")]
     schedule: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_zero")]
+    depth: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl<'a> Course<'a> {
     pub(super) fn of(terms: &'a Terms) -> Option<Self> {
-        let Terms { retry, not_before, deadline_at, schedule, .. } = terms;
-        let any =
-            retry.is_some() || not_before.is_some() || deadline_at.is_some() || schedule.is_some();
+        let Terms { retry, not_before, deadline_at, schedule, depth, .. } = terms;
+        let any = retry.is_some()
+            || not_before.is_some()
+            || deadline_at.is_some()
+            || schedule.is_some()
+            || *depth > 0;
         any.then_some(Self {
             retry: retry.as_ref(),
             not_before: *not_before,
             deadline_at: *deadline_at,
             schedule: schedule.as_deref(),
+            depth: *depth,
         })
     }
 }

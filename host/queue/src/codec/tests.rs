@@ -29,6 +29,7 @@ fn task() -> Task {
                 ..Default::default()
             }),
             retention_ms: Some(60_000),
+            depth: 2,
             ..Default::default()
         },
     }

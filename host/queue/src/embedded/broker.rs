@@ -17,7 +17,9 @@ use crate::error::QueueError;
 use crate::event::{Event, EventId};
 use crate::finding::Finding;
 use crate::host::HostInfo;
+use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
+use crate::secret::{Sealed, SecretId};
 use crate::step::{Claim, Step, Stepped};
 use crate::usage::{Day, UsageRow};
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
@@ -263,6 +265,44 @@ impl Broker for EmbeddedBroker {
 
     async fn examine(&self, queue: &QueueName, repair: bool) -> Result<Vec<Finding>, QueueError> {
         self.call(|machine, _| machine.examine(queue, repair)).await
+    }
+
+    async fn kv_get(&self, owner: &KvOwner, key: &str) -> Result<Option<KvEntry>, QueueError> {
+        self.call(|machine, now| machine.kv_get(owner, key, now)).await
+    }
+
+    async fn kv_list(&self, owner: &KvOwner, range: &KvRange) -> Result<KvPage, QueueError> {
+        self.call(|machine, now| machine.kv_list(owner, range, now)).await
+    }
+
+    async fn kv_write(&self, owner: &KvOwner, write: &KvWrite) -> Result<KvWritten, QueueError> {
+        write.check()?;
+        self.call(|machine, now| machine.kv_write(owner, write, now)).await
+    }
+
+    async fn kv_usage(&self, owner: &KvOwner) -> Result<KvUsage, QueueError> {
+        self.call(|machine, _| machine.kv_usage(owner)).await
+    }
+
+    async fn put_secret(
+        &self,
+        id: &SecretId,
+        sealed: &Sealed,
+        over: Option<&Sealed>,
+    ) -> Result<bool, QueueError> {
+        self.call(|machine, _| machine.put_secret(id, sealed, over)).await?
+    }
+
+    async fn delete_secret(&self, id: &SecretId) -> Result<bool, QueueError> {
+        self.call(|machine, _| machine.delete_secret(id)).await
+    }
+
+    async fn secret_ids(&self) -> Result<Vec<SecretId>, QueueError> {
+        self.call(|machine, _| machine.secret_ids()).await
+    }
+
+    async fn secrets(&self, ids: &[SecretId]) -> Result<Vec<Option<Sealed>>, QueueError> {
+        self.call(|machine, _| machine.secrets(ids)).await?
     }
 
     async fn announce_host(&self, host: &HostInfo, ttl: Duration) -> Result<(), QueueError> {

@@ -58,7 +58,7 @@ const KEYS: [(&str, &str); 28] = [
 ];
 
 /// The keys of which there are many, by what follows the prefix, and their types.
-const FAMILIES: [(&str, &str); 17] = [
+const FAMILIES: [(&str, &str); 18] = [
     ("ready:", "zset"),
     ("ring:", "zset"),
     ("lane:", "zset"),
@@ -69,6 +69,7 @@ const FAMILIES: [(&str, &str); 17] = [
     ("deps:", "set"),
     ("kids:", "set"),
     ("told:", "set"),
+    ("sent:", "string"),
     ("batch:", "hash"),
     ("schedule:", "hash"),
     ("usage:", "hash"),
@@ -275,6 +276,7 @@ impl Examination<'_> {
                 "deps" => ("deps", None),
                 "kids" => ("kids", None),
                 "told" => ("told", None),
+                "sent" => ("sent", None),
                 "batch" if rest.ends_with(":open") => {
                     self.batch(name, rest.trim_end_matches(":open")).await?;
                     continue;

@@ -13,6 +13,7 @@ mod examine;
 mod failure;
 mod hosts;
 mod inspect;
+mod kv;
 mod list;
 mod outbox;
 mod place;
@@ -21,6 +22,7 @@ mod results;
 mod rights;
 mod schedules;
 mod script;
+mod secrets;
 mod signals;
 mod slot;
 mod stats;
@@ -48,7 +50,9 @@ use crate::error::QueueError;
 use crate::event::{Event, EventId};
 use crate::finding::Finding;
 use crate::host::HostInfo;
+use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
+use crate::secret::{Sealed, SecretId};
 use crate::step::{Claim, Step, Stepped};
 use crate::usage::{Day, UsageRow};
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
@@ -56,8 +60,8 @@ use connection::Connection;
 use script::Scripts;
 pub use url::RedisUrl;
 
-/// How to reach Redis.
-#[derive(Debug, Clone)]
+/// How to reach Redis. Its debug form has no password in it.
+#[derive(Clone)]
 pub struct RedisConfig {
     /// Which servers, as [`RedisUrl`] reads it: one, behind Sentinels, or a Cluster.
     pub url: String,
@@ -67,6 +71,19 @@ pub struct RedisConfig {
     pub response_timeout: Duration,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+}
+
+impl std::fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { url, namespace, response_timeout, connect_timeout } = self;
+        // What is wrong with a URL is said without any of it, and so is its debug form.
+        f.debug_struct("RedisConfig")
+            .field("url", &url.parse::<RedisUrl>())
+            .field("namespace", namespace)
+            .field("response_timeout", response_timeout)
+            .field("connect_timeout", connect_timeout)
+            .finish()
+    }
 }
 
 impl RedisConfig {
@@ -347,6 +364,43 @@ impl Broker for RedisBroker {
         stats::queues(self).await
     }
 
+    async fn kv_get(&self, owner: &KvOwner, key: &str) -> Result<Option<KvEntry>, QueueError> {
+        kv::get(self, owner, key).await
+    }
+
+    async fn kv_list(&self, owner: &KvOwner, range: &KvRange) -> Result<KvPage, QueueError> {
+        kv::list(self, owner, range).await
+    }
+
+    async fn kv_write(&self, owner: &KvOwner, write: &KvWrite) -> Result<KvWritten, QueueError> {
+        kv::write(self, owner, write).await
+    }
+
+    async fn kv_usage(&self, owner: &KvOwner) -> Result<KvUsage, QueueError> {
+        kv::usage(self, owner).await
+    }
+
+    async fn put_secret(
+        &self,
+        id: &SecretId,
+        sealed: &Sealed,
+        over: Option<&Sealed>,
+    ) -> Result<bool, QueueError> {
+        secrets::put(self, id, sealed, over).await
+    }
+
+    async fn delete_secret(&self, id: &SecretId) -> Result<bool, QueueError> {
+        secrets::delete(self, id).await
+    }
+
+    async fn secret_ids(&self) -> Result<Vec<SecretId>, QueueError> {
+        secrets::ids(self).await
+    }
+
+    async fn secrets(&self, ids: &[SecretId]) -> Result<Vec<Option<Sealed>>, QueueError> {
+        secrets::look_up(self, ids).await
+    }
+
     async fn announce_host(&self, host: &HostInfo, ttl: Duration) -> Result<(), QueueError> {
         hosts::announce(self, host, ttl).await
     }
@@ -365,5 +419,19 @@ impl Broker for RedisBroker {
 
     async fn check(&self) -> Result<Vec<String>, QueueError> {
         check::check(self).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_in_what_is_shown_of_a_configuration() {
+        for url in ["redis://ann:hush@h:1", "redis+sentinel://h/p?sentinel_password=hush", "hush@"]
+        {
+            let shown = format!("{:?}", RedisConfig::new(url));
+            assert!(!shown.contains("hush") && shown.contains("bulkhead"), "{shown}");
+        }
     }
 }

@@ -9,6 +9,10 @@
 //! - `k <id>:<time> <kind> <forget at | ->`: this queue's task ended; `told:<id>:<time>` is
 //!   the set of its dependants
 //! - `b <batch> <member> <kind>`: a member of the batch ended
+//! - `s <place> <child> <bytes>`: a task of this queue submitted the child (as `queue/id`);
+//!   `sent:<child>` is its record
+
+mod sent;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -19,10 +23,11 @@ use super::{RedisBroker, inspect, script};
 use crate::codec;
 use crate::error::QueueError;
 use crate::view::{Entry, Next, TaskView};
+use sent::Sent;
 
 /// Events carried by one call.
 const EVENTS: usize = 1_000;
-/// Ends told in one call of a script, and bytes of their entries.
+/// Ends told, or tasks adopted, in one call of a script, and bytes of their entries or records.
 const CALL_ENDS: usize = 100;
 const CALL_BYTES: usize = 4 << 20;
 /// Links or members in one call of a script.
@@ -77,6 +82,7 @@ enum Event {
     Link { parent: TaskRef, child: TaskRef },
     Ended { name: String, kind: String, forget: String },
     Member { batch: (QueueName, String), member: String, kind: String },
+    Sent { child: TaskRef, bytes: usize },
 }
 
 fn parse(text: &str) -> Option<Event> {
@@ -94,6 +100,10 @@ fn parse(text: &str) -> Option<Event> {
             let batch = (QueueName::new(queue).ok()?, id.to_owned());
             Some(Event::Member { batch, member: word()?.to_owned(), kind: word()?.to_owned() })
         }
+        "s" => {
+            let _place = word()?;
+            Some(Event::Sent { child: word()?.parse().ok()?, bytes: word()?.parse().ok()? })
+        }
         _ => None,
     }
 }
@@ -105,6 +115,7 @@ impl Round<'_> {
         let events = script::array(self.broker.run(&Cmd::zrange(&outbox, 0, upto)).await?)?;
         let mut carried = 0;
         let (mut done, mut links, mut members) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut ends, mut sent) = (Vec::new(), Vec::new());
         for event in events {
             let text = script::text(event)?;
             match parse(&text) {
@@ -116,12 +127,17 @@ impl Round<'_> {
                     of_queue.push((text, [batch, member, kind]));
                 }
                 Some(Event::Ended { name, kind, forget }) => {
-                    let (told, all) = self.tell(&name, &kind, &forget).await?;
-                    carried += told;
-                    if all {
-                        done.push(text);
-                    }
+                    ends.push((text, [name, kind, forget]));
                 }
+                Some(Event::Sent { child, bytes }) => sent.push(Sent { text, child, bytes }),
+            }
+        }
+        done.extend(self.adopt(sent).await?);
+        for (text, [name, kind, forget]) in ends {
+            let (told, all) = self.tell(&name, &kind, &forget).await?;
+            carried += told;
+            if all {
+                done.push(text);
             }
         }
         done.extend(self.link(links).await?);
@@ -246,11 +262,7 @@ impl Round<'_> {
         for (queue, told) in by_queue {
             let mut told = told.as_slice();
             while !told.is_empty() {
-                let (mut bytes, mut n) = (0, 0);
-                while n < told.len().min(CALL_ENDS) && (n == 0 || bytes < CALL_BYTES) {
-                    bytes += told[n].entry.len();
-                    n += 1;
-                }
+                let (n, bytes) = fitting(told.iter().map(|told| told.entry.len()));
                 let (now, later) = told.split_at(n);
                 let script = &self.broker.scripts.resolve;
                 let mut command = script.prepare(self.broker, &queue, n * 4, bytes + n * 160);
@@ -268,6 +280,19 @@ impl Round<'_> {
         }
         Ok(())
     }
+}
+
+/// How many of these one call takes, at least one, and their bytes.
+fn fitting(sizes: impl Iterator<Item = usize>) -> (usize, usize) {
+    let (mut number, mut bytes) = (0, 0);
+    for size in sizes.take(CALL_ENDS) {
+        if number > 0 && bytes >= CALL_BYTES {
+            break;
+        }
+        bytes += size;
+        number += 1;
+    }
+    (number, bytes)
 }
 
 fn tell(

@@ -31,6 +31,12 @@ const SENT: &[&str] = &[
     "get N:host:x",
     "psetex N:host:x 1 x",
     "del N:host:x",
+    "hdel N:secrets x",
+    "hget N:secrets x",
+    "hkeys N:secrets",
+    "hlen N:secrets",
+    "hmget N:secrets x",
+    "hset N:secrets x x",
     "zadd N:hosts 1 x",
     "zrem N:hosts x",
     "zrange N:hosts 0 1",
@@ -210,8 +216,19 @@ mod tests {
     }
 
     /// Words that follow a command in scripts.
-    const SCRIPT_OPTIONS: [&str; 10] =
-        ["WITHSCORES", "LIMIT", "MATCH", "COUNT", "NX", "XX", "PX", "KEEPTTL", "MAXLEN", "OR"];
+    const SCRIPT_OPTIONS: [&str; 11] = [
+        "WITHSCORES",
+        "LIMIT",
+        "MATCH",
+        "COUNT",
+        "NX",
+        "XX",
+        "PX",
+        "KEEPTTL",
+        "MAXLEN",
+        "OR",
+        "BYLEX",
+    ];
 
     #[test]
     fn every_command_of_a_script_is_found() {

@@ -32,6 +32,7 @@ const RELAX: &str = include_str!("scripts/relax.lua");
 const LINK: &str = include_str!("scripts/link.lua");
 const RESOLVE: &str = include_str!("scripts/resolve.lua");
 const TOLD: &str = include_str!("scripts/told.lua");
+const ADOPT: &str = include_str!("scripts/adopt.lua");
 const OPEN_BATCH: &str = include_str!("scripts/open_batch.lua");
 const COUNT: &str = include_str!("scripts/count.lua");
 const SCHEDULE: &str = include_str!("scripts/schedule.lua");
@@ -40,6 +41,12 @@ const WATCH: &str = include_str!("scripts/watch.lua");
 const CHECK: &str = include_str!("scripts/check.lua");
 const TALLY: &str = include_str!("scripts/tally.lua");
 const FIRE: &str = include_str!("scripts/fire.lua");
+const KV_SPACE: &str = include_str!("scripts/kv/space.lua");
+const KV_GET: &str = include_str!("scripts/kv_get.lua");
+const KV_LIST: &str = include_str!("scripts/kv_list.lua");
+const KV_WRITE: &str = include_str!("scripts/kv_write.lua");
+const KV_USAGE: &str = include_str!("scripts/kv_usage.lua");
+const SECRET: &str = include_str!("scripts/secret.lua");
 
 pub(super) struct Scripts {
     pub(super) submit: Script,
@@ -57,6 +64,7 @@ pub(super) struct Scripts {
     pub(super) link: Script,
     pub(super) resolve: Script,
     pub(super) told: Script,
+    pub(super) adopt: Script,
     pub(super) open_batch: Script,
     pub(super) count: Script,
     pub(super) schedule: Script,
@@ -65,6 +73,11 @@ pub(super) struct Scripts {
     pub(super) watch: Script,
     pub(super) check: Script,
     pub(super) tally: Script,
+    pub(super) kv_get: Script,
+    pub(super) kv_list: Script,
+    pub(super) kv_write: Script,
+    pub(super) kv_usage: Script,
+    pub(super) secret: Script,
 }
 
 impl Scripts {
@@ -87,6 +100,7 @@ impl Scripts {
             link: Script::new(&[PRELUDE, LINK]),
             resolve: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RESOLVE]),
             told: Script::new(&[PRELUDE, TOLD]),
+            adopt: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, ADOPT]),
             open_batch: Script::new(&[PRELUDE, OPEN_BATCH]),
             count: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, COUNT]),
             schedule: Script::new(&[PRELUDE, SCHEDULE]),
@@ -95,6 +109,11 @@ impl Scripts {
             watch: Script::new(&[PRELUDE, WATCH]),
             check: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, CHECK]),
             tally: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, TALLY]),
+            kv_get: Script::new(&[KV_SPACE, KV_GET]),
+            kv_list: Script::new(&[KV_SPACE, KV_LIST]),
+            kv_write: Script::new(&[KV_SPACE, KV_WRITE]),
+            kv_usage: Script::new(&[KV_SPACE, KV_USAGE]),
+            secret: Script::new(&[SECRET]),
         }
     }
 }
@@ -117,7 +136,10 @@ impl Scripts {
             &mut self.link,
             &mut self.resolve,
             &mut self.told,
+            &mut self.adopt,
             &mut self.count,
+            &mut self.kv_write,
+            &mut self.secret,
         ] {
             script.is_confirmed = true;
         }
@@ -142,6 +164,7 @@ impl Scripts {
             link,
             resolve,
             told,
+            adopt,
             open_batch,
             count,
             schedule,
@@ -150,10 +173,16 @@ impl Scripts {
             watch,
             check,
             tally,
+            kv_get,
+            kv_list,
+            kv_write,
+            kv_usage,
+            secret,
         } = self;
         [
             submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
-            link, resolve, told, open_batch, count, schedule, due, fire, watch, check, tally,
+            link, resolve, told, adopt, open_batch, count, schedule, due, fire, watch, check,
+            tally, kv_get, kv_list, kv_write, kv_usage, secret,
         ]
         .map(|script| &*script.source)
         .to_vec()
@@ -182,8 +211,12 @@ impl Script {
         args: usize,
         size: usize,
     ) -> Cmd {
+        self.prepare_below(&broker.prefix(queue), args, size)
+    }
+
+    fn prepare_below(&self, prefix: &str, args: usize, size: usize) -> Cmd {
         let mut command = Cmd::with_capacity(args + 4, size + 128);
-        command.arg("EVALSHA").arg(&self.sha1).arg(1).arg(broker.prefix(queue));
+        command.arg("EVALSHA").arg(&self.sha1).arg(1).arg(prefix);
         command
     }
 
@@ -203,8 +236,18 @@ impl Script {
         queue: &QueueName,
         args: &[&[u8]],
     ) -> Result<Value, QueueError> {
-        let mut command =
-            self.prepare(broker, queue, args.len(), args.iter().map(|a| a.len() + 16).sum());
+        self.call_below(broker, &broker.prefix(queue), args).await
+    }
+
+    /// Call with the keys below a prefix that is no queue's.
+    pub(super) async fn call_below(
+        &self,
+        broker: &RedisBroker,
+        prefix: &str,
+        args: &[&[u8]],
+    ) -> Result<Value, QueueError> {
+        let size = args.iter().map(|arg| arg.len() + 16).sum();
+        let mut command = self.prepare_below(prefix, args.len(), size);
         for arg in args {
             command.arg(arg);
         }

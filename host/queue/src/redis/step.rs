@@ -1,10 +1,12 @@
 //! The host's tick: settlements, renewals and claims in one script call.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use bulkhead_core::{QueueName, TaskId};
 use redis::{Cmd, Value};
 
+use super::submit::write_children;
 use super::{RedisBroker, script, usage};
 use crate::codec::{self, reckonable};
 use crate::error::QueueError;
@@ -19,8 +21,11 @@ const PROMOTE_MAX: u32 = 64;
 const ID_BYTES: usize = 36;
 /// The shortest time for which a dead letter is kept.
 const DEAD_MIN_MS: u64 = 1_000;
-/// Settlements, renewals and reports of progress in one call of the script.
+/// Settlements, renewals and reports of progress in one call of the script. A settlement counts
+/// the tasks that it submits.
 const CALL_MAX: usize = 250;
+/// Bytes of submitted payloads in one call of the script.
+const CALL_BYTES: usize = 8 << 20;
 /// Claims in one call of the script.
 const CLAIM_MAX: u32 = 250;
 /// Claims in one step.
@@ -28,22 +33,24 @@ const WANT_MAX: u32 = 1_000;
 
 /// A step that says more than one call may hold is made in several, so that no call keeps
 /// the server for long: what it settles, renews and reports goes first, then it claims for as
-/// long as calls are filled.
+/// long as calls are filled. A settlement is never parted from the tasks that it submits.
 pub(super) async fn step(
     broker: &RedisBroker,
     queue: &QueueName,
     step: &Step<'_>,
 ) -> Result<Stepped, QueueError> {
-    let calls = [step.settle.len(), step.renew.len(), step.progress.len()]
+    let settle = settlements_by_call(step.settle);
+    let calls = [step.renew.len(), step.progress.len()]
         .map(|length| length.div_ceil(CALL_MAX))
         .into_iter()
-        .fold(1, usize::max);
+        .fold(settle.len().max(1), usize::max);
     let want = step.want.min(WANT_MAX);
     let mut whole = Stepped::default();
     for call in 0..calls {
         let last = call + 1 == calls;
+        let settled = settle.get(call).cloned().unwrap_or(0..0);
         let part = Step {
-            settle: part(step.settle, call),
+            settle: &step.settle[settled.clone()],
             renew: part(step.renew, call),
             progress: part(step.progress, call),
             want: if last { want.min(CLAIM_MAX) } else { 0 },
@@ -52,9 +59,8 @@ pub(super) async fn step(
             ..*step
         };
         let stepped = take(broker, queue, &part, last).await?;
-        let first = call * CALL_MAX;
-        whole.stale.extend(stepped.stale.into_iter().map(|at| at + first));
-        whole.lost.extend(stepped.lost.into_iter().map(|at| at + first));
+        whole.stale.extend(stepped.stale.into_iter().map(|at| at + settled.start));
+        whole.lost.extend(stepped.lost.into_iter().map(|at| at + call * CALL_MAX));
         whole.cancel.extend(stepped.cancel);
         whole.claims = stepped.claims;
         whole.next_due = stepped.next_due;
@@ -83,6 +89,26 @@ pub(super) async fn step(
         whole.outbox |= stepped.outbox;
         filled += more;
     }
+}
+
+/// Which settlements each call makes.
+fn settlements_by_call(settle: &[Settlement]) -> Vec<Range<usize>> {
+    let mut calls: Vec<Range<usize>> = Vec::new();
+    let (mut weight, mut bytes) = (0, 0);
+    for (at, settlement) in settle.iter().enumerate() {
+        let children = settlement.end.children();
+        let own_bytes = children.iter().map(|child| child.payload.data.len()).sum::<usize>();
+        weight += settlement.weight();
+        bytes += own_bytes;
+        match calls.last_mut() {
+            Some(call) if weight <= CALL_MAX && bytes <= CALL_BYTES => call.end = at + 1,
+            _ => {
+                (weight, bytes) = (settlement.weight(), own_bytes);
+                calls.push(at..at + 1);
+            }
+        }
+    }
+    calls
 }
 
 fn part<T>(all: &[T], call: usize) -> &[T] {
@@ -121,7 +147,7 @@ async fn take(
         };
         command.arg(kind).arg(ttl_ms).arg(run.len());
         for settlement in run {
-            write_settlement(&mut command, settlement)?;
+            write_settlement(&mut command, queue, settlement)?;
         }
     }
     command.arg(step.progress.len());
@@ -138,7 +164,8 @@ async fn take(
 /// What a run of settlements has in common: their kind, and how long their tasks are kept.
 fn head(end: &End) -> (&'static str, u64) {
     let (kind, ttl_ms) = match end {
-        End::Complete { retention_ms, .. } => ("c", *retention_ms),
+        End::Complete { retention_ms, children, .. } if children.is_empty() => ("c", *retention_ms),
+        End::Complete { retention_ms, .. } => ("s", *retention_ms),
         End::Cancel { retention_ms, .. } => ("x", *retention_ms),
         End::DeadLetter { retention_ms, .. } => ("d", (*retention_ms).max(DEAD_MIN_MS)),
         End::Retry { retention_ms, .. } => ("r", *retention_ms),
@@ -148,13 +175,23 @@ fn head(end: &End) -> (&'static str, u64) {
     (kind, reckonable(ttl_ms))
 }
 
-fn write_settlement(command: &mut Cmd, settlement: &Settlement) -> Result<(), QueueError> {
+fn write_settlement(
+    command: &mut Cmd,
+    queue: &QueueName,
+    settlement: &Settlement,
+) -> Result<(), QueueError> {
     let refused =
         |e: rmp_serde::encode::Error| QueueError::Refused(format!("cannot encode a report: {e}"));
     let entry = |next, report: &_| codec::encode_entry(next, report).map_err(refused);
     command.arg(&settlement.token.0);
     match &settlement.end {
-        End::Complete { report, .. } => command.arg(entry(Next::Completed, report)?),
+        End::Complete { report, children, .. } => {
+            command.arg(entry(Next::Completed, report)?);
+            if !children.is_empty() {
+                write_children(command, queue, children)?;
+            }
+            command
+        }
         End::Cancel { report, .. } => command.arg(entry(Next::Cancelled, report)?),
         End::DeadLetter { report, .. } => command.arg(entry(Next::DeadLetter, report)?),
         End::Retry { report, delay_ms, .. } => {

@@ -43,8 +43,12 @@ pub(super) async fn submit(
 /// Push what scripts want to know of a new task: id, record, type, tenant, priority and
 /// when it may start.
 pub(super) fn write_task(command: &mut redis::Cmd, task: &Task) -> Result<(), QueueError> {
-    let record = codec::encode_task(task)
-        .map_err(|e| QueueError::Refused(format!("the task cannot be encoded: {e}")))?;
+    write_record(command, task, &encode(task)?);
+    Ok(())
+}
+
+/// [`write_task`], of which the record is there already.
+pub(super) fn write_record(command: &mut redis::Cmd, task: &Task, record: &[u8]) {
     let mut id = uuid::Uuid::encode_buffer();
     command
         .arg(&*task.id.0.as_hyphenated().encode_lower(&mut id))
@@ -53,7 +57,31 @@ pub(super) fn write_task(command: &mut redis::Cmd, task: &Task) -> Result<(), Qu
         .arg(task.tenant.as_str())
         .arg(task.priority.level())
         .arg(reckonable(task.terms.not_before.unwrap_or(0)));
+}
+
+/// Push the tasks that a task of this queue submits: those of the same queue as for `submit`,
+/// the others as they wait to be carried, each kind after its number.
+pub(super) fn write_children(
+    command: &mut redis::Cmd,
+    queue: &QueueName,
+    children: &[Task],
+) -> Result<(), QueueError> {
+    let own = children.iter().filter(|child| child.queue == *queue);
+    command.arg(own.clone().count());
+    for child in own {
+        write_task(command, child)?;
+    }
+    let others = children.iter().filter(|child| child.queue != *queue);
+    command.arg(others.clone().count());
+    for child in others {
+        command.arg(child.task_ref().to_string()).arg(encode(child)?);
+    }
     Ok(())
+}
+
+fn encode(task: &Task) -> Result<Vec<u8>, QueueError> {
+    codec::encode_task(task)
+        .map_err(|e| QueueError::Refused(format!("the task cannot be encoded: {e}")))
 }
 
 fn read_answer(answer: Value) -> Result<SubmitAnswer, QueueError> {

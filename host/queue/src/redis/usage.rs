@@ -15,6 +15,19 @@ const DAYS: u32 = 400;
 /// The most that one step adds to a sum: sums stay within 64 bits for ever.
 const ADDED_MAX: u64 = 1 << 52;
 
+/// One of a day's sums.
+type Sum = fn(&Usage) -> u64;
+
+/// The fields of a tenant's day besides the number of attempts, and what they hold.
+const FIELDS: [(&str, Sum); 6] = [
+    (":f", |usage| usage.fuel),
+    (":c", |usage| usage.cpu_us),
+    (":m", |usage| usage.kib_ms),
+    (":h", |usage| usage.host_calls),
+    (":i", |usage| usage.bytes_in),
+    (":o", |usage| usage.bytes_out),
+];
+
 /// Push what the attempts of these settlements used, summed up by tenant.
 pub(super) fn write(command: &mut redis::Cmd, settle: &[Settlement]) {
     let attempts = settle.iter().filter_map(|settlement| {
@@ -33,8 +46,12 @@ pub(super) fn write(command: &mut redis::Cmd, settle: &[Settlement]) {
     command.arg(sums.len());
     for (tenant, usage) in sums {
         command.arg(tenant).arg(usage.attempts);
-        for sum in [usage.fuel, usage.cpu_us, usage.kib_ms] {
-            command.arg(sum.min(ADDED_MAX));
+        // What most attempts use none of costs nothing.
+        let sums = FIELDS.map(|(field, sum)| (field, sum(&usage))).into_iter();
+        let sums: Vec<_> = sums.filter(|(_, sum)| *sum > 0).collect();
+        command.arg(sums.len());
+        for (field, sum) in sums {
+            command.arg(field).arg(sum.min(ADDED_MAX));
         }
     }
 }
@@ -59,6 +76,9 @@ pub(super) async fn read(
                 "a" => usage.attempts = sum,
                 "f" => usage.fuel = sum,
                 "c" => usage.cpu_us = sum,
+                "h" => usage.host_calls = sum,
+                "i" => usage.bytes_in = sum,
+                "o" => usage.bytes_out = sum,
                 _ => usage.kib_ms = sum,
             }
         }

@@ -194,7 +194,7 @@ fn end(host: &str, attempt: &Attempt) -> End {
         }
         _ => {
             let output = Outcome::Done(Payload::new(Payload::TEXT, "done"));
-            End::Complete { report: report(output), retention_ms: KEPT_MS }
+            End::Complete { report: report(output), retention_ms: KEPT_MS, children: Vec::new() }
         }
     }
 }

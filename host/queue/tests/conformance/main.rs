@@ -13,6 +13,7 @@
 
 mod batches;
 mod cancel;
+mod children;
 mod claim;
 mod dependencies;
 mod events;
@@ -20,6 +21,7 @@ mod examine;
 mod expiry;
 mod fairness;
 mod hosts;
+mod kv;
 mod lanes;
 mod limits;
 mod lines;
@@ -31,6 +33,7 @@ mod rerun;
 mod results;
 mod retention;
 mod schedules;
+mod secrets;
 mod settle;
 mod stage;
 mod stats;

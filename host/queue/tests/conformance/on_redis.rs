@@ -2,10 +2,10 @@
 //! that forgets.
 
 use bulkhead_core::{Failure, FailureKind, Outcome, Payload, State, TaskId};
-use bulkhead_queue::{End, NewTask, Settlement};
+use bulkhead_queue::{Broker as _, End, FindingKind, NewTask, Settlement};
 
 use crate::stage::Kind;
-use crate::talk::Talk;
+use crate::talk::{Say, Talk};
 use crate::words::*;
 
 /// Overwrite a task's record.
@@ -65,6 +65,102 @@ async fn a_hostile_record_whose_lease_or_delay_ends_becomes_a_dead_letter() {
         assert!(view.state == State::Failed && view.task.is_err());
     }
     assert_eq!(talk.stats().await.failed, 2);
+}
+
+/// A task that was submitted to another queue and not carried there.
+struct OnItsWay {
+    id: TaskId,
+    /// Where its record lies.
+    key: String,
+    record: redis::Value,
+    event: redis::Value,
+}
+
+const OUTBOX: &[u8] = b"{bulkhead:default}:outbox";
+
+impl OnItsWay {
+    /// Complete a task that submits one to the queue `other`; its host dies.
+    async fn submit(talk: &Talk) -> Self {
+        talk.submit(new_task("a")).await;
+        let parent = talk.claim_one().await;
+        let new = NewTask { queue: queue_named("other"), ..new_task("b") };
+        let child = task_of(new, talk.now());
+        let id = child.id;
+        let settle = vec![done_with(&parent, DAY_MS, vec![child])];
+        assert!(talk.say(Say { settle, ..Say::default() }).await.outbox);
+        let key = format!("{{bulkhead:default}}:sent:other/{id}");
+        let record = talk.server().run(&[b"GET", key.as_bytes()]);
+        let event = talk.server().run(&[b"ZRANGE", OUTBOX, b"0", b"0"]);
+        let redis::Value::Array(mut events) = event else { panic!("{event:?}") };
+        Self { id, key, record, event: events.remove(0) }
+    }
+
+    /// Undo what a carrier does last.
+    fn put_back(&self, talk: &Talk, with_record: bool) {
+        let (redis::Value::BulkString(record), redis::Value::BulkString(event)) =
+            (&self.record, &self.event)
+        else {
+            panic!("{:?} {:?}", self.record, self.event)
+        };
+        if with_record {
+            talk.server().run(&[b"SET", self.key.as_bytes(), record]);
+        }
+        talk.server().run(&[b"ZADD", OUTBOX, b"1", event]);
+    }
+
+    async fn state(&self, talk: &Talk) -> Option<State> {
+        talk.find_in(&queue_named("other"), self.id).await.map(|view| view.state)
+    }
+
+    fn is_told_of(&self, talk: &Talk) -> bool {
+        let keys = talk.server().keys();
+        keys.contains(&self.key) || keys.iter().any(|key| key.as_bytes() == OUTBOX)
+    }
+}
+
+#[tokio::test]
+async fn a_child_of_another_queue_outlives_the_host_that_was_to_carry_it() {
+    let talk = Talk::on(Kind::Redis).await;
+    let child = OnItsWay::submit(&talk).await;
+    assert_eq!(child.state(&talk).await, None);
+    talk.is_sound().await;
+    let another = talk.server().broker().await;
+    assert_eq!(another.deliver(&queue()).await.unwrap(), 1);
+    assert_eq!(child.state(&talk).await, Some(State::Pending));
+    assert!(!child.is_told_of(&talk));
+    talk.is_sound().await;
+}
+
+#[tokio::test]
+async fn a_child_that_is_carried_twice_is_submitted_once() {
+    let talk = Talk::on(Kind::Redis).await;
+    let child = OnItsWay::submit(&talk).await;
+    talk.deliver().await;
+    assert_eq!(talk.claim_in(&queue_named("other"), 1).await.len(), 1);
+    // The carrier died after the first of its writes, or after the second.
+    for with_record in [true, false] {
+        child.put_back(&talk, with_record);
+        talk.deliver().await;
+        assert_eq!(child.state(&talk).await, Some(State::Running));
+        assert!(!child.is_told_of(&talk));
+    }
+    let stats = talk.broker.stats(&queue_named("other")).await.unwrap();
+    assert_eq!(stats.totals["submitted"], 1);
+    talk.is_sound().await;
+}
+
+#[tokio::test]
+async fn a_child_that_no_event_tells_of_is_found_and_carried() {
+    let talk = Talk::on(Kind::Redis).await;
+    let child = OnItsWay::submit(&talk).await;
+    talk.server().run(&[b"DEL", OUTBOX]);
+    talk.deliver().await;
+    assert_eq!(child.state(&talk).await, None);
+    let findings = talk.broker.examine(&queue(), true).await.unwrap();
+    assert_eq!((findings.len(), findings[0].kind), (1, FindingKind::Leaked), "{findings:?}");
+    assert_eq!((findings[0].task, findings[0].repaired), (Some(child.id), true));
+    assert_eq!(child.state(&talk).await, Some(State::Pending));
+    talk.is_sound().await;
 }
 
 #[tokio::test]

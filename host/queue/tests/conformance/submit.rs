@@ -76,6 +76,7 @@ async fn everything_about_a_task_comes_back(talk: Talk) {
         on_failed_parent: OnFailedParent::Run,
         batch: Some(batch),
         schedule: Some("nightly".into()),
+        depth: 3,
     };
     let task = task_of(
         NewTask {

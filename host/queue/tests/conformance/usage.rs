@@ -21,13 +21,16 @@ const METERING: Metering = Metering {
     instantiate_us: 5,
     log_bytes: 6,
     log_lines_dropped: 0,
+    host_calls: 7,
+    bytes_in: 0,
+    bytes_out: 9,
 };
 
 fn metered(claim: &Claim) -> Settlement {
     let outcome = Outcome::Done(Payload::default());
     let report =
         bulkhead_core::AttemptReport { metering: METERING, ..report(claim.attempt, outcome) };
-    let end = End::Complete { report, retention_ms: 0 };
+    let end = End::Complete { report, retention_ms: 0, children: Vec::new() };
     Settlement { token: claim.token.clone(), end }
 }
 

@@ -124,8 +124,13 @@ pub(crate) fn done(claim: &Claim) -> Settlement {
 
 /// Complete a claim and keep its task so long.
 pub(crate) fn done_for(claim: &Claim, retention_ms: u64) -> Settlement {
+    done_with(claim, retention_ms, Vec::new())
+}
+
+/// Complete a claim, keep its task so long, and submit tasks with it.
+pub(crate) fn done_with(claim: &Claim, retention_ms: u64, children: Vec<Task>) -> Settlement {
     let output = Outcome::Done(Payload::new(Payload::TEXT, "out"));
-    let end = End::Complete { report: report(claim.attempt, output), retention_ms };
+    let end = End::Complete { report: report(claim.attempt, output), retention_ms, children };
     Settlement { token: claim.token.clone(), end }
 }
 

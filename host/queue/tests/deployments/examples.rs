@@ -96,7 +96,8 @@ async fn submits_and_waits(mut producer: Command) {
     assert_eq!((task.tenant.as_str(), task.priority.level()), ("default", 50));
     // The producer waits by now or looks later: it is told or sees for itself.
     let output = Outcome::Done(Payload::new(Payload::TEXT, "7 letters"));
-    let end = End::Complete { report: report(1, output), retention_ms: DAY_MS };
+    let end =
+        End::Complete { report: report(1, output), retention_ms: DAY_MS, children: Vec::new() };
     let settled = Settlement { token: claim.token.clone(), end };
     assert!(worker.step(&broker, &[settled], &[], 0).await.unwrap().stale.is_empty());
     let ended = tokio::task::spawn_blocking(move || producer.wait_with_output());

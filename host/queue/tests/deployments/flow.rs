@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_core::{Digest, Outcome, Payload, QueueName, State, TaskId, TaskType};
+use bulkhead_core::{
+    Digest, Outcome, Payload, PluginName, QueueName, State, TaskId, TaskType, TenantName,
+};
 use bulkhead_queue::{
-    Broker, CancelAnswer, Client, End, HostInfo, ListFilter, NewTask, RedisBroker, RedisConfig,
-    RerunAnswer, ServingVersion, Signal, SubmitLimits, Topic,
+    Broker, CancelAnswer, Client, End, HostInfo, KvBound, KvEdit, KvOwner, KvQuota, KvRange,
+    KvUsage, KvWrite, KvWritten, ListFilter, NewTask, RedisBroker, RedisConfig, RerunAnswer,
+    ServingVersion, Signal, SubmitLimits, Topic,
 };
 use bulkhead_stage::eventually;
 
@@ -51,8 +54,43 @@ pub(crate) async fn main_flow(broker: RedisBroker) {
     terms::across(&client, "first", "second").await;
     terms::kept(&client, "first").await;
     waking(&client).await;
+    values(&*broker).await;
     hosts(&*broker).await;
     assert_eq!(broker.queues().await.unwrap(), [queue("first"), queue("second")]);
+}
+
+/// What plugins keep, for tenants in several slots.
+async fn values(broker: &dyn Broker) {
+    for tenant in ["acme", "other", "third"] {
+        let owner = KvOwner {
+            tenant: TenantName::new(tenant).unwrap(),
+            plugin: PluginName::new("p").unwrap(),
+        };
+        let write = async |key: &str, edit, ttl_ms| {
+            let quota = KvQuota { keys: 2, total_bytes: 100, storage_bytes: Some(50) };
+            let write = KvWrite { key: key.to_owned(), edit, ttl_ms, quota };
+            broker.kv_write(&owner, &write).await.unwrap()
+        };
+        let set = |value: &str| KvEdit::Set(value.into());
+        assert_eq!(write("k", set("v"), None).await, KvWritten::Stored(1));
+        let swap = KvEdit::Swap { expected: Some(1), value: b"5".to_vec() };
+        assert_eq!(write("k", swap, None).await, KvWritten::Stored(2));
+        assert_eq!(write("k", KvEdit::Add(5), None).await, KvWritten::Sum(10));
+        assert_eq!(write("k", set("v"), None).await, KvWritten::Stored(4));
+        assert_eq!(write("k", KvEdit::Add(5), None).await, KvWritten::NotANumber);
+        let large = set(&"x".repeat(50));
+        assert_eq!(write("l", large, None).await, KvWritten::Over(KvBound::Storage));
+        assert_eq!(write("l", set("v"), Some(1)).await, KvWritten::Stored(5));
+        let range = KvRange { limit: 10, ..KvRange::default() };
+        eventually("a value has gone", || async {
+            let page = broker.kv_list(&owner, &range).await.unwrap();
+            (page.keys == ["k"]).then_some(())
+        })
+        .await;
+        assert_eq!(write("k", KvEdit::Delete, None).await, KvWritten::Deleted(true));
+        assert_eq!(broker.kv_get(&owner, "k").await.unwrap(), None);
+        assert_eq!(broker.kv_usage(&owner).await.unwrap(), KvUsage::default(), "all was swept");
+    }
 }
 
 /// Submission to completion, with a waiter that hears of it.

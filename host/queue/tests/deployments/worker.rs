@@ -101,6 +101,10 @@ impl Worker {
 
 pub(crate) fn done(claim: &Claim) -> Settlement {
     let output = Outcome::Done(Payload::new(Payload::TEXT, "out"));
-    let end = End::Complete { report: report(claim.attempt, output), retention_ms: DAY_MS };
+    let end = End::Complete {
+        report: report(claim.attempt, output),
+        retention_ms: DAY_MS,
+        children: Vec::new(),
+    };
     Settlement { token: claim.token.clone(), end }
 }

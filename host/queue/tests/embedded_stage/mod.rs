@@ -76,7 +76,8 @@ pub(crate) fn report(attempt: u32, outcome: Outcome) -> AttemptReport {
 
 pub(crate) fn done_with(claim: &Claim, output: &str, retention_ms: u64) -> Settlement {
     let output = Outcome::Done(Payload::new(Payload::TEXT, output));
-    let end = End::Complete { report: report(claim.attempt, output), retention_ms };
+    let end =
+        End::Complete { report: report(claim.attempt, output), retention_ms, children: Vec::new() };
     Settlement { token: claim.token.clone(), end }
 }
 

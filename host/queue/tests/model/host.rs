@@ -10,7 +10,7 @@ use bulkhead_queue::{Claim, End, Progress, Settlement, Step, Stepped};
 use crate::chance::Chance;
 use crate::group::without_early_counts;
 use crate::plan::payload;
-use crate::world::{Disagreement, HOSTS, Held, TENANTS, TYPES, World, task_type, tenant};
+use crate::world::{Disagreement, HOSTS, Held, QUEUES, TENANTS, TYPES, World, task_type, tenant};
 
 /// How long dead letters are kept that no host could read.
 const DEAD_RETENTION_MS: u64 = 60_000;
@@ -18,7 +18,7 @@ const DEAD_RETENTION_MS: u64 = 60_000;
 /// How a claim ends, so that it can be said to both brokers.
 #[derive(Debug, Clone)]
 enum How {
-    Complete(AttemptReport, u64),
+    Complete(AttemptReport, u64, Vec<Task>),
     DeadLetter(AttemptReport, u64),
     Cancel(AttemptReport, u64),
     Retry(AttemptReport, u64, u64),
@@ -28,7 +28,9 @@ enum How {
 impl How {
     fn end(&self) -> End {
         match self.clone() {
-            Self::Complete(report, retention_ms) => End::Complete { report, retention_ms },
+            Self::Complete(report, retention_ms, children) => {
+                End::Complete { report, retention_ms, children }
+            }
             Self::DeadLetter(report, retention_ms) => End::DeadLetter { report, retention_ms },
             Self::Cancel(report, retention_ms) => End::Cancel { report, retention_ms },
             Self::Retry(report, delay_ms, retention_ms) => {
@@ -62,7 +64,12 @@ impl World {
         chance: &mut Chance,
         queue: usize,
     ) -> Result<(), Disagreement> {
-        let said = self.say(chance, queue);
+        let mut roomy = Vec::new();
+        for queue in 0..QUEUES {
+            roomy.push(!self.is_crowded(queue).await);
+        }
+        let said = self.say(chance, queue, &roomy);
+        self.remember_children(&said);
         let settled: Vec<_> = said.settle.iter().map(|(held, how)| (held.id, how)).collect();
         let renewed: Vec<_> = said.renew.iter().map(|held| held.id).collect();
         let progress: Vec<_> = said.progress.iter().map(|(held, p)| (held.id, p)).collect();
@@ -111,13 +118,45 @@ impl World {
         for held in std::mem::take(&mut self.held) {
             let retention_ms = chance.of(&[0, 1_000]);
             let report = report(chance, &held, Outcome::Done(Payload::default()));
-            said.settle.push((held, How::Complete(report, retention_ms)));
+            said.settle.push((held, How::Complete(report, retention_ms, Vec::new())));
         }
         self.speak(&said, queue).await.map(drop)
     }
 
+    /// What tasks submit may be there from now on.
+    fn remember_children(&mut self, said: &Said) {
+        for (_, how) in &said.settle {
+            let How::Complete(_, _, children) = how else { continue };
+            if !children.is_empty() {
+                *self.tally.entry("children").or_default() += children.len() as u64;
+            }
+            children.iter().for_each(|child| self.remember(child.task_ref()));
+        }
+    }
+
+    /// Tasks that a task of this queue submits, to queues that are `roomy`.
+    fn children(&self, chance: &mut Chance, queue: usize, roomy: &[bool]) -> Vec<Task> {
+        if !chance.once_in(4) {
+            return Vec::new();
+        }
+        let count = if chance.once_in(25) { 12 } else { 1 + chance.below(3) };
+        let mut children = Vec::new();
+        for _ in 0..count {
+            let queue = if chance.once_in(4) { chance.below(QUEUES) } else { queue };
+            let mut child = self.new_task(chance, queue);
+            // A handler lets no task wait for others; in a loose world it may.
+            if !self.is_loose() {
+                child.terms.after.clear();
+            }
+            if roomy[queue] {
+                children.push(child);
+            }
+        }
+        children
+    }
+
     /// Choose what a host says.
-    fn say(&self, chance: &mut Chance, queue: usize) -> Said {
+    fn say(&self, chance: &mut Chance, queue: usize, roomy: &[bool]) -> Said {
         let host = chance.of(&HOSTS);
         let mut said = Said {
             host,
@@ -131,7 +170,13 @@ impl World {
         };
         for held in self.held.iter().filter(|held| held.host == host && held.queue == queue) {
             match chance.below(6) {
-                0..=2 => said.settle.push((held.clone(), how(chance, held))),
+                0..=2 => {
+                    let mut how = how(chance, held);
+                    if let How::Complete(_, _, children) = &mut how {
+                        *children = self.children(chance, queue, roomy);
+                    }
+                    said.settle.push((held.clone(), how));
+                }
                 3 | 4 => said.renew.push(held.clone()),
                 _ => {}
             }
@@ -235,7 +280,7 @@ fn how(chance: &mut Chance, held: &Held) -> How {
     };
     let report = report(chance, held, outcome);
     match kind {
-        0 => How::Complete(report, retention_ms),
+        0 => How::Complete(report, retention_ms, Vec::new()),
         1 => How::DeadLetter(report, retention_ms),
         2 => How::Cancel(report, retention_ms),
         3 => How::Retry(report, chance.of(&[0, 1, 30, 900, 20_000]), retention_ms),
@@ -272,6 +317,9 @@ fn report(chance: &mut Chance, held: &Held, outcome: Outcome) -> AttemptReport {
             cpu_us: chance.next() % 1_000,
             wall_us: chance.next() % 100_000,
             peak_memory_bytes: chance.next() % (64 << 20),
+            host_calls: chance.next() % 3,
+            bytes_in: chance.next() % 2,
+            bytes_out: chance.next() % 100,
             ..Metering::default()
         },
         logs: Vec::new(),

@@ -43,7 +43,7 @@ impl World {
     /// Whether a queue has more open tasks than a step's bounds are sure to reach: how many
     /// come due at once is each broker's own affair. Each broker decides alike, since their
     /// stats are compared.
-    async fn is_crowded(&self, queue: usize) -> bool {
+    pub(crate) async fn is_crowded(&self, queue: usize) -> bool {
         let broker = if self.is_loose() { &self.real } else { &self.model };
         let stats = broker.stats(&self.queues[queue]).await.unwrap();
         stats.pending + stats.scheduled + stats.blocked + stats.running > MAX_OPEN

@@ -183,7 +183,7 @@ async fn usage_adds_up_by_tenant_and_day() {
     talk.step_in(&queue(), vec![done(&claims[2])], &[], 0).await;
     let today = Day::of(now());
     let rows = talk.broker.usage(&queue(), Day(today.0 - 1), today).await.unwrap();
-    let row = |n: u64| Usage { attempts: n, fuel: 7 * n, cpu_us: 5 * n, kib_ms: 0 };
+    let row = |n: u64| Usage { attempts: n, fuel: 7 * n, cpu_us: 5 * n, ..Usage::default() };
     let stale = claims[2].task.as_ref().unwrap().tenant.clone();
     for found in &rows {
         let n = if found.tenant.as_str() == "acme" { 2 } else { 1 };

@@ -76,7 +76,8 @@ pub(crate) fn done(claim: &Claim) -> Settlement {
 
 pub(crate) fn kept(claim: &Claim, retention_ms: u64) -> Settlement {
     let output = Outcome::Done(Payload::new(Payload::TEXT, format!("out of {}", claim.id)));
-    let end = End::Complete { report: report(claim.attempt, output), retention_ms };
+    let end =
+        End::Complete { report: report(claim.attempt, output), retention_ms, children: Vec::new() };
     Settlement { token: claim.token.clone(), end }
 }
 

@@ -66,7 +66,10 @@ pub(super) fn add_to_linker(linker: &mut Linker<Compartment>) -> wasmtime::Resul
 impl Host for Compartment {
     fn report(&mut self, fraction: f32, message: String) -> wasmtime::Result<()> {
         let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
-        let message = bounded(message, MAX_MESSAGE_BYTES);
+        let mut message = bounded(message, MAX_MESSAGE_BYTES);
+        if let Some(redactor) = self.powers.as_deref().and_then(|powers| powers.redactor()) {
+            redactor.text(&mut message);
+        }
         let now = Instant::now();
         for reports in self.seats.progress() {
             reports.report(fraction, &message, now);

@@ -1,17 +1,39 @@
-//! WASI 0.2, each interface linked by itself. `capability` says which and why.
+//! The parts of WASI 0.2 that every plugin has, each interface linked by itself.
+//! `capability` says why.
 
-use wasmtime::component::{HasData, Linker, ResourceTable};
-use wasmtime_wasi::WasiView as _;
+use wasmtime::component::{HasData, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
-use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
-use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random as rng};
-use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::p2::bindings::cli;
 use wasmtime_wasi_io::bindings::wasi::io;
 
+use super::{Capability, CapabilitySet, Interface, Standing};
 use crate::compartment::Compartment;
+use crate::grants::Grants;
 
-type Linked = wasmtime::Result<()>;
+pub(super) const CAPABILITY: Capability = Capability {
+    grant: None,
+    line: "",
+    interfaces: &[
+        Interface { name: "wasi:io/error", version: "0.2", link: Some(io_error) },
+        Interface { name: "wasi:io/poll", version: "0.2", link: Some(io_poll) },
+        Interface { name: "wasi:io/streams", version: "0.2", link: Some(io_streams) },
+        Interface { name: "wasi:cli/environment", version: "0.2", link: Some(environment) },
+        Interface { name: "wasi:cli/exit", version: "0.2", link: Some(exit) },
+        Interface { name: "wasi:cli/stdin", version: "0.2", link: Some(stdin) },
+        Interface { name: "wasi:cli/stdout", version: "0.2", link: Some(stdout) },
+        Interface { name: "wasi:cli/stderr", version: "0.2", link: Some(stderr) },
+        Interface { name: "wasi:cli/terminal-input", version: "0.2", link: Some(terminal_input) },
+        Interface { name: "wasi:cli/terminal-output", version: "0.2", link: Some(terminal_output) },
+        Interface { name: "wasi:cli/terminal-stdin", version: "0.2", link: Some(terminal_stdin) },
+        Interface { name: "wasi:cli/terminal-stdout", version: "0.2", link: Some(terminal_stdout) },
+        Interface { name: "wasi:cli/terminal-stderr", version: "0.2", link: Some(terminal_stderr) },
+    ],
+    standing,
+};
+
+fn standing(_: &Grants, _: CapabilitySet) -> Standing {
+    Standing::Default
+}
 
 struct Table;
 
@@ -19,24 +41,10 @@ impl HasData for Table {
     type Data<'a> = &'a mut ResourceTable;
 }
 
-macro_rules! link {
-    ($($name:ident => $interface:path, $data:ty, $view:expr;)*) => {$(
-        pub(super) fn $name(linker: &mut Linker<Compartment>) -> Linked {
-            use $interface as interface;
-            interface::add_to_linker::<Compartment, $data>(linker, $view)
-        }
-    )*};
-}
-
-link! {
+links! {
     io_error => io::error, Table, Compartment::table;
     io_poll => io::poll, Table, Compartment::table;
     io_streams => io::streams, Table, Compartment::table;
-    monotonic_clock => clocks::monotonic_clock, WasiClocks, Compartment::clocks;
-    wall_clock => clocks::wall_clock, WasiClocks, Compartment::clocks;
-    random => rng::random, WasiRandom, |compartment| compartment.ctx().ctx.random();
-    insecure_random => rng::insecure, WasiRandom, |compartment| compartment.ctx().ctx.random();
-    insecure_seed => rng::insecure_seed, WasiRandom, |compartment| compartment.ctx().ctx.random();
     environment => cli::environment, WasiCli, Compartment::cli;
     exit => cli::exit, WasiCli, Compartment::cli;
     stdin => cli::stdin, WasiCli, Compartment::cli;
@@ -47,6 +55,4 @@ link! {
     terminal_stdin => cli::terminal_stdin, WasiCli, Compartment::cli;
     terminal_stdout => cli::terminal_stdout, WasiCli, Compartment::cli;
     terminal_stderr => cli::terminal_stderr, WasiCli, Compartment::cli;
-    filesystem_types => filesystem::types, WasiFilesystem, Compartment::filesystem;
-    filesystem_preopens => filesystem::preopens, WasiFilesystem, Compartment::filesystem;
 }

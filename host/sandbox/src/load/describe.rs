@@ -2,23 +2,27 @@
 //! What it says is hostile until checked here.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use bulkhead_core::{
-    Backoff, Failure, FailureKind, LimitsRequest, Outcome, Payload, RetryRequest, TaskType, UnixMs,
+    Backoff, Failure, FailureKind, LimitsRequest, Outcome, Payload, RetryRequest, TaskId, TaskType,
+    UnixMs,
 };
+use uuid::Uuid;
 
 use super::own_type;
 use crate::attempt::Run;
 use crate::bindings::bulkhead::handler::types;
 use crate::cancel::Cancels;
 use crate::command::CommandProgram;
-use crate::compartment::{Stdio, Stop};
+use crate::compartment::{Opening, Setting, Stdio, Stop};
 use crate::handler::{HandlerProgram, Mistyped};
 use crate::plugin::{HandlerDescription, Manifest, PluginDescription};
+use crate::powers::Powers;
 use crate::sandbox::Sandbox;
 use crate::seat::{Seat, Seats};
 use crate::text::bounded;
-use crate::{Cancel, Gate, Rejection};
+use crate::{Cancel, CapabilitySet, Gate, Rejection, Services};
 
 /// Most task types of one plugin.
 const MAX_HANDLERS: usize = 64;
@@ -44,8 +48,9 @@ pub(super) async fn ask(
     program: &HandlerProgram,
     name: &str,
     manifest: &Manifest,
+    uses: CapabilitySet,
 ) -> Result<PluginDescription, Rejection> {
-    let mut run = open(sandbox)?;
+    let mut run = open(sandbox, manifest, uses)?;
     let described =
         run.bounded(async |store, instantiated| program.describe(store, instantiated).await).await;
     match described {
@@ -58,8 +63,13 @@ pub(super) async fn ask(
 }
 
 /// Instantiate a command without running it.
-pub(super) async fn smoke(sandbox: &Sandbox, program: &CommandProgram) -> Result<(), Rejection> {
-    let mut run = open(sandbox)?;
+pub(super) async fn smoke(
+    sandbox: &Sandbox,
+    program: &CommandProgram,
+    manifest: &Manifest,
+    uses: CapabilitySet,
+) -> Result<(), Rejection> {
+    let mut run = open(sandbox, manifest, uses)?;
     let instantiated =
         run.bounded(async |store, instantiated| program.smoke(store, instantiated).await).await;
     instantiated.map_err(|error| failed(run, error, Gate::Smoke, "instantiating it"))
@@ -85,11 +95,18 @@ pub(super) fn of_command(name: &str, manifest: &Manifest) -> Result<PluginDescri
     Ok(PluginDescription { name: name.to_owned(), version: String::new(), handlers })
 }
 
-fn open(sandbox: &Sandbox) -> Result<Run, Rejection> {
+/// A compartment in which capabilities are there and nothing is behind them.
+fn open(sandbox: &Sandbox, manifest: &Manifest, uses: CapabilitySet) -> Result<Run, Rejection> {
     let limits = sandbox.within_ceilings(sandbox.config().describe_limits);
     let stop = Stop::after(limits.wall_ms, UnixMs::MAX, Cancels::One(Cancel::new()));
     let seats = Seats::alone(Seat::bare(stop.began, limits.log_bytes));
-    Run::open(sandbox, limits, stop, Stdio::Logged, seats)
+    let setting = Setting::of(&manifest.grants, TaskId(Uuid::nil()), 0, limits.wall_ms);
+    let powers = (!uses.is_empty()).then(|| {
+        let grants = Arc::new(manifest.grants.clone());
+        Powers::new(&grants, &Services::default(), sandbox.config().children)
+    });
+    let opening = Opening { stop, stdio: Stdio::Logged, seats, setting, powers };
+    Run::open(sandbox, limits, opening)
         .map_err(|error| Rejection::new(Gate::Smoke, error.to_string()))
 }
 

@@ -1,5 +1,6 @@
 //! What a file is and what it asks for, read without compiling anything.
 
+use serde::{Deserialize, Serialize};
 use wasmparser::{
     ComponentExternalKind, ComponentTypeRef, Encoding, Parser, Payload, Validator, WasmFeatures,
 };
@@ -21,7 +22,8 @@ pub(super) enum Form {
 }
 
 /// How a component is entered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Entry {
     /// It exports the handler world.
     Handler,
@@ -62,6 +64,8 @@ pub(super) fn validate(bytes: &[u8]) -> Result<(), Rejection> {
         WasmFeatures::THREADS
             | WasmFeatures::SHARED_EVERYTHING_THREADS
             | WasmFeatures::MEMORY64
+            | WasmFeatures::GC
+            | WasmFeatures::EXCEPTIONS
             | WasmFeatures::CM_ASYNC,
     );
     match Validator::new_with_features(features).validate_all(bytes) {

@@ -111,13 +111,42 @@ async fn no_webassembly() {
     check(load_bytes(sandbox, b"\0asm\x63\0\0\0".to_vec()).await, Gate::Invalid, "version");
 }
 
+/// A good plugin with components in components behind it.
+#[tokio::test]
+async fn nesting() {
+    const HEAD: &[u8] = b"\0asm\x0d\0\x01\0";
+    // A section with a component in it; its length in five bytes, as long as its form allows.
+    let holding = |mut outer: Vec<u8>, inner: &[u8]| {
+        outer.push(4);
+        outer.extend((0..5).map(|at| {
+            let more = if at < 4 { 0x80 } else { 0 };
+            ((inner.len() >> (7 * at)) & 0x7f) as u8 | more
+        }));
+        outer.extend_from_slice(inner);
+        outer
+    };
+    let with = |levels: usize| {
+        let inner = (1..levels).fold(HEAD.to_vec(), |inner, _| holding(HEAD.to_vec(), &inner));
+        holding(guest("idle"), &inner)
+    };
+    assert!(load_bytes(sandbox().await, with(19)).await.is_ok());
+    check(load_bytes(sandbox().await, with(20)).await, Gate::Invalid, "modules inside one another");
+    check(
+        load_bytes(sandbox().await, with(2_000)).await,
+        Gate::Invalid,
+        "modules inside one another",
+    );
+}
+
 #[tokio::test]
 async fn half_written_files() {
     let whole = guest("idle");
     for share in 1..10 {
         let cut = whole[..whole.len() * share / 10].to_vec();
         let rejection = load_bytes(sandbox().await, cut).await.unwrap_err();
-        assert_eq!(rejection.gate, Gate::Invalid, "{share}/10: {rejection}");
+        // A cut between two sections leaves a component that is valid and exports nothing.
+        let refused = matches!(rejection.gate, Gate::Invalid | Gate::World);
+        assert!(refused, "{share}/10: {rejection}");
     }
 }
 
@@ -147,6 +176,13 @@ async fn features_that_stay_off() {
         r#"(module (memory (export "memory") 1 1 shared) (func (export "_start")))"#,
     );
     check(load_bytes(sandbox().await, shared.unwrap()).await, Gate::Invalid, "not valid");
+    let subtyped = wat::parse_str(
+        r#"(module (type $t (sub (func))) (type $u (sub $t (func)))
+            (table 1 funcref) (func $f (type $u)) (elem (i32.const 0) $f)
+            (memory (export "memory") 1)
+            (func (export "_start") (call_indirect (type $t) (i32.const 0))))"#,
+    );
+    check(load_bytes(sandbox().await, subtyped.unwrap()).await, Gate::Invalid, "not valid");
     let wide =
         wat::parse_str(r#"(module (memory (export "memory") i64 1) (func (export "_start")))"#);
     check(load_bytes(sandbox().await, wide.unwrap()).await, Gate::Invalid, "not valid");
@@ -208,7 +244,7 @@ async fn imports_of_any_kind() {
                 (export "wasi:cli/run@0.2.0" (instance $exported)))"#
         );
         let bytes = wat::parse_str(&text).unwrap();
-        check(load_bytes(sandbox().await, bytes).await, Gate::Imports, "not granted");
+        check(load_bytes(sandbox().await, bytes).await, Gate::Imports, "does not have");
     }
 }
 
@@ -225,23 +261,6 @@ async fn shape() {
     let table = |elements| shapes::handler(&format!("(table {elements} funcref)"), "");
     load_bytes(sandbox, table(60_000)).await.unwrap();
     check(load_bytes(sandbox, table(70_000)).await, Gate::Shape, "table");
-}
-
-/// Valid WebAssembly of a kind that this host's compiler is built without.
-#[tokio::test]
-async fn compile() {
-    let text = r#"(component
-        (core module $m
-            (type $pair (struct (field i32) (field i32)))
-            (func (export "run") (result i32)
-                (drop (struct.new $pair (i32.const 1) (i32.const 2)))
-                (i32.const 0)))
-        (core instance $i (instantiate $m))
-        (func $run (result (result)) (canon lift (core func $i "run")))
-        (instance $exported (export "run" (func $run)))
-        (export "wasi:cli/run@0.2.0" (instance $exported)))"#;
-    let bytes = wat::parse_str(text).unwrap();
-    check(load_bytes(sandbox().await, bytes).await, Gate::Compile, "cannot be compiled");
 }
 
 #[tokio::test]

@@ -4,8 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod batches;
+mod cached;
 mod commands;
+mod determinism;
+mod folders;
 mod gates;
+mod granted;
+mod hostile;
+mod http;
+mod http_bounds;
 mod isolation;
 mod limits;
 mod logs;
@@ -13,4 +20,7 @@ mod outcomes;
 mod parents;
 mod rig;
 mod shapes;
+mod stores;
 mod time;
+mod web;
+mod worker;

@@ -9,6 +9,7 @@ use bulkhead_core::{
 };
 use bulkhead_sandbox::{
     Attempt, AttemptEnd, Cancel, Manifest, Plugin, PluginSource, Rejection, Sandbox, SandboxConfig,
+    Services,
 };
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -90,6 +91,7 @@ pub(crate) fn attempt(task: &Task) -> Attempt<'_> {
         cancel: Cancel::new(),
         progress: None,
         parents: None,
+        services: Services::default(),
     }
 }
 

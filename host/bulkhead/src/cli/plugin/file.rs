@@ -4,13 +4,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use bulkhead::config::quantity::{Size, Span};
-use bulkhead::core::{Backoff, LimitsRequest, RetryRequest};
+use bulkhead::core::{Backoff, Digest, LimitsRequest, RetryRequest};
 use bulkhead::manifest;
-use bulkhead_sandbox::{HandlerDescription, Plugin, PluginSource, Sandbox, SandboxConfig};
+use bulkhead_sandbox::{
+    HandlerDescription, Inspection, Plugin, PluginSource, Rejection, Sandbox, SandboxConfig,
+};
 use comfy_table::{Cell, Color};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
 
+use super::trust;
 use crate::cli::exit::{Exit, failed, usage};
 use crate::cli::session::Session;
 use crate::cli::{escape, figures, output};
@@ -22,10 +26,42 @@ struct PluginDocument<'a> {
     version: &'a str,
     kind: String,
     digest: String,
-    imports: &'a [String],
-    granted: Vec<&'a str>,
+    #[serde(flatten)]
+    access: AccessDocument<'a>,
     compile_ms: u64,
     handlers: Vec<HandlerDocument<'a>>,
+}
+
+/// What a file asks for, has and misses, in JSON.
+#[derive(Serialize)]
+struct AccessDocument<'a> {
+    asked: Vec<&'a str>,
+    granted: Vec<GrantedDocument<'a>>,
+    missing: Vec<MissingDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct GrantedDocument<'a> {
+    import: &'a str,
+    /// The grant by which it has it; none where it needs none.
+    grant: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct MissingDocument<'a> {
+    import: &'a str,
+    reason: &'a str,
+    /// The line under `[grants]` that would give it.
+    line: Option<&'a str>,
+}
+
+/// A file that misses something, in JSON.
+#[derive(Serialize)]
+struct LackingDocument<'a> {
+    file: String,
+    digest: String,
+    #[serde(flatten)]
+    access: AccessDocument<'a>,
 }
 
 #[derive(Serialize)]
@@ -60,17 +96,35 @@ struct Refusal {
     reason: String,
 }
 
-/// Describe a file.
+/// Describe a file. One that misses a grant cannot be asked what it handles, but what it
+/// misses can be shown.
 pub(super) async fn inspect(session: &Session, path: &Path) -> Result<Exit> {
     let sandbox = sandbox(session)?;
-    let plugin = load(session, &sandbox, path).await?.map_err(|refusal| {
+    let refused = |refusal: Refusal| {
         let Refusal { gate, reason } = refusal;
         failed(format!("{} fails the gate `{gate}`: {reason}", path.display()))
-    })?;
+    };
+    let source = read(session, path)?.map_err(refused)?;
+    let access = sandbox.inspect(&source.bytes, &source.manifest.grants);
+    let access = access.map_err(|rejection| refused(rejection.into()))?;
+    if let Some(refusal) = access.refusal(&source.name) {
+        let digest = Digest(Sha256::digest(&source.bytes).into()).to_string();
+        if session.out.is_json() {
+            let (file, access) = (path.display().to_string(), AccessDocument::of(&access));
+            session.out.document(&LackingDocument { file, digest, access })?;
+        } else {
+            let name = escape::line(&source.name);
+            let refusal = escape::block(&refusal);
+            let text = format!("{name}\ndigest    {digest}\n{}{refusal}\n", access_text(&access));
+            session.out.text(&text)?;
+        }
+        return Ok(Exit::Failed);
+    }
+    let plugin = sandbox.load(source).await.map_err(|rejection| refused(rejection.into()))?;
     if session.out.is_json() {
-        session.out.document(&document(&plugin))?;
+        session.out.document(&document(&plugin, &access))?;
     } else {
-        session.out.text(&described(&plugin))?;
+        session.out.text(&described(&plugin, &access))?;
     }
     Ok(Exit::Done)
 }
@@ -127,7 +181,12 @@ fn sandbox(session: &Session) -> Result<Sandbox> {
         concurrent_loads: 1,
         ceilings: host.ceilings,
         max_component_bytes: usize::try_from(host.max_plugin_bytes).unwrap_or(usize::MAX),
+        compiler: session.compiler()?,
         compile_budget: host.compile_budget,
+        compile_cpu: host.compile_cpu,
+        compile_memory_bytes: host.compile_memory_bytes,
+        offers: bulkhead::offers(),
+        children: host.child_bounds(),
         ..SandboxConfig::default()
     })?)
 }
@@ -137,6 +196,18 @@ async fn load(
     sandbox: &Sandbox,
     path: &Path,
 ) -> Result<Result<Plugin, Refusal>> {
+    let source = match read(session, path)? {
+        Ok(source) => source,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if let Err(reason) = trust::judge(session, path, &source.bytes)? {
+        return Ok(Err(Refusal { gate: "trust".into(), reason }));
+    }
+    Ok(sandbox.load(source).await.map_err(Refusal::from))
+}
+
+/// A file and its manifest.
+fn read(session: &Session, path: &Path) -> Result<Result<PluginSource, Refusal>> {
     let unreadable = |e: std::io::Error| usage(format!("cannot read `{}`: {e}", path.display()));
     let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
     let max_bytes = session.config.host.max_plugin_bytes;
@@ -145,7 +216,7 @@ async fn load(
             format!("it has {} and `plugins.max_bytes` is {}", Size(bytes), Size(max_bytes));
         return Ok(Err(Refusal { gate: "size".into(), reason }));
     }
-    let manifest = match manifest::read(path) {
+    let manifest = match manifest::read(path, &session.config.host.settings.now()) {
         Ok(manifest) => manifest,
         Err(error) => {
             return Ok(Err(Refusal { gate: "manifest".into(), reason: error.to_string() }));
@@ -153,26 +224,65 @@ async fn load(
     };
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let bytes = std::fs::read(path).map_err(unreadable)?;
-    let source = PluginSource { name: name.unwrap_or_default(), bytes, manifest };
-    Ok(sandbox.load(source).await.map_err(|rejection| Refusal {
-        gate: rejection.gate.to_string(),
-        reason: rejection.message,
-    }))
+    Ok(Ok(PluginSource { name: name.unwrap_or_default(), bytes, manifest }))
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self { gate: rejection.gate.to_string(), reason: rejection.message }
+    }
+}
+
+impl<'a> AccessDocument<'a> {
+    fn of(access: &'a Inspection) -> Self {
+        let granted = access.granted.iter();
+        let missing = access.missing.iter();
+        Self {
+            asked: access.asked.iter().map(String::as_str).collect(),
+            granted: granted
+                .map(|granted| GrantedDocument { import: &granted.import, grant: granted.grant })
+                .collect(),
+            missing: missing
+                .map(|missing| MissingDocument {
+                    import: &missing.import,
+                    reason: &missing.reason,
+                    line: missing.line,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// What a file asks for, and by which grant it has it.
+fn access_text(access: &Inspection) -> String {
+    let mut text = String::from("asks for\n");
+    if access.asked.is_empty() {
+        text.push_str("  nothing\n");
+    }
+    for import in &access.asked {
+        let granted = access.granted.iter().find(|granted| granted.import == *import);
+        let how = match granted.map(|granted| granted.grant) {
+            Some(None) => String::new(),
+            Some(Some(grant)) => format!("  granted by `{grant}`"),
+            None => "  MISSING".to_owned(),
+        };
+        text.push_str(&format!("  {}{how}\n", escape::line(import)));
+    }
+    text
 }
 
 fn types(plugin: &Plugin) -> Vec<String> {
     plugin.description().handlers.iter().map(|handler| handler.task_type.to_string()).collect()
 }
 
-fn document(plugin: &Plugin) -> PluginDocument<'_> {
+fn document<'a>(plugin: &'a Plugin, access: &'a Inspection) -> PluginDocument<'a> {
     let description = plugin.description();
     PluginDocument {
         name: &description.name,
         version: &description.version,
         kind: plugin.kind().to_string(),
         digest: plugin.digest().to_string(),
-        imports: plugin.asked(),
-        granted: plugin.manifest().grants.iter().map(String::as_str).collect(),
+        access: AccessDocument::of(access),
         compile_ms: Span(plugin.load_times().compile).as_ms(),
         handlers: description
             .handlers
@@ -192,7 +302,7 @@ fn document(plugin: &Plugin) -> PluginDocument<'_> {
     }
 }
 
-fn described(plugin: &Plugin) -> String {
+fn described(plugin: &Plugin, access: &Inspection) -> String {
     let description = plugin.description();
     let mut text = format!(
         "{} {} ({})\ndigest    {}\ncompiled  in {}\n",
@@ -202,13 +312,7 @@ fn described(plugin: &Plugin) -> String {
         plugin.digest(),
         figures::micros(Span(plugin.load_times().compile).as_ms().saturating_mul(1_000)),
     );
-    text.push_str("imports\n");
-    if plugin.asked().is_empty() {
-        text.push_str("  nothing\n");
-    }
-    for import in plugin.asked() {
-        text.push_str(&format!("  {}\n", escape::line(import)));
-    }
+    text.push_str(&access_text(access));
     for handler in &description.handlers {
         text.push_str(&handler_text(handler));
     }

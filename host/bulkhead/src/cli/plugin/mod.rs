@@ -2,6 +2,7 @@
 
 mod file;
 mod serving;
+mod trust;
 
 use std::path::PathBuf;
 
@@ -28,6 +29,27 @@ pub(crate) enum Plugin {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Make a key that signs plugins, and print the key that hosts check signatures with
+    Keygen {
+        /// Where to put the secret key; nothing may be there yet
+        #[arg(value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Sign plugin files: put NAME.wasm.sig beside each
+    Sign {
+        /// The file of the secret key, from `bulkhead plugin keygen`
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The `.wasm` files, under the names that they are to serve under
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Say whether plugin files are trusted here, and by what
+    Verify {
+        /// The `.wasm` files, with their signatures beside them
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
     /// Make all hosts look through their plugin folders now, and wait until they have
     Reload {
         /// How long to wait
@@ -43,6 +65,9 @@ impl Plugin {
             Self::List => serving::list(session).await,
             Self::Inspect { file } => file::inspect(session, &file).await,
             Self::Check { files } => file::check(session, &files).await,
+            Self::Keygen { out } => trust::keygen(session, &out),
+            Self::Sign { key, files } => trust::sign(session, &key, &files),
+            Self::Verify { files } => trust::verify(session, &files),
             Self::Reload { timeout } => serving::reload(session, timeout).await,
         }
     }

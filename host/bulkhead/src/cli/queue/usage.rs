@@ -105,7 +105,8 @@ fn print(session: &Session, rows: &[UsageRow]) -> Result<()> {
             .collect();
         return Ok(session.out.document(&documents)?);
     }
-    let mut table = output::table(&["DAY", "TENANT", "ATTEMPTS", "FUEL", "CPU", "GiB·s"]);
+    let mut table =
+        output::table(&["DAY", "TENANT", "ATTEMPTS", "FUEL", "CPU", "GiB·s", "CALLS", "IN", "OUT"]);
     let mut sum = Used::default();
     for row in rows {
         sum.add(row.usage);
@@ -125,6 +126,9 @@ fn cells(day: &str, tenant: &str, used: Used) -> Vec<Cell> {
         output::number(figures::count(used.fuel)),
         output::number(figures::micros(used.cpu_us)),
         output::number(format!("{:.3}", used.gib_seconds())),
+        output::number(figures::count(used.host_calls)),
+        output::number(figures::bytes(used.bytes_in)),
+        output::number(figures::bytes(used.bytes_out)),
     ]
 }
 

@@ -153,6 +153,9 @@ fn terms(sheet: &mut Sheet, terms: &Terms, at: impl Fn(u64) -> String) {
     if let Some(schedule) = &terms.schedule {
         sheet.row("schedule", escape::line(schedule));
     }
+    if terms.depth > 0 {
+        sheet.row("depth", terms.depth);
+    }
 }
 
 fn size(payload: &Payload) -> String {
@@ -226,10 +229,19 @@ fn attempt(sheet: &mut Sheet, report: &AttemptReport) {
         Outcome::Done(output) => sheet.row("outcome", format!("done ({})", size(output))),
         Outcome::Failed(failure) => failed(sheet, failure),
     }
+    let calls = match used.host_calls {
+        0 => String::new(),
+        calls => format!(
+            ", {} calls ({} in, {} out)",
+            figures::count(calls),
+            figures::bytes(used.bytes_in),
+            figures::bytes(used.bytes_out)
+        ),
+    };
     sheet.row(
         "used",
         format!(
-            "wall {}, cpu {}, fuel {}, memory {}",
+            "wall {}, cpu {}, fuel {}, memory {}{calls}",
             figures::micros(used.wall_us),
             figures::micros(used.cpu_us),
             figures::count(used.fuel),

@@ -5,6 +5,7 @@
 
 mod queue;
 mod schedule;
+mod secret;
 
 use std::collections::BTreeMap;
 
@@ -14,9 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use super::quantity::{Size, Span};
 use crate::options::HostOptions;
+use crate::trust::TrustPolicy;
 
 pub(in crate::config) use queue::{RawBackoff, RawBounds, RawQueue, RawRetry, RawTenant};
 pub(in crate::config) use schedule::{RawAskedLimits, RawSchedule};
+pub(in crate::config) use secret::{RawSecret, RawSecretsKey};
+
+/// Most bytes of compiled plugins that are kept.
+const DEFAULT_CACHE_BYTES: u64 = 1 << 30;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +32,15 @@ pub(in crate::config) struct Raw {
     pub(in crate::config) namespace: String,
     pub(in crate::config) host: RawHost,
     pub(in crate::config) plugins: RawPlugins,
+    /// What each plugin is granted; read by the same types as a manifest's.
+    pub(in crate::config) grants: BTreeMap<String, serde_json::Value>,
+    /// Values by plugin and key.
+    pub(in crate::config) config: RawValues,
+    /// Where secrets are, by their names.
+    pub(in crate::config) secrets: BTreeMap<String, RawSecret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) secrets_key: Option<RawSecretsKey>,
+    pub(in crate::config) tenants: BTreeMap<String, RawTenantSection>,
     pub(in crate::config) limits: RawLimits,
     pub(in crate::config) queues: BTreeMap<String, RawQueue>,
     /// A section without an entry says that there are none; without the section nothing is
@@ -45,6 +60,7 @@ pub(in crate::config) struct RawHost {
     pub(in crate::config) lease: Span,
     pub(in crate::config) grace: Span,
     pub(in crate::config) settlement_buffer: usize,
+    pub(in crate::config) scratch_dir: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,6 +70,36 @@ pub(in crate::config) struct RawPlugins {
     pub(in crate::config) rescan_every: Span,
     pub(in crate::config) max_bytes: Size,
     pub(in crate::config) compile_budget: Span,
+    pub(in crate::config) compile_cpu: Span,
+    pub(in crate::config) compile_memory: Size,
+    /// Nothing said: in the user's folder for caches. An empty one: nowhere.
+    pub(in crate::config) cache_dir: Option<String>,
+    pub(in crate::config) cache_size: Size,
+    pub(in crate::config) grants_from: String,
+    pub(in crate::config) trust: RawTrust,
+}
+
+/// `[plugins.trust]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::config) struct RawTrust {
+    pub(in crate::config) policy: String,
+    /// A digest or several, by plugin.
+    pub(in crate::config) pins: BTreeMap<String, serde_json::Value>,
+    /// Public keys by the names of those who sign.
+    pub(in crate::config) keys: BTreeMap<String, String>,
+}
+
+/// Values by plugin and key.
+pub(in crate::config) type RawValues = BTreeMap<String, BTreeMap<String, String>>;
+
+/// `[tenants.NAME]`; the name `*` stands for every tenant that says nothing itself.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::config) struct RawTenantSection {
+    pub(in crate::config) storage: Option<Size>,
+    pub(in crate::config) config: RawValues,
+    pub(in crate::config) secrets: BTreeMap<String, RawSecret>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -88,7 +134,29 @@ impl Raw {
     /// is exists.
     pub(in crate::config) fn with_every_key() -> Self {
         let any = || "*".to_owned();
+        let values = || BTreeMap::from([(any(), BTreeMap::from([(any(), String::new())]))]);
+        let secrets = || BTreeMap::from([(any(), RawSecret::with_every_key())]);
+        let tenant = RawTenantSection {
+            config: values(),
+            secrets: secrets(),
+            ..RawTenantSection::default()
+        };
         Self {
+            // Stands for any value whatever.
+            grants: BTreeMap::from([(any(), serde_json::Value::Null)]),
+            config: values(),
+            plugins: RawPlugins {
+                cache_dir: Some(String::new()),
+                trust: RawTrust {
+                    pins: BTreeMap::from([(any(), serde_json::Value::Null)]),
+                    keys: BTreeMap::from([(any(), String::new())]),
+                    ..RawTrust::default()
+                },
+                ..RawPlugins::default()
+            },
+            secrets: secrets(),
+            secrets_key: Some(RawSecretsKey::with_every_key()),
+            tenants: BTreeMap::from([(any(), tenant)]),
             queues: BTreeMap::from([(any(), RawQueue::with_every_key())]),
             schedules: Some(BTreeMap::from([(any(), RawSchedule::with_every_key())])),
             ..Self::default()
@@ -103,6 +171,11 @@ impl Default for Raw {
             namespace: "bulkhead".into(),
             host: RawHost::default(),
             plugins: RawPlugins::default(),
+            grants: BTreeMap::new(),
+            config: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            secrets_key: None,
+            tenants: BTreeMap::new(),
             limits: RawLimits::default(),
             queues: BTreeMap::new(),
             schedules: None,
@@ -123,6 +196,7 @@ impl Default for RawHost {
             lease: Span(options.lease),
             grace: Span(options.grace),
             settlement_buffer: options.settlement_buffer,
+            scratch_dir: options.scratch_dir.display().to_string(),
         }
     }
 }
@@ -151,7 +225,20 @@ impl Default for RawPlugins {
             rescan_every: Span(options.rescan_every),
             max_bytes: Size(options.max_plugin_bytes),
             compile_budget: Span(options.compile_budget),
+            compile_cpu: Span(options.compile_cpu),
+            compile_memory: Size(options.compile_memory_bytes),
+            cache_dir: None,
+            cache_size: Size(DEFAULT_CACHE_BYTES),
+            grants_from: "manifest".into(),
+            trust: RawTrust::default(),
         }
+    }
+}
+
+impl Default for RawTrust {
+    fn default() -> Self {
+        let policy = TrustPolicy::default().as_str().to_owned();
+        Self { policy, pins: BTreeMap::new(), keys: BTreeMap::new() }
     }
 }
 

@@ -1,5 +1,7 @@
+mod plugins;
 mod queues;
 mod schedules;
+mod secrets;
 
 use std::time::Duration;
 
@@ -128,7 +130,7 @@ fn unknown_keys_name_their_place_and_what_was_meant() {
       - `brokr` (file bulkhead.toml): there is no such key; did you mean `broker`?
       - `host.concurency` (file bulkhead.toml): there is no such key; did you mean `concurrency`?
       - `queues.a.retires` (file bulkhead.toml): there is no such key; did you mean `retry`?
-      - `xyzzy` (file bulkhead.toml): there is no such key; here are `broker`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `submit`
+      - `xyzzy` (file bulkhead.toml): there is no such key; here are `broker`, `config`, `grants`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `secrets`, `secrets_key`, `submit`, `tenants`
     "
     );
     let sources = Sources {
@@ -151,7 +153,7 @@ fn values_of_the_wrong_type_name_their_key() {
         problems("bulkhead.toml", "host = 5\n[log]\nlevel = { a = 1 }\n"),
         @"
     the configuration cannot be used:
-      - `host` (file bulkhead.toml): this is a section, with `concurrency`, `grace`, `guest_threads`, `lease`, `name`, `queues`, `settlement_buffer`
+      - `host` (file bulkhead.toml): this is a section, with `concurrency`, `grace`, `guest_threads`, `lease`, `name`, `queues`, `scratch_dir`, `settlement_buffer`
       - `log.level` (file bulkhead.toml): this takes one value and is no section
     "
     );
@@ -219,11 +221,11 @@ fn a_file_that_does_not_parse_says_where_and_keeps_the_password() {
 #[test]
 fn the_password_is_in_no_setting() {
     let sources =
-        Sources { env: env(&[("BULKHEAD_BROKER", "redis://:secret@h:1")]), ..Sources::default() };
+        Sources { env: env(&[("BULKHEAD_BROKER", "redis://:hunter2@h:1")]), ..Sources::default() };
     let config = Config::load(&sources).unwrap();
     assert_eq!(setting(&config, "broker").value, "redis://:***@h:1");
-    assert!(!format!("{config:?}").contains("secret"));
-    assert!(config.redis().url.contains("secret"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(config.redis().url.contains("hunter2"));
 }
 
 #[test]

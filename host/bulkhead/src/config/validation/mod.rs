@@ -3,9 +3,11 @@
 //! Every problem is collected before anything is refused, so that one run of
 //! `bulkhead config check` shows all of them.
 
+mod plugin;
 mod queue;
 mod retry;
 mod schedule;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -22,6 +24,7 @@ use super::quantity::{Size, Span};
 use super::raw::{Raw, RawHost, RawLimits, RawLog, RawPlugins};
 use super::{BrokerUrl, LogFormat, LogOptions, Origin, Origins};
 use crate::options::{HostOptions, QueueOptions};
+use crate::plugins::LiveSettings;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -41,7 +44,11 @@ pub(in crate::config) struct Valid {
 }
 
 /// Check `raw`; the problems if there are any.
-pub(in crate::config) fn validate(raw: &Raw, origins: &Origins) -> Result<Valid, Vec<Problem>> {
+pub(in crate::config) fn validate(
+    raw: &Raw,
+    origins: &Origins,
+    env: &[(String, String)],
+) -> Result<Valid, Vec<Problem>> {
     let mut check = Check { origins, problems: Vec::new() };
     let broker = check.parsed::<BrokerUrl>(&["broker"], &raw.broker);
     check.name(&["namespace"], "namespace", &raw.namespace);
@@ -53,6 +60,10 @@ pub(in crate::config) fn validate(raw: &Raw, origins: &Origins) -> Result<Valid,
         metadata_bytes: check.bytes(&["submit", "metadata_bytes"], raw.submit.metadata_bytes),
         ..SubmitLimits::default()
     };
+    host.submit = submit;
+    let mut settings = check.plugin_settings(raw);
+    settings.secrets = check.secrets(raw, env).into();
+    host.settings = LiveSettings::fixed(settings);
     host.schedules = raw.schedules.as_ref().map(|raw| check.schedules(raw, &submit));
     let log = check.log(&raw.log);
     match (broker, log) {
@@ -121,6 +132,9 @@ impl Check<'_> {
         self.within(&["host", "concurrency"], host.concurrency, 1..=10_000);
         self.within(&["host", "guest_threads"], host.guest_threads, 1..=1_024);
         self.within(&["host", "settlement_buffer"], host.settlement_buffer, 1..=10_000_000);
+        if host.scratch_dir.is_empty() {
+            self.problem(&["host", "scratch_dir"], "it is empty; name a folder");
+        }
         if plugins.dir.is_empty() {
             self.problem(&["plugins", "dir"], "it is empty; name the folder of plugin files");
         }
@@ -144,8 +158,20 @@ impl Check<'_> {
                 plugins.compile_budget,
                 SECOND / 10..=HOUR,
             ),
+            // Only a program knows whether it can be a worker.
+            compiler: None,
+            compile_cpu: self.span(&["plugins", "compile_cpu"], plugins.compile_cpu, SECOND..=HOUR),
+            compile_memory_bytes: self.size(
+                &["plugins", "compile_memory"],
+                plugins.compile_memory,
+                64 * MIB..=64 * GIB,
+            ),
+            cache: self.cache(plugins),
             settlement_buffer: host.settlement_buffer,
+            scratch_dir: self.path(&["host", "scratch_dir"], &host.scratch_dir),
             schedules: None,
+            submit: SubmitLimits::default(),
+            settings: LiveSettings::default(),
         }
     }
 

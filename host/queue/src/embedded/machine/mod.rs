@@ -16,6 +16,7 @@ mod examine;
 mod index;
 mod inspect;
 mod journal;
+mod kv;
 mod lane;
 mod limit;
 mod list;
@@ -30,6 +31,7 @@ mod rerun;
 mod restore;
 mod rows;
 mod schedule;
+mod secret;
 mod settle;
 mod stats;
 mod step;
@@ -52,18 +54,23 @@ pub(crate) use submit::encode;
 
 use crate::codec::FOREVER_MS;
 use crate::error::QueueError;
+use crate::secret::{Sealed, SecretId};
 
 /// How long a task is kept that ends without a host, if neither it nor any host says.
 const KEPT_MS: u64 = 7 * 86_400_000;
 
-/// All queues of one namespace.
+/// All queues of one namespace, and what plugins keep.
 #[derive(Debug, Default)]
 pub struct Machine {
     queues: Vec<Queue>,
     names: BTreeMap<QueueName, usize>,
     /// The tasks that wait for a task, by the awaited one.
     links: HashMap<Node, BTreeSet<Node>>,
+    kv: kv::Kv,
     next_seq: u64,
+    /// Stored secrets, which belong to no queue.
+    secrets: BTreeMap<SecretId, Sealed>,
+    changed_secrets: BTreeSet<SecretId>,
     /// Queues that the present call changed.
     touched: BTreeSet<usize>,
     journaling: bool,
@@ -129,6 +136,7 @@ impl Machine {
     /// Record which rows change from now on, for [`Machine::take_rows`].
     pub fn keep_journal(&mut self) {
         self.journaling = true;
+        self.kv.journaling = true;
         for queue in &mut self.queues {
             queue.journal.on = true;
         }
@@ -142,6 +150,8 @@ impl Machine {
         for at in std::mem::take(&mut self.touched) {
             self.queues[at].take_rows(&mut rows);
         }
+        self.kv.take_rows(&mut rows);
+        self.take_secret_rows(&mut rows);
         rows
     }
 

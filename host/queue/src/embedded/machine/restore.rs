@@ -20,6 +20,7 @@ use super::rows::{CANCEL, HOLDS_KEY, STARTED, TASK_ROW_BYTES, tag};
 use super::task::{Kept, Place, Ties};
 use crate::batch::Batch;
 use crate::codec;
+use crate::secret::Sealed;
 use crate::view::Entry;
 
 /// A machine that is being read.
@@ -56,6 +57,11 @@ impl Restoring {
                 Ok(())
             }
             tag::TASK => self.task(number(rest)?, value),
+            tag::KV_NEWEST | tag::KV_VALUE => self.machine.kv.restore(*tag, rest, value),
+            tag::SECRET => {
+                self.machine.secrets.insert(name(rest)?, Sealed(value.to_vec()));
+                Ok(())
+            }
             tag => {
                 let (at, rest) = rest.split_at_checked(4).ok_or("its key is short")?;
                 let at = u32::from_be_bytes(at.try_into().map_err(|_| "its key is short")?);

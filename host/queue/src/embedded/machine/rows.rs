@@ -29,6 +29,9 @@ pub(super) mod tag {
     pub(in super::super) const RECORD: u8 = 13;
     pub(in super::super) const ENTRY: u8 = 14;
     pub(in super::super) const TASK: u8 = 15;
+    pub(in super::super) const KV_NEWEST: u8 = 16;
+    pub(in super::super) const KV_VALUE: u8 = 17;
+    pub(in super::super) const SECRET: u8 = 18;
 }
 
 /// Bits of a task row's flags.
@@ -49,6 +52,8 @@ impl Machine {
                 queue.write(&touch, &mut rows);
             }
         }
+        self.kv.all_rows(&mut rows);
+        rows.extend(self.secrets.keys().map(|id| self.secret_row(id)));
         rows
     }
 }

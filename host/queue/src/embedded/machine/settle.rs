@@ -17,6 +17,8 @@ use crate::view::{Entry, Next};
 pub(crate) struct Written {
     entry: Option<Bytes>,
     record: Option<Bytes>,
+    /// The records of the tasks that it submits.
+    pub(super) children: Vec<Bytes>,
 }
 
 impl Written {
@@ -32,13 +34,17 @@ impl Written {
             }
             End::Cancel { report, .. } => (Next::Cancelled, report),
             End::Retry { report, .. } => (Next::Retry, report),
-            End::Return { .. } => return Ok(Self { entry: None, record: None }),
+            End::Return { .. } => {
+                return Ok(Self { entry: None, record: None, children: Vec::new() });
+            }
         };
         let record = match end {
             End::Unreadable { task, .. } => Some(super::submit::encode(task)?),
             _ => None,
         };
-        Ok(Self { entry: Some(entry(next, report)?), record })
+        let children =
+            end.children().iter().map(super::submit::encode).collect::<Result<_, _>>()?;
+        Ok(Self { entry: Some(entry(next, report)?), record, children })
     }
 }
 

@@ -42,11 +42,17 @@ impl Machine {
         };
         let queue = &mut self.queues[at];
         queue.sweep(now);
-        for (place, (settlement, written)) in step.settle.iter().zip(written).enumerate() {
-            if !queue.settle(settlement, written, now) {
+        let mut born = Vec::new();
+        for (place, (settlement, mut written)) in step.settle.iter().zip(written).enumerate() {
+            let records = std::mem::take(&mut written.children);
+            if queue.settle(settlement, written, now) {
+                born.extend(settlement.end.children().iter().zip(records));
+            } else {
                 stepped.stale.push(place);
             }
         }
+        let (_, went_to) = self.store_each(born, false, now);
+        let queue = &mut self.queues[at];
         queue.renew(step, &mut stepped, now);
         if step.reclaim {
             stepped.reclaimed = queue.reclaim(now);
@@ -64,6 +70,7 @@ impl Machine {
         queue.stir(now);
         let claimed = queue.claim(step, now);
         self.calm(at, now);
+        went_to.into_iter().filter(|other| *other != at).for_each(|other| self.calm(other, now));
         let queue = &self.queues[at];
         if again || claimed.again {
             stepped.next_due = Some(Duration::ZERO);

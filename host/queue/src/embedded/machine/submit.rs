@@ -28,11 +28,27 @@ impl Machine {
         now_us: u64,
     ) -> Vec<SubmitAnswer> {
         let now = Now(now_us);
+        let (answers, went_to) =
+            self.store_each(tasks.iter().zip(records.iter().cloned()), true, now);
+        for at in went_to {
+            self.calm(at, now);
+        }
+        answers
+    }
+
+    /// Store tasks in their order, one answer each; the queues that they went to, which are to
+    /// be calmed. Quotas are looked at if `bounded`.
+    pub(super) fn store_each<'a>(
+        &mut self,
+        tasks: impl IntoIterator<Item = (&'a Task, Bytes)>,
+        bounded: bool,
+        now: Now,
+    ) -> (Vec<SubmitAnswer>, Vec<usize>) {
         // How many of the call went to each queue: each stands one microsecond behind the one
         // before, so that a call keeps its order.
         let mut sent: Vec<(usize, i64)> = Vec::new();
-        let mut answers = Vec::with_capacity(tasks.len());
-        for (task, record) in tasks.iter().zip(records) {
+        let mut answers = Vec::new();
+        for (task, record) in tasks {
             let at = self.open(&task.queue);
             let behind = match sent.iter_mut().find(|(queue, _)| *queue == at) {
                 Some((_, sent)) => {
@@ -45,12 +61,9 @@ impl Machine {
                     0
                 }
             };
-            answers.push(self.submit_one(at, task, record, behind, true, now));
+            answers.push(self.submit_one(at, task, &record, behind, bounded, now));
         }
-        for (at, _) in sent {
-            self.calm(at, now);
-        }
-        answers
+        (answers, sent.into_iter().map(|(at, _)| at).collect())
     }
 
     /// Store one task. `behind` is its place in its call; quotas are looked at if `bounded`.

@@ -177,7 +177,7 @@ impl World {
     fn end(&mut self) -> End {
         let (report, retention_ms) = (report(), self.dice.roll(3) * 200);
         match self.dice.roll(6) {
-            0 | 1 => End::Complete { report, retention_ms },
+            0 | 1 => End::Complete { report, retention_ms, children: Vec::new() },
             2 => End::DeadLetter { report, retention_ms },
             3 => End::Cancel { report, retention_ms },
             4 => End::Retry { report, delay_ms: self.dice.roll(300), retention_ms },

@@ -4,7 +4,7 @@
 --            task: id, its lease's member as far as known, or ? to look for it
 --            scheduled, blocked, dead, expiry, linked, cancel, waiters, progress, starts,
 --              leases, fires: member
---            line, lane, let, use, unique, deps, kids, told, members, parked: rest of the
+--            line, lane, let, use, unique, deps, kids, told, sent, members, parked: rest of the
 --              key's name, and a member where the key has members (else empty)
 --            ring: type, tenant
 --            type: key's name, type it should have
@@ -266,6 +266,22 @@ function check.told(name)
     report('leaked', id, 'tasks wait for its end that nobody will tell', function()
       ask_again(key, id)
     end)
+  end
+end
+-- A task for another queue that no event tells of.
+function check.sent(reference)
+  local key, cursor, there = P .. ':sent:' .. reference, '0', false
+  local record = try('GET', key)
+  if type(record) ~= 'string' then return end
+  repeat
+    local page = call('ZSCAN', OUTBOX, cursor, 'MATCH', 's * ' .. reference .. ' *', 'COUNT', '1000')
+    cursor, there = page[1], there or page[2][1] ~= nil
+  until cursor == '0'
+  if not there then
+    report('leaked', sub(reference, -36), 'it was submitted to another queue, and nobody carries it',
+      function()
+        try('ZADD', OUTBOX, int(now), string.format('s %06d %s %d', 0, reference, #record))
+      end)
   end
 end
 -- A batch's open member that has ended, as it is kept in this queue. Which end it was, the

@@ -7,17 +7,22 @@
 --          n settlements, in runs: kind, ttl, length of the run, then per settlement: member,
 --          and for kind
 --            c x d  entry           complete, cancel, dead-letter
+--            s      entry, n tasks, then per task what `submit` takes of one, n tasks of
+--                   other queues, then per task queue/id and record
+--                                   complete and submit
 --            u      record          dead-letter with a new record (the old one is unreadable)
 --            r      entry, delay    retry after delay ms
 --            b      type, tenant, priority   give back, no attempt spent
 --          n progress, then per attempt: member, progress,
---          n tenants, then per tenant: name, attempts, fuel, CPU µs, KiB x ms to add up
+--          n tenants, then per tenant: name, attempts, n fields, then per field:
+--            its suffix and what to add (see docs/redis.md)
 --          A member is `id:token:tenant:type:host`, as a claim returned it.
---          At most 1,000 of each; the host sends 250.
+--          At most 1,000 of each; the host sends 250, where a settlement that submits counts
+--          its tasks too. One with more travels alone.
 -- Returns  { stale settlement indexes (from 1), lost renewal indexes (from 1),
 --            ids to cancel among the renewed, members, records, cancelled flags,
 --            ms until something is due (-1 = nothing), reclaimed, outbox (1 = has events) }
--- Cost     O(log n) per settlement, renewal and claim; all else is bounded per step
+-- Cost     O(log n) per settlement, submitted task, renewal and claim; all else is bounded per step
 local want, lease_ms, host = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local asked, dead_ttl = want, tonumber(ARGV[6])
 local at = 7

@@ -5,6 +5,8 @@ local SETTLE_EVENTS = EVENTS and
   { c = 'completed', d = 'failed', u = 'failed', x = 'cancelled', r = 'retried', b = 'returned' }
 local stale, finished, kinds, buried, counts = {}, {}, {}, {}, {}
 local returns, ids_left = {}, {}
+-- Where the tasks that completed ones submit begin among the arguments.
+local births = {}
 local ended = 0
 -- Until when a record is kept, for the retention that came last: most settlements share one.
 local kept_ms, until_ms
@@ -16,16 +18,21 @@ for i = 1, tonumber(take()) do
   run_left = run_left - 1
   local kind, ttl, member, entry = run_kind, run_ttl, ARGV[at], ARGV[at + 1]
   local id = sub(member, 1, 36)
-  local delay, task_type, tenant, priority
+  local delay, task_type, tenant, priority, born_at
   at = at + 2
   if kind == 'b' then
     task_type, tenant, priority, entry = entry, take(), tonumber(take()), nil
   elseif kind == 'r' then
     delay = tonumber(take())
+  elseif kind == 's' then
+    kind, born_at = 'c', at
+    at = at + 1 + 6 * tonumber(ARGV[at])
+    at = at + 1 + 2 * tonumber(ARGV[at])
   end
   if call('ZREM', LEASES, member) == 0 then
     stale[#stale + 1] = i
   else
+    if born_at then births[#births + 1] = born_at end
     if find(member, tail, 59, true) ~= 59 or #member ~= #tail + 58 then tail = sub(member, 59) end
     left[tail] = (left[tail] or 0) + 1
     if not quiet then
@@ -113,6 +120,26 @@ if #buried > 0 then
   if #old > 0 then try('ZREM', DEAD, unpack(old)) end
 end
 if #ids_left > 0 then try('HDEL', PROGRESS, unpack(ids_left)) end
+-- Submit what completed tasks submit, now that all ends of this step have freed their unique
+-- keys. What goes to another queue waits here, its record beside the outbox.
+if #births > 0 then
+  local born, gone = 0, 0
+  for i = 1, #births do
+    local from = births[i]
+    local own = tonumber(ARGV[from])
+    lib().store_given(from + 1, own, born)
+    born, from = born + own, from + 1 + 6 * own
+    for j = from + 1, from + 2 * tonumber(ARGV[from]), 2 do
+      try('SET', P .. ':sent:' .. ARGV[j], ARGV[j + 1])
+      -- The number keeps them in order, and the size tells how many are carried at a time.
+      try('ZADD', OUTBOX, int(now),
+        string.format('s %06d %s %d', gone, ARGV[j], #ARGV[j + 1]))
+      gone = gone + 1
+    end
+  end
+  -- One of them may expire, or wait for others.
+  quiet = false
+end
 for kind, n in pairs(counts) do try('HINCRBY', STATS, kind, int(n)) end
 
 -- What running attempts say of themselves.
@@ -133,9 +160,6 @@ if metered > 0 then
     local tenant, attempts = take(), take()
     local sum = try('HINCRBY', day, tenant .. ':a', attempts)
     if sum == tonumber(attempts) then try('EXPIRE', day, '34646400') end
-    for _, field in ipairs({ ':f', ':c', ':m' }) do
-      local n = take()
-      if n ~= '0' then try('HINCRBY', day, tenant .. field, n) end
-    end
+    for _ = 1, tonumber(take()) do try('HINCRBY', day, tenant .. take(), take()) end
   end
 end

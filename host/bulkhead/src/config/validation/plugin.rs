@@ -1,0 +1,145 @@
+//! What the configuration says of plugins: grants and values.
+
+use std::collections::BTreeMap;
+
+use bulkhead_core::{Digest, TenantName};
+use bulkhead_sandbox::CacheFolder;
+
+use super::{Check, GIB, MIB};
+use crate::config::raw::{Raw, RawPlugins, RawTrust, RawValues};
+use crate::grants::SaidGrants;
+use crate::plugins::{GrantsFrom, PluginSettings, Values};
+use crate::trust::{PublicKey, Trust, TrustPolicy};
+
+/// Most pins of one plugin, and most keys.
+const MAX_TRUSTED: usize = 256;
+
+/// Bytes of all keys and values of one plugin.
+const MAX_VALUES_BYTES: usize = 1 << 20;
+
+/// Longest key of a value, in bytes.
+const MAX_KEY_BYTES: usize = 256;
+
+impl Check<'_> {
+    pub(super) fn plugin_settings(&mut self, raw: &Raw) -> PluginSettings {
+        let grants_from = match raw.plugins.grants_from.as_str() {
+            "manifest" => GrantsFrom::Manifest,
+            "configuration" => GrantsFrom::Configuration,
+            other => {
+                let message =
+                    format!("`{}` is neither `manifest` nor `configuration`", other.escape_debug());
+                self.problem(&["plugins", "grants_from"], message);
+                GrantsFrom::default()
+            }
+        };
+        let trust = self.trust(&raw.plugins.trust);
+        let mut settings = PluginSettings { grants_from, trust, ..PluginSettings::default() };
+        for (plugin, said) in &raw.grants {
+            self.name(&["grants", plugin], "plugin's name", plugin);
+            match serde_json::from_value::<SaidGrants>(said.clone()) {
+                Ok(said) => {
+                    let base = self.path(&["grants", plugin, "fs"], "");
+                    drop(settings.grants.insert(plugin.clone(), said.beneath(&base)));
+                }
+                Err(error) => self.problem(&["grants", plugin], error),
+            }
+        }
+        settings.values = self.values(&["config"], &raw.config);
+        for (tenant, section) in &raw.tenants {
+            let storage = section
+                .storage
+                .map(|storage| self.size(&["tenants", tenant, "storage"], storage, 0..=1024 * GIB));
+            let path = ["tenants", tenant.as_str(), "config"];
+            if tenant == "*" {
+                settings.other_storage = storage;
+                if !section.config.is_empty() {
+                    self.problem(&path, "values for every tenant are those of `[config.NAME]`");
+                }
+                continue;
+            }
+            let values = self.values(&path, &section.config);
+            if let Some(tenant) = self.parsed::<TenantName>(&["tenants", tenant], tenant) {
+                settings.tenant_storage.extend(storage.map(|storage| (tenant.clone(), storage)));
+                settings.tenant_values.insert(tenant, values);
+            }
+        }
+        settings
+    }
+
+    /// Where compiled plugins are kept, if anywhere.
+    pub(super) fn cache(&mut self, plugins: &RawPlugins) -> Option<CacheFolder> {
+        let max_bytes =
+            self.size(&["plugins", "cache_size"], plugins.cache_size, MIB..=1_024 * GIB);
+        let folder = plugins.cache_dir.as_ref().filter(|folder| !folder.is_empty())?;
+        let folder = self.path(&["plugins", "cache_dir"], folder);
+        if folder.file_name().is_none() {
+            self.problem(&["plugins", "cache_dir"], "it has no name; the key lies beside it");
+        }
+        Some(CacheFolder { folder, max_bytes })
+    }
+
+    fn trust(&mut self, raw: &RawTrust) -> Trust {
+        let mut trust = Trust::default();
+        if let Some(policy) =
+            self.parsed::<TrustPolicy>(&["plugins", "trust", "policy"], &raw.policy)
+        {
+            trust.policy = policy;
+        }
+        for (plugin, pins) in &raw.pins {
+            let path = ["plugins", "trust", "pins", plugin.as_str()];
+            self.name(&path, "plugin's name", plugin);
+            match read_pins(pins) {
+                Ok(pins) => drop(trust.pins.insert(plugin.clone(), pins)),
+                Err(message) => self.problem(&path, message),
+            }
+        }
+        for (name, key) in &raw.keys {
+            let path = ["plugins", "trust", "keys", name.as_str()];
+            if let Some(key) = self.parsed::<PublicKey>(&path, key) {
+                trust.keys.insert(name.clone(), key);
+            }
+        }
+        if trust.keys.len() > MAX_TRUSTED {
+            let message = format!("at most {MAX_TRUSTED} keys can be trusted");
+            self.problem(&["plugins", "trust", "keys"], message);
+        }
+        if trust.policy == TrustPolicy::Signed && raw.keys.is_empty() {
+            self.problem(&["plugins", "trust", "policy"], "it is `signed`, and no key is trusted");
+        }
+        trust
+    }
+
+    fn values(&mut self, path: &[&str], raw: &RawValues) -> BTreeMap<String, Values> {
+        for (plugin, values) in raw {
+            let path: Vec<&str> = path.iter().copied().chain([plugin.as_str()]).collect();
+            self.name(&path, "plugin's name", plugin);
+            let bytes: usize = values.iter().map(|(key, value)| key.len() + value.len()).sum();
+            if bytes > MAX_VALUES_BYTES {
+                let message = format!(
+                    "its values have {bytes} bytes; at most {MAX_VALUES_BYTES} are allowed"
+                );
+                self.problem(&path, message);
+            }
+            if let Some(key) = values.keys().find(|key| key.len() > MAX_KEY_BYTES) {
+                let message = format!("a key has {} bytes; at most {MAX_KEY_BYTES}", key.len());
+                self.problem(&path, message);
+            }
+        }
+        raw.clone()
+    }
+}
+
+/// One digest or a list of them.
+fn read_pins(pins: &serde_json::Value) -> Result<Vec<Digest>, String> {
+    let wrong = || "a pin is \"sha256:\" and 64 hexadecimal digits, or a list of such".to_owned();
+    let list = match pins {
+        serde_json::Value::Array(list) if list.len() <= MAX_TRUSTED => list.as_slice(),
+        serde_json::Value::Array(_) => return Err(format!("at most {MAX_TRUSTED} pins")),
+        one => std::slice::from_ref(one),
+    };
+    let pin = |pin: &serde_json::Value| {
+        let digits = pin.as_str().and_then(|pin| pin.strip_prefix("sha256:")).ok_or_else(wrong)?;
+        digits.parse().map_err(|_| wrong())
+    };
+    list.iter().map(pin).collect()
+}

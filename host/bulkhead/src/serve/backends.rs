@@ -1,0 +1,99 @@
+//! What stands behind the capabilities of this host's plugins.
+//!
+//! A capability is offered to plugins if it has something behind it; each attempt gets its
+//! plugin's and tenant's part of it, and only of what its plugin uses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_core::{PluginName, TenantName};
+use bulkhead_queue::{Broker, KvOwner, KvQuota};
+use bulkhead_sandbox::{CapabilitySet, KvSpace, Outbound, Plugin, ScratchHome, Services};
+use tokio::runtime::Handle as Runtime;
+
+use super::values::BrokerValues;
+use crate::HostOptions;
+use crate::plugins::LiveSettings;
+use crate::secrets::Secrets;
+
+/// How long a host that stops waits for scratch folders to be removed. What is left then goes
+/// at the next start.
+const TIDY_WITHIN: Duration = Duration::from_secs(5);
+
+/// The capabilities that a host has something behind.
+#[must_use]
+pub fn offers() -> CapabilitySet {
+    CapabilitySet { kv: true, http: true, fs: true, config: true, secrets: true, enqueue: true }
+}
+
+/// What a host has behind the capabilities.
+pub(crate) struct Backends {
+    settings: LiveSettings,
+    broker: Arc<dyn Broker>,
+    /// The runtime on which the broker's connections live.
+    control: Runtime,
+    outbound: Arc<Outbound>,
+    secrets: Secrets,
+    scratch: ScratchHome,
+}
+
+impl Backends {
+    /// Called on the control side, where the broker's connections live.
+    pub(crate) fn new(options: &HostOptions, broker: Arc<dyn Broker>) -> Self {
+        let (control, settings) = (Runtime::current(), options.settings.clone());
+        let secrets = Secrets::new(settings.clone(), broker.clone(), control.clone());
+        // While an attempt's folder is being removed, the next one may have its own.
+        let folders = options.concurrency.saturating_mul(2);
+        let scratch = ScratchHome::new(options.scratch_dir.clone(), folders);
+        Self { settings, broker, control, outbound: Outbound::new(), secrets, scratch }
+    }
+
+    /// Remove what killed hosts left. Trouble with it does not keep this one from serving.
+    pub(crate) async fn sweep(&self) {
+        let scratch = self.scratch.clone();
+        match tokio::task::spawn_blocking(move || scratch.sweep()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(hosts)) => tracing::info!(hosts, "removed scratch folders of killed hosts"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot look for scratch folders left behind"),
+            Err(error) => tracing::warn!(%error, "looking for scratch folders left behind failed"),
+        }
+    }
+
+    /// Let the removing of scratch folders end.
+    pub(crate) async fn tidied(&self) {
+        if tokio::time::timeout(TIDY_WITHIN, self.scratch.emptied()).await.is_err() {
+            tracing::warn!("scratch folders are left; the next host to start removes them");
+        }
+    }
+
+    /// What an attempt of a plugin for a tenant may use.
+    pub(crate) fn services(&self, plugin: &Plugin, tenant: &TenantName) -> Services {
+        let uses = plugin.uses();
+        if uses.is_empty() {
+            return Services::default();
+        }
+        Services {
+            kv: uses.kv.then(|| self.values(plugin, tenant)).flatten(),
+            scratch: uses.fs.then(|| self.scratch.clone()),
+            config: uses.config.then(|| self.settings.values(plugin.name(), tenant)),
+            http: uses.http.then(|| self.outbound.access(plugin.name(), tenant)),
+            secrets: uses.secrets.then(|| self.secrets.of(tenant)),
+        }
+    }
+
+    /// The plugin's values for the tenant. A file whose stem is no name has none.
+    fn values(&self, plugin: &Plugin, tenant: &TenantName) -> Option<Arc<dyn KvSpace>> {
+        let grant = plugin.manifest().grants.kv?;
+        let plugin = PluginName::new(plugin.name()).ok()?;
+        Some(Arc::new(BrokerValues {
+            broker: self.broker.clone(),
+            control: self.control.clone(),
+            owner: KvOwner { tenant: tenant.clone(), plugin },
+            quota: KvQuota {
+                keys: grant.keys,
+                total_bytes: grant.total_bytes,
+                storage_bytes: self.settings.now().storage_bytes(tenant),
+            },
+        }))
+    }
+}

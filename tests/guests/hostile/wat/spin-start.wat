@@ -1,0 +1,3 @@
+;; Never ends its start function.
+(func $spin (loop $again (br $again)))
+(start $spin)
