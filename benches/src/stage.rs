@@ -57,6 +57,8 @@ impl Stage {
             .arg(self.plugins.path())
             .args(["--concurrency", &concurrency.to_string(), "--log-level", "warn"])
             .env("RUST_LIB_BACKTRACE", "0")
+            // What a reload costs includes compiling.
+            .env("BULKHEAD_PLUGINS__CACHE_DIR", "")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -86,6 +86,7 @@ impl Rig {
         command.args(["--broker", &server.url(), "--config"]).arg(&settings);
         command.args(["run", "--name", "host", "--concurrency", CONCURRENCY, "--plugins"]);
         command.arg(plugins).env("RUST_LIB_BACKTRACE", "0");
+        command.env("BULKHEAD_PLUGINS__CACHE_DIR", plugins.join("compiled"));
         let log = File::create(plugins.join("host.log"))?;
         let host = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
         let rig = Self { client, host, compiled: compiled.to_owned(), folder, _server: server };

@@ -49,6 +49,8 @@ impl Console {
                 command.env_remove(name);
             }
         }
+        // Everything of the demo goes with its folder.
+        command.env("BULKHEAD_PLUGINS__CACHE_DIR", self.folder.join("compiled"));
         command.current_dir(&self.folder).env("RUST_LIB_BACKTRACE", "0").args([
             "--color",
             "never",
