@@ -20,7 +20,7 @@ pub mod trust;
 
 pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
-pub use bulkhead_sandbox::{CacheFolder, Compiler, WorkerProgram, compile_worker};
+pub use bulkhead_sandbox::{CacheFolder, Compiler, ENGINE, WorkerProgram, compile_worker};
 pub use host::{Host, HostBuilder, HostError};
 pub use options::{HostOptions, QueueOptions, QueueSchedule};
 pub use plugins::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};

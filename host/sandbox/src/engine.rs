@@ -19,6 +19,10 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 
 use crate::{SandboxConfig, SandboxError};
 
+/// The engine and its version, as `wasmtime 48.0.8`: advisories are about versions. A test
+/// holds it against `Cargo.lock`.
+pub const ENGINE: &str = "wasmtime 48.0.8";
+
 /// Most frames of a backtrace.
 pub(crate) const MAX_FRAMES: usize = 32;
 

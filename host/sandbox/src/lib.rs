@@ -42,6 +42,7 @@ pub use cache::CacheFolder;
 pub use cancel::Cancel;
 pub use capability::{CapabilitySet, Granted, Inspection, Missing, ProgressSink};
 pub use config::SandboxConfig;
+pub use engine::ENGINE;
 pub use error::{Gate, Rejection, SandboxError, Unavailable};
 pub use grants::{
     Clocks, EnqueueGrant, FolderGrant, FolderQuota, FsGrant, Grants, HttpGrant, KvGrant, Named,

@@ -6,6 +6,16 @@ use bulkhead_tests::{HostProcess, Ran, ran};
 use super::*;
 
 #[test]
+fn the_version_names_the_engine_that_is_built_in() {
+    let said = Ran::of(&["--version"]).succeeds().all();
+    let lock = include_str!("../../../Cargo.lock");
+    let (_, rest) = lock.split_once("\nname = \"wasmtime\"\nversion = \"").unwrap();
+    let (engine, _) = rest.split_once('"').unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(said.trim(), format!("bulkhead {version} (wasmtime {engine})"));
+}
+
+#[test]
 fn help_shows_every_command_and_the_exit_codes() {
     insta::assert_snapshot!("help", Ran::of(&["--help"]).all());
     for command in [

@@ -29,6 +29,7 @@ mod submit;
 mod task;
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use anyhow::Result;
 use bulkhead::config::{Config, Flag, FlagValue, LogOptions, Sources};
@@ -42,9 +43,13 @@ pub(crate) use exit::{Exit, report};
 /// The command by which this program is a compile worker.
 pub(crate) const WORKER: &str = "compile-worker";
 
+/// Its own version, and that of the engine, which advisories are about.
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{} ({})", env!("CARGO_PKG_VERSION"), bulkhead::ENGINE));
+
 /// Runs task handlers as sandboxed WebAssembly components
 #[derive(Debug, Parser)]
-#[command(name = "bulkhead", version, after_help = exit::EXIT_CODES, max_term_width = 100)]
+#[command(name = "bulkhead", version = VERSION.as_str(), after_help = exit::EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     global: Global,
