@@ -4,7 +4,7 @@ use bulkhead_core::{
     AttemptReport, Bounds, Digest, Failure, FailureKind, Metering, Outcome, Payload, QueueName,
     Rate, Task, TaskId, TaskRef, TaskType, TenantName, TenantPolicy, TermKey, Terms, UnixMs,
 };
-use bulkhead_queue::{Claim, End, NewTask, Settlement};
+use bulkhead_queue::{Claim, End, NewTask, Serves, Settlement};
 
 pub(crate) const SECOND_MS: u64 = 1_000;
 pub(crate) const MINUTE_MS: u64 = 60_000;
@@ -21,6 +21,14 @@ pub(crate) fn queue_named(name: &str) -> QueueName {
 
 pub(crate) fn of_type(name: &str) -> TaskType {
     TaskType::new(name).unwrap()
+}
+
+/// `type` for all tenants, or `type:tenant`.
+pub(crate) fn serves(text: &str) -> Serves {
+    match text.split_once(':') {
+        Some((name, of)) => Serves::only(of_type(name), tenant(of)),
+        None => of_type(text).into(),
+    }
 }
 
 pub(crate) fn tenant(name: &str) -> TenantName {
@@ -131,11 +139,15 @@ pub(crate) fn done_for(claim: &Claim, retention_ms: u64) -> Settlement {
 pub(crate) fn done_with(claim: &Claim, retention_ms: u64, children: Vec<Task>) -> Settlement {
     let output = Outcome::Done(Payload::new(Payload::TEXT, "out"));
     let end = End::Complete { report: report(claim.attempt, output), retention_ms, children };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) fn failed(claim: &Claim, end: impl FnOnce(AttemptReport) -> End) -> Settlement {
-    Settlement { token: claim.token.clone(), end: end(report(claim.attempt, failure())) }
+    Settlement {
+        token: claim.token.clone(),
+        end: end(report(claim.attempt, failure())),
+        plugin: None,
+    }
 }
 
 /// Make a claim's task a dead letter.
@@ -162,7 +174,7 @@ pub(crate) fn given_back(claim: &Claim) -> Settlement {
         priority: task.priority,
         retention_ms: DAY_MS,
     };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) fn ids(claims: &[Claim]) -> Vec<TaskId> {

@@ -9,8 +9,8 @@ use bulkhead_core::{
     State, Task, TaskId, TaskType, TenantName, Terms,
 };
 use bulkhead_queue::{
-    Broker, Claim, ClaimToken, Client, Clock, EmbeddedBroker, End, ListFilter, NewTask, Settlement,
-    Step, Stepped, SubmitAnswer, SubmitLimits, TaskView,
+    Broker, Claim, ClaimToken, Client, Clock, EmbeddedBroker, End, ListFilter, NewTask, Serves,
+    Settlement, Step, Stepped, SubmitAnswer, SubmitLimits, TaskView,
 };
 use bulkhead_stage::StageClock;
 
@@ -78,7 +78,7 @@ pub(crate) fn done_with(claim: &Claim, output: &str, retention_ms: u64) -> Settl
     let output = Outcome::Done(Payload::new(Payload::TEXT, output));
     let end =
         End::Complete { report: report(claim.attempt, output), retention_ms, children: Vec::new() };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) fn done(claim: &Claim) -> Settlement {
@@ -87,7 +87,11 @@ pub(crate) fn done(claim: &Claim) -> Settlement {
 
 pub(crate) fn failed(claim: &Claim, end: impl FnOnce(AttemptReport) -> End) -> Settlement {
     let outcome = Outcome::Failed(Failure::new(FailureKind::Retry, "not now"));
-    Settlement { token: claim.token.clone(), end: end(report(claim.attempt, outcome)) }
+    Settlement {
+        token: claim.token.clone(),
+        end: end(report(claim.attempt, outcome)),
+        plugin: None,
+    }
 }
 
 pub(crate) fn dead(claim: &Claim) -> Settlement {
@@ -102,7 +106,7 @@ pub(crate) fn given_back(claim: &Claim) -> Settlement {
         priority: task.priority,
         retention_ms: DAY_MS,
     };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) struct Talk {
@@ -167,14 +171,14 @@ impl Talk {
         want: u32,
         types: &[&str],
     ) -> Stepped {
-        let types: Vec<TaskType> = types.iter().map(|name| of_type(name)).collect();
+        let serves: Vec<Serves> = types.iter().map(|name| of_type(name).into()).collect();
         let step = Step {
             host: "h1",
             settle: &settle,
             renew,
             progress: &[],
             want,
-            types: &types,
+            serves: &serves,
             lease: self.lease,
             reclaim: true,
             dead_retention_ms: DAY_MS,

@@ -78,7 +78,7 @@ pub(crate) fn kept(claim: &Claim, retention_ms: u64) -> Settlement {
     let output = Outcome::Done(Payload::new(Payload::TEXT, format!("out of {}", claim.id)));
     let end =
         End::Complete { report: report(claim.attempt, output), retention_ms, children: Vec::new() };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 fn failure(claim: &Claim) -> AttemptReport {
@@ -88,12 +88,12 @@ fn failure(claim: &Claim) -> AttemptReport {
 
 pub(crate) fn dead(claim: &Claim) -> Settlement {
     let end = End::DeadLetter { report: failure(claim), retention_ms: DAY_MS };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) fn retry(claim: &Claim, delay_ms: u64) -> Settlement {
     let end = End::Retry { report: failure(claim), delay_ms, retention_ms: DAY_MS };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) fn give_back(claim: &Claim) -> Settlement {
@@ -104,7 +104,7 @@ pub(crate) fn give_back(claim: &Claim) -> Settlement {
         priority: task.priority,
         retention_ms: DAY_MS,
     };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) struct Talk {
@@ -154,14 +154,14 @@ impl Talk {
         progress: &[(ClaimToken, Progress)],
         want: u32,
     ) -> Stepped {
-        let types = [of_type("a"), of_type("b")];
+        let serves = [of_type("a").into(), of_type("b").into()];
         let step = Step {
             host: "h1",
             settle: &settle,
             renew: &[],
             progress,
             want,
-            types: &types,
+            serves: &serves,
             lease: self.lease,
             reclaim: true,
             dead_retention_ms: DAY_MS,

@@ -25,6 +25,9 @@ fn a_policy_is_read_in_full() {
         rate = "5/s"
         pending = 100_000
         payload = "1 MiB"
+        fuel_per_minute = 10_000_000_000
+        gib_seconds_per_minute = 60
+        when_spent = "refuse"
         [queues.mail.tenants."*"]
         in_flight = 2
         [queues.plain]
@@ -42,6 +45,9 @@ fn a_policy_is_read_in_full() {
     let acme = policy.tenant(&TenantName::new("acme").unwrap());
     assert_eq!((acme.weight, acme.in_flight, acme.pending), (40, Some(8), Some(100_000)));
     assert_eq!((acme.payload_bytes, acme.rate.unwrap().burst), (Some(1 << 20), 5));
+    assert_eq!(acme.fuel_per_minute, Some(10_000_000_000));
+    assert_eq!(acme.kib_ms_per_minute, Some(60 * TenantPolicy::GIB_SECOND));
+    assert_eq!(acme.when_spent, bulkhead_core::WhenSpent::Refuse);
     let other = policy.tenant(&TenantName::new("other").unwrap());
     assert_eq!(other, TenantPolicy { in_flight: Some(2), ..Default::default() });
     // A section that says nothing of it leaves the stored policy alone.
@@ -85,6 +91,11 @@ fn bounds_that_make_no_sense_name_their_key() {
             in_flight = 0
             pending = 2_000_000_000_000
             payload = "1 TiB"
+            fuel_per_minute = 0
+            gib_seconds_per_minute = 0
+            when_spent = "never"
+            [queues.q.tenants.poor]
+            when_spent = "refuse"
             "#,
         ),
         @"

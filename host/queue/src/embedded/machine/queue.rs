@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bulkhead_core::{
-    BatchId, Payload, QueueName, QueuePolicy, TaskId, TaskType, TenantName, TermKey,
+    BatchId, MinuteBucket, Payload, QueueName, QueuePolicy, TaskId, TaskType, TenantName, TermKey,
 };
 
 use super::batch::Group;
@@ -14,7 +14,7 @@ use super::journal::{Journal, Touch};
 use super::task::{Kept, Place, entry_bytes};
 use super::{Note, Now};
 use crate::schedule::ScheduleView;
-use crate::usage::Usage;
+use crate::usage::{Usage, UsageLine};
 use crate::view::{Entry, Progress};
 
 /// What one priority level is worth, so that a line has one order: a task waits at most
@@ -40,6 +40,8 @@ pub(super) struct Queue {
     /// Ends that dependants and batches have not been told of.
     pub(super) ends: Vec<Ending>,
     pub(super) notes: Vec<Note>,
+    /// Whether a wake-up says whose work it is.
+    pub(super) narrow: bool,
 }
 
 /// What is known of a queue beyond its tasks.
@@ -60,7 +62,9 @@ pub(super) struct Facts {
     pub(super) batches: BTreeMap<BatchId, Group>,
     /// Open and over batches by the end of their retention.
     pub(super) batches_kept: BTreeSet<(u64, BatchId)>,
-    pub(super) usage: BTreeMap<(u32, TenantName), Usage>,
+    pub(super) usage: BTreeMap<(u32, UsageLine), Usage>,
+    /// How many lines of usage each day has, without the one of all other tenants.
+    pub(super) usage_rows: BTreeMap<u32, u32>,
     pub(super) memos: HashMap<String, Memo>,
     pub(super) memos_kept: BTreeSet<(u64, String)>,
 }
@@ -86,11 +90,13 @@ pub(super) struct TypeFacts {
     pub(super) tokens_us: u64,
 }
 
-/// A tenant's virtual time and token bucket.
+/// A tenant's virtual time, token bucket and quotas of a minute.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Share {
     pub(super) virtual_time: u64,
     pub(super) tokens_us: u64,
+    pub(super) fuel: MinuteBucket,
+    pub(super) memory: MinuteBucket,
 }
 
 /// A remembered result.
@@ -145,6 +151,7 @@ impl Queue {
             journal: Journal::default(),
             ends: Vec::new(),
             notes: Vec::new(),
+            narrow: false,
         }
     }
 
@@ -152,16 +159,23 @@ impl Queue {
         notes.append(&mut self.notes);
     }
 
-    /// Say that a line of this type has work, once a call.
-    pub(super) fn wake(&mut self, task_type: &TaskType) {
-        let said = self
-            .notes
-            .iter()
-            .rev()
-            .take(8)
-            .any(|note| matches!(note, Note::Work(_, said) if said == task_type));
+    /// Say that a line of this type has work, this tenant's or any, once a call.
+    pub(super) fn wake(&mut self, task_type: &TaskType, tenant: Option<&TenantName>) {
+        let tenant = tenant.filter(|_| self.narrow);
+        let said = self.notes.iter().rev().take(8).any(|note| {
+            matches!(note, Note::Work(_, said, of) if said == task_type && of.as_ref() == tenant)
+        });
         if !said {
-            self.notes.push(Note::Work(self.name.clone(), task_type.clone()));
+            let note = Note::Work(self.name.clone(), task_type.clone(), tenant.cloned());
+            self.notes.push(note);
+        }
+    }
+
+    /// Say that this task's line has work.
+    pub(super) fn wake_for(&mut self, id: TaskId) {
+        let line = self.tasks.get(&id).map(|kept| (kept.task_type.clone(), kept.tenant.clone()));
+        if let Some((task_type, tenant)) = line {
+            self.wake(&task_type, Some(&tenant));
         }
     }
 
@@ -206,10 +220,9 @@ impl Queue {
     pub(super) fn make_ready(&mut self, id: TaskId, bonus_us: i64, now: Now) {
         let Some(kept) = self.tasks.get(&id) else { return };
         let score = score(now, kept.priority, bonus_us);
-        let task_type = kept.task_type.clone();
         let place = self.ready_place(kept.key(), score);
         self.shift(id, |kept| kept.place = place);
-        self.wake(&task_type);
+        self.wake_for(id);
     }
 
     /// Line or lane.
@@ -260,6 +273,7 @@ impl Queue {
                 _ => break,
             }
         }
+        self.sweep_usage(now, FORGET_AT_MOST);
         self.sweep_memos(now, FORGET_AT_MOST);
         self.sweep_tokens(now, FORGET_AT_MOST);
         self.sweep_batches(now, FORGET_AT_MOST);

@@ -84,7 +84,7 @@ impl Machine {
             None => {}
         }
         queue.list_it();
-        if bounded && let Some(refusal) = over_quota(queue, &task.tenant, record.len()) {
+        if bounded && let Some(refusal) = over_quota(queue, &task.tenant, record.len(), now) {
             return refusal;
         }
         let ties = Ties::of(&task.terms, now.ms());
@@ -129,7 +129,7 @@ impl Machine {
         if expires_at <= now.ms() {
             queue.expire(task.id, now);
         } else if wakes || expires_at < first_expiring {
-            queue.wake(&task.task_type);
+            queue.wake(&task.task_type, Some(&task.tenant));
         }
         answer
     }

@@ -5,7 +5,8 @@
 -- Returns  one answer per task: 1 accepted, 0 the id is already known,
 --          { 2, holder } the unique key is taken, { 3, holder } this task exists under it,
 --          { 4, holder } accepted in place of the holder, 5 over the tenant's pending
---          quota, 6 over its payload quota
+--          quota, 6 over its payload quota, { 7, Unix ms } its minute's quota is spent until
+--          then
 -- Cost     O(log n) per task, and per parent of a task that waits for others
 -- `line` is the one that came last: most tasks of a call share one.
 local lines, line, answer, n, accepted = {}, {}, {}, 0, 0
@@ -24,7 +25,7 @@ for i = 1, #ARGV, 6 do
     if EVENTS then lib().event('submitted', id, task_type, tenant) end
     if due > now then
       live_change[tenant] = (live_change[tenant] or 0) + 1
-      lib().schedule(id, task_type, due)
+      lib().schedule(id, task_type, tenant, due)
     else
       if task_type ~= line.type or tenant ~= line.tenant then
         local name = task_type .. ':' .. tenant
@@ -43,7 +44,7 @@ for name, line in pairs(lines) do
   try('ZADD', READY .. name, unpack(line, 1, line.n))
   live_change[line.tenant] = (live_change[line.tenant] or 0) + line.n / 2
   join_ring(line.type, line.tenant)
-  wake(line.type)
+  wake(line.type, line.tenant)
 end
 if accepted > 0 then try('HINCRBY', STATS, 'submitted', int(accepted)) end
 write_live()
