@@ -349,7 +349,7 @@ impl Loader {
         {
             return Ok(None);
         }
-        let source = PluginSource { name: name.to_owned(), bytes, manifest };
+        let source = PluginSource { name: name.to_owned(), bytes, manifest, account: None };
         let loaded = self.sandbox.load(source).await;
         let plugin =
             loaded.map_err(|rejection| (rejection.gate.as_str().into(), rejection.message))?;

@@ -64,7 +64,7 @@ async fn values(broker: &dyn Broker) {
     for tenant in ["acme", "other", "third"] {
         let owner = KvOwner {
             tenant: TenantName::new(tenant).unwrap(),
-            plugin: PluginName::new("p").unwrap(),
+            plugin: PluginName::new("p").unwrap().into(),
         };
         let write = async |key: &str, edit, ttl_ms| {
             let quota = KvQuota { keys: 2, total_bytes: 100, storage_bytes: Some(50) };

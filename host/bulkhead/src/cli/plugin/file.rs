@@ -107,7 +107,7 @@ pub(super) async fn inspect(session: &Session, path: &Path) -> Result<Exit> {
     let source = read(session, path)?.map_err(refused)?;
     let access = sandbox.inspect(&source.bytes, &source.manifest.grants);
     let access = access.map_err(|rejection| refused(rejection.into()))?;
-    if let Some(refusal) = access.refusal(&source.name) {
+    if let Some(refusal) = access.refusal(&source.name, None) {
         let digest = Digest(Sha256::digest(&source.bytes).into()).to_string();
         if session.out.is_json() {
             let (file, access) = (path.display().to_string(), AccessDocument::of(&access));
@@ -224,7 +224,7 @@ fn read(session: &Session, path: &Path) -> Result<Result<PluginSource, Refusal>>
     };
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let bytes = std::fs::read(path).map_err(unreadable)?;
-    Ok(Ok(PluginSource { name: name.unwrap_or_default(), bytes, manifest }))
+    Ok(Ok(PluginSource { name: name.unwrap_or_default(), bytes, manifest, account: None }))
 }
 
 impl From<Rejection> for Refusal {
