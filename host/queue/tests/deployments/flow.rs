@@ -222,11 +222,14 @@ async fn hosts(broker: &dyn Broker) {
         queues: vec!["first".into()],
         plugins: vec![bulkhead_queue::PluginInfo {
             name: "p".into(),
+            owner: None,
             serving: Some(ServingVersion {
                 version: "1".into(),
                 digest: Digest::default(),
                 kind: "component".into(),
                 task_types: vec!["a".into()],
+                tenants: vec!["*".into()],
+                contested: Vec::new(),
                 loaded_at: 1,
             }),
             rejected: None,

@@ -27,7 +27,7 @@ fn grants_and_values_are_read_and_shown() {
     let config = Config::load(&sources).unwrap();
     let settings = config.host.settings.now();
     assert_eq!(settings.grants_from, GrantsFrom::Configuration);
-    let grants = settings.grants("mail", Default::default());
+    let grants = settings.grants(&"mail".into(), Default::default());
     assert_eq!(grants.kv.map(|kv| kv.keys), Some(5));
     assert!(grants.config && grants.clocks == Clocks::Coarse);
     let value = |tenant: &str| settings.value("mail", &TenantName::new(tenant).unwrap(), "from");
