@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use bulkhead_core::{
     AttemptReport, Digest, Metering, Outcome, Payload, QueueName, TaskType, UnixMs,
 };
-use bulkhead_queue::{Claim, ClaimToken, Client, End, NewTask, Settlement, Step, Stepped};
+use bulkhead_queue::{Claim, ClaimToken, Client, End, NewTask, Serves, Settlement, Step, Stepped};
 
 use crate::stage::Stage;
 
@@ -120,17 +120,17 @@ pub(crate) async fn run() -> Result<Depth> {
 struct Line {
     client: Client,
     queue: QueueName,
-    types: [TaskType; 1],
+    types: [Serves; 1],
 }
 
 impl Line {
     fn new(client: Client) -> Result<Self> {
-        Ok(Self { client, queue: QueueName::default(), types: [TaskType::new("noop")?] })
+        Ok(Self { client, queue: QueueName::default(), types: [TaskType::new("noop")?.into()] })
     }
 
     fn task(&self, not_before: Option<UnixMs>) -> NewTask {
         let payload = Payload::new(Payload::BINARY, vec![7; PAYLOAD_BYTES]);
-        let mut task = NewTask::new(self.types[0].clone(), payload);
+        let mut task = NewTask::new(self.types[0].task_type.clone(), payload);
         task.terms.not_before = not_before;
         task
     }
@@ -157,7 +157,7 @@ impl Line {
             renew,
             progress: &[],
             want: u32::try_from(want)?,
-            types: &self.types,
+            serves: &self.types,
             lease: Duration::from_secs(600),
             reclaim: true,
             dead_retention_ms: DAY_MS,

@@ -18,12 +18,13 @@ use crate::host::HostInfo;
 use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
 use crate::secret::{Sealed, SecretId};
+use crate::serves::Serves;
 use crate::step::{Claim, Step, Stepped};
 use crate::usage::{Day, UsageRow};
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
 
-/// A queue and the task types in it that a host would be woken for.
-pub type Lines = (QueueName, Vec<TaskType>);
+/// A queue and what of it a host would be woken for, at most [`Serves::MAX`].
+pub type Lines = (QueueName, Vec<Serves>);
 
 /// What a subscriber wants to hear of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

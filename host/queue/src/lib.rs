@@ -18,6 +18,7 @@ mod kv;
 mod redis;
 mod schedule;
 mod secret;
+mod serves;
 mod step;
 mod usage;
 mod view;
@@ -37,6 +38,7 @@ pub use kv::{
 pub use redis::{RedisBroker, RedisConfig, RedisUrl};
 pub use schedule::{DueSchedules, Fire, FireAnswer, LastFire, ScheduleView};
 pub use secret::{Sealed, SecretId};
+pub use serves::Serves;
 pub use step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
 pub use usage::{Day, Usage, UsageRow};
 pub use view::{

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bulkhead_core::{AttemptReport, Parent, Priority, Task, TaskId, TaskType, TenantName};
 
 use crate::codec::Unreadable;
+use crate::serves::Serves;
 use crate::view::Progress;
 
 /// Proof of one claim: task id, fencing token and host. Opaque to hosts; only the
@@ -155,8 +156,8 @@ pub struct Step<'a> {
     pub progress: &'a [(ClaimToken, Progress)],
     /// How many tasks the host can start, at most 1,000.
     pub want: u32,
-    /// The task types it has handlers for.
-    pub types: &'a [TaskType],
+    /// What it serves, at most [`Serves::MAX`]: each claim is of one of them.
+    pub serves: &'a [Serves],
     /// How long a lease lasts.
     pub lease: Duration,
     /// Whether to look for leases of others that ran out.

@@ -26,14 +26,14 @@ fn step_of(
     want: u32,
     now_us: u64,
 ) -> Vec<Claim> {
-    let types: Vec<_> = types.iter().map(|name| of_type(name)).collect();
+    let serves: Vec<_> = types.iter().map(|name| of_type(name).into()).collect();
     let step = Step {
         host: "h",
         settle,
         renew: &[],
         progress: &[],
         want,
-        types: &types,
+        serves: &serves,
         lease: Duration::from_secs(86_400),
         reclaim: true,
         dead_retention_ms: DAY_MS,
@@ -241,14 +241,14 @@ fn an_urgent_line_that_joined_later_does_not_stop_its_tenant() {
     machine.submit(std::slice::from_ref(&first), START_US).unwrap();
     // Others move the present virtual time on.
     machine.submit(&(0..100).map(|_| of("b", "other")).collect::<Vec<_>>(), START_US).unwrap();
-    let only_b = [of_type("b")];
+    let only_b = [of_type("b").into()];
     let taken = Step {
         host: "h",
         settle: &[],
         renew: &[],
         progress: &[],
         want: 40,
-        types: &only_b,
+        serves: &only_b,
         lease: Duration::from_secs(60),
         reclaim: false,
         dead_retention_ms: DAY_MS,

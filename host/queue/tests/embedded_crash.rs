@@ -182,14 +182,14 @@ async fn host_tasks(broker: std::sync::Arc<EmbeddedBroker>, host: &'static str) 
     let mut settle: Vec<Settlement> = Vec::new();
     let mut settling: Vec<(&str, TaskId)> = Vec::new();
     loop {
-        let types = [of_type("a")];
+        let serves = [of_type("a").into()];
         let step = Step {
             host,
             settle: &settle,
             renew: &[],
             progress: &[],
             want: 4,
-            types: &types,
+            serves: &serves,
             lease: Duration::from_secs(60),
             reclaim: true,
             dead_retention_ms: DAY_MS,

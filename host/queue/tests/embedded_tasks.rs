@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bulkhead_core::{Outcome, Payload, Priority, State, TaskId, TaskRef, Terms};
 use bulkhead_queue::{
-    Broker, CancelAnswer, End, Entry, ListFilter, NewTask, Progress, RerunAnswer, Signal, Step,
-    SubmitAnswer, Topic,
+    Broker, CancelAnswer, End, Entry, Lines, ListFilter, NewTask, Progress, RerunAnswer, Signal,
+    Step, SubmitAnswer, Topic,
 };
 use bulkhead_stage::eventually;
 use embedded_stage::*;
@@ -122,7 +122,7 @@ async fn a_renewed_lease_is_kept_and_progress_is_seen(mut talk: Talk) {
         renew: std::slice::from_ref(&claim.token),
         progress: &told,
         want: 0,
-        types: &[],
+        serves: &[],
         lease: talk.lease,
         reclaim: true,
         dead_retention_ms: DAY_MS,
@@ -271,7 +271,7 @@ async fn waiters_and_hosts_hear_by_signals(talk: Talk) {
 }
 
 async fn a_wait_ends_with_work_and_a_full_claim_passes_it_on(talk: Talk) {
-    let lines = [(queue(), vec![of_type("a")])];
+    let lines: [Lines; 1] = [(queue(), vec![of_type("a").into()])];
     let wait = Duration::from_millis(20);
     assert!(!talk.broker.await_work(&lines, wait).await.unwrap());
     let (heard, _) = tokio::join!(

@@ -4,12 +4,13 @@
 //! a wake-up says that there is work and there is room for it, and when time alone
 //! demands it. Permits are taken before tasks are claimed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bulkhead_core::{RetryPolicy, RetryRequest, TaskType};
-use bulkhead_queue::{Broker, QueueError, Step, Stepped};
+use bulkhead_queue::{Broker, QueueError, Serves, Step, Stepped};
 use bulkhead_sandbox::Unavailable;
 use parking_lot::Mutex;
 use tokio::runtime::Handle as Runtime;
@@ -101,8 +102,37 @@ struct Pace {
     next_renewal: Instant,
     next_reclaim: Instant,
     pause: Duration,
+    windows: Windows,
     /// Claims may have been lost with an answer.
     doubt: Option<Doubt>,
+}
+
+/// Which part of what a host serves is said next, where that is more than a step may say.
+#[derive(Default)]
+struct Windows {
+    turn: usize,
+    /// Windows in a row of which less came than was wanted.
+    drained: usize,
+}
+
+impl Windows {
+    fn of<'a>(&self, serves: &'a [Serves]) -> Cow<'a, [Serves]> {
+        match serves.len() <= Serves::MAX {
+            true => Cow::Borrowed(serves),
+            false => Cow::Owned(Serves::window(serves, self.turn)),
+        }
+    }
+
+    /// Go on to the next window; whether all of them have nothing left, as far as is known.
+    fn have_drained(&mut self, is_drained: bool, serves: usize) -> bool {
+        self.turn = self.turn.wrapping_add(1);
+        self.drained = if is_drained { self.drained.saturating_add(1) } else { 0 };
+        let all = self.drained >= serves.div_ceil(Serves::MAX).max(1);
+        if all {
+            self.drained = 0;
+        }
+        all
+    }
 }
 
 impl Line {
@@ -162,6 +192,7 @@ impl Line {
             next_renewal: now + self.shared.lease / 3,
             next_reclaim: now,
             pause: Duration::ZERO,
+            windows: Windows::default(),
             doubt: None,
         };
         while !shutdown.is_draining() {
@@ -240,7 +271,8 @@ impl Line {
         };
         let woken = self.woken.swap(false, Ordering::AcqRel);
         let table = self.shared.registry.table();
-        let (types, room) = self.claimable(&table);
+        let (serves, room) = self.claimable(&table);
+        let window = pace.windows.of(&serves);
         let want = if claim && self.stumbled.lock().is_none() { self.permits_for(room) } else { 0 };
         let reclaim = now >= pace.next_reclaim || now >= pace.next_look;
         let step = Step {
@@ -249,7 +281,7 @@ impl Line {
             renew: &renew,
             progress: &progress,
             want,
-            types: &types,
+            serves: &window,
             lease: self.shared.lease,
             reclaim,
             dead_retention_ms: self.queue.dead_retention_ms,
@@ -269,8 +301,8 @@ impl Line {
                     pace.next_reclaim = now + RECLAIM_EVERY;
                 }
                 // Room for more and nothing more there: ask to be woken.
-                let drained = want > 0 && claimed < want;
-                pace.more = !types.is_empty()
+                let drained = want > 0 && pace.windows.have_drained(claimed < want, serves.len());
+                pace.more = !serves.is_empty()
                     && (want > 0 && !drained || want == 0 && (pace.more || woken));
                 self.set_hungry(pace, pace.more);
                 let sleep = stepped.next_due.unwrap_or(IDLE_LOOK).min(IDLE_LOOK);
@@ -304,21 +336,21 @@ impl Line {
         tokio::time::sleep(pace.pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
     }
 
-    /// The types this host may claim now, and how many tasks of them.
-    fn claimable(&self, table: &crate::plugins::Table) -> (Vec<TaskType>, u32) {
-        let mut types = Vec::with_capacity(table.types().len());
+    /// What this host may claim now, and how many tasks of it.
+    fn claimable(&self, table: &crate::plugins::Table) -> (Vec<Serves>, u32) {
+        let mut serves = Vec::with_capacity(table.types().len());
         let mut most = u32::try_from(BATCH).unwrap_or(u32::MAX);
         for task_type in table.types() {
             match table.get(task_type).and_then(|serving| serving.room()) {
                 Some(0) => {}
                 room => {
                     most = most.min(room.unwrap_or(most));
-                    types.push(task_type.clone());
+                    serves.push(task_type.clone().into());
                 }
             }
         }
-        let most = if types.is_empty() { 0 } else { most };
-        (types, most)
+        let most = if serves.is_empty() { 0 } else { most };
+        (serves, most)
     }
 
     /// Take permits for new claims, within the settlement buffer's bound.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bulkhead_queue::Lines;
+use bulkhead_queue::{Lines, Serves};
 
 use super::line::{Line, Shared};
 use crate::shutdown::Shutdown;
@@ -18,6 +18,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Wake lines until shutdown.
 pub(crate) async fn listen(shared: Arc<Shared>, lines: Vec<Arc<Line>>, mut shutdown: Shutdown) {
     let mut changes = shared.registry.changes();
+    let mut turn = 0_usize;
     loop {
         if !lines.iter().any(|line| line.waiting.load(Ordering::Acquire)) {
             tokio::select! {
@@ -28,8 +29,12 @@ pub(crate) async fn listen(shared: Arc<Shared>, lines: Vec<Arc<Line>>, mut shutd
         }
         changes.mark_unchanged();
         let types = shared.registry.table().types().to_vec();
+        let serves: Vec<Serves> = types.into_iter().map(Serves::from).collect();
+        // Of more than one wait may be for, each wait is for another part.
+        let serves = Serves::window(&serves, turn);
+        turn = turn.wrapping_add(1);
         let waits: Vec<Lines> =
-            lines.iter().map(|line| (line.queue.name.clone(), types.clone())).collect();
+            lines.iter().map(|line| (line.queue.name.clone(), serves.clone())).collect();
         tokio::select! {
             () = shutdown.drained() => return,
             _ = changes.changed() => {}

@@ -100,6 +100,7 @@ impl Broker for EmbeddedBroker {
 
     async fn step(&self, queue: &QueueName, step: Step<'_>) -> Result<Stepped, QueueError> {
         let written = write_settlements(&step)?;
+        self.wake.expect(queue, step.serves);
         let stepping = self.call(|machine, now| machine.step_encoded(queue, &step, written, now));
         let (mut stepped, claims) = stepping.await?;
         stepped.claims = decode_claims(queue, step.host, claims);

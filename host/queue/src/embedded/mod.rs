@@ -125,7 +125,7 @@ impl EmbeddedBroker {
 
     fn tell(&self, note: Note) {
         match note {
-            Note::Work(queue, task_type) => self.wake.mark(queue, task_type),
+            Note::Work(queue, task_type, tenant) => self.wake.mark(queue, task_type, tenant),
             Note::Done(queue, id) => {
                 self.signals.send(Topic::Done, Signal::Task(queue, id));
             }

@@ -53,6 +53,7 @@ use crate::host::HostInfo;
 use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
 use crate::secret::{Sealed, SecretId};
+use crate::serves::Serves;
 use crate::step::{Claim, Step, Stepped};
 use crate::usage::{Day, UsageRow};
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
@@ -153,9 +154,10 @@ impl Broker for RedisBroker {
     async fn await_work(&self, lines: &[Lines], timeout: Duration) -> Result<bool, QueueError> {
         let keys = lines
             .iter()
-            .flat_map(|(queue, types)| {
+            .flat_map(|(queue, serves)| {
                 let prefix = self.prefix(queue);
-                types.iter().map(move |task_type| format!("{prefix}:wake:{task_type}"))
+                let serves = serves.iter().take(Serves::MAX);
+                serves.map(move |one| format!("{prefix}:wake:{one}"))
             })
             .collect();
         self.wake.pop(&self.connection, keys, timeout).await

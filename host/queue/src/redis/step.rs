@@ -10,6 +10,7 @@ use super::submit::write_children;
 use super::{RedisBroker, script, usage};
 use crate::codec::{self, reckonable};
 use crate::error::QueueError;
+use crate::serves::{Offers, Serves};
 use crate::step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
 use crate::view::{Next, attempts_in, parents_in};
 
@@ -54,7 +55,7 @@ pub(super) async fn step(
             renew: part(step.renew, call),
             progress: part(step.progress, call),
             want: if last { want.min(CLAIM_MAX) } else { 0 },
-            types: if last { step.types } else { &[] },
+            serves: if last { step.serves } else { &[] },
             reclaim: last && step.reclaim,
             ..*step
         };
@@ -122,7 +123,8 @@ async fn take(
     step: &Step<'_>,
     promote: bool,
 ) -> Result<Stepped, QueueError> {
-    let args = 10 + step.types.len() + step.renew.len() + step.settle.len() * 3;
+    let offers = Offers::of(step.serves);
+    let args = 11 + step.serves.len().min(Serves::MAX) + step.renew.len() + step.settle.len() * 3;
     let size = 256 + step.renew.len() * 96 + step.settle.len() * 380;
     let mut command = broker.scripts.step.prepare(broker, queue, args, size);
     command
@@ -132,9 +134,16 @@ async fn take(
         .arg(if step.reclaim { RECLAIM_MAX } else { 0 })
         .arg(if promote { PROMOTE_MAX } else { 0 })
         .arg(reckonable(step.dead_retention_ms.max(1)))
-        .arg(step.types.len());
-    for task_type in step.types {
+        .arg(offers.types.len());
+    for task_type in &offers.types {
         command.arg(task_type.as_str());
+    }
+    command.arg(offers.narrow.len());
+    for (task_type, tenants) in &offers.narrow {
+        command.arg(task_type.as_str()).arg(tenants.len());
+        for tenant in tenants {
+            command.arg(tenant.as_str());
+        }
     }
     command.arg(step.renew.len());
     for token in step.renew {

@@ -13,7 +13,9 @@ use bulkhead_core::{
     AttemptReport, Digest, Failure, FailureKind, Metering, Outcome, Payload, QueueName, TaskId,
     TaskType,
 };
-use bulkhead_queue::{Broker, Claim, ClaimToken, End, RedisBroker, RedisConfig, Settlement, Step};
+use bulkhead_queue::{
+    Broker, Claim, ClaimToken, End, RedisBroker, RedisConfig, Serves, Settlement, Step,
+};
 
 /// The file in a child's folder that holds its orders: name, URL, path of the ledger.
 pub(crate) const ORDERS: &str = "orders-of-a-chaos-host";
@@ -43,8 +45,8 @@ pub(crate) fn queues() -> Vec<QueueName> {
     ["mail", "video"].map(|name| QueueName::new(name).unwrap()).into()
 }
 
-pub(crate) fn types() -> Vec<TaskType> {
-    ["plain", "child", "callback"].map(|name| TaskType::new(name).unwrap()).into()
+pub(crate) fn serves() -> Vec<Serves> {
+    ["plain", "child", "callback"].map(|name| TaskType::new(name).unwrap().into()).into()
 }
 
 /// Work until somebody kills this process.
@@ -138,7 +140,7 @@ impl Host {
             renew: &renew,
             progress: &[],
             want: u32::try_from(CONCURRENCY - line.running.len().min(CONCURRENCY)).unwrap(),
-            types: &types(),
+            serves: &serves(),
             lease: LEASE,
             reclaim: true,
             dead_retention_ms: KEPT_MS,

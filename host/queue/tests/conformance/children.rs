@@ -6,7 +6,7 @@ use bulkhead_core::{
     Conflict, Priority, QueueName, QueuePolicy, State, Task, TaskId, TaskRef, TenantPolicy, Terms,
     Unique, child_id,
 };
-use bulkhead_queue::{Claim, EventKind, NewTask, Settlement};
+use bulkhead_queue::{Claim, EventKind, Lines, NewTask, Settlement};
 
 use crate::talk::{Say, Talk};
 use crate::words::*;
@@ -238,7 +238,7 @@ async fn quotas_do_not_keep_children_out(talk: Talk) {
 
 async fn a_child_wakes_who_waits_for_it(talk: Talk) {
     let parent = parent(&talk).await;
-    let lines = [(queue(), vec![of_type("b")])];
+    let lines: [Lines; 1] = [(queue(), vec![of_type("b").into()])];
     assert!(!talk.broker.await_work(&lines, SHORT).await.unwrap());
     let bearing = bear(&talk, &parent, children(&talk, &parent, 1));
     let (heard, ()) = tokio::join!(talk.broker.await_work(&lines, LONG), bearing);
@@ -247,7 +247,7 @@ async fn a_child_wakes_who_waits_for_it(talk: Talk) {
 
 async fn a_delayed_child_is_due_for_a_host_that_sleeps(talk: Talk) {
     let parent = parent(&talk).await;
-    let lines = [(queue(), vec![of_type("b")])];
+    let lines: [Lines; 1] = [(queue(), vec![of_type("b").into()])];
     talk.broker.await_work(&lines, SHORT).await.unwrap();
     let delayed = child(&talk, &parent, 0, with("b", starting(talk.now() + MINUTE_MS)));
     let settle = vec![done_with(&parent, DAY_MS, vec![delayed])];
@@ -259,7 +259,7 @@ async fn a_delayed_child_is_due_for_a_host_that_sleeps(talk: Talk) {
 async fn a_child_of_another_queue_gets_there_in_order_and_wakes(talk: Talk) {
     let other = queue_named("other");
     let parent = parent(&talk).await;
-    let lines = [(other.clone(), vec![of_type("b")])];
+    let lines: [Lines; 1] = [(other.clone(), vec![of_type("b").into()])];
     assert!(!talk.broker.await_work(&lines, SHORT).await.unwrap());
     let mut children = children(&talk, &parent, 150);
     children.iter_mut().for_each(|child| child.queue = other.clone());

@@ -26,6 +26,7 @@ mod lanes;
 mod limits;
 mod lines;
 mod list;
+mod narrow;
 mod on_redis;
 mod progress;
 mod purge;

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_core::{QueueName, QueuePolicy, State, TaskId, TaskType, UnixMs};
+use bulkhead_core::{QueueName, QueuePolicy, State, TaskId, UnixMs};
 use bulkhead_queue::{
     Broker, Claim, ClaimToken, Client, Entry, Event, ListFilter, NewTask, Progress, QueueStats,
-    Settlement, Step, Stepped, SubmitAnswer, SubmitLimits, TaskView,
+    Serves, Settlement, Step, Stepped, SubmitAnswer, SubmitLimits, TaskView,
 };
 use bulkhead_stage::{RedisServer, StageClock};
 
 use crate::stage::{Kind, Stage};
-use crate::words::{DAY_MS, queue};
+use crate::words::{DAY_MS, queue, serves};
 
 /// How long the leases of these tests last, unless a test says otherwise.
 pub(crate) const LEASE: Duration = Duration::from_secs(600);
@@ -24,6 +24,7 @@ pub(crate) struct Say<'a> {
     pub(crate) renew: Vec<ClaimToken>,
     pub(crate) progress: Vec<(ClaimToken, Progress)>,
     pub(crate) want: u32,
+    /// Each `type` or `type:tenant`.
     pub(crate) types: &'a [&'a str],
     pub(crate) lease: Duration,
     pub(crate) reclaim: bool,
@@ -97,15 +98,14 @@ impl Talk {
     }
 
     pub(crate) async fn say(&self, say: Say<'_>) -> Stepped {
-        let types: Vec<TaskType> =
-            say.types.iter().map(|name| TaskType::new(name).unwrap()).collect();
+        let serves: Vec<Serves> = say.types.iter().map(|name| serves(name)).collect();
         let step = Step {
             host: say.host,
             settle: &say.settle,
             renew: &say.renew,
             progress: &say.progress,
             want: say.want,
-            types: &types,
+            serves: &serves,
             lease: say.lease,
             reclaim: say.reclaim,
             dead_retention_ms: DAY_MS,

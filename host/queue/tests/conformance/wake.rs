@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use bulkhead_core::{QueueName, TaskType};
-use bulkhead_queue::NewTask;
+use bulkhead_queue::{Lines, NewTask};
 
 use crate::talk::Talk;
 use crate::words::*;
@@ -20,8 +19,8 @@ crate::every_broker![
 const SHORT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(20);
 
-fn lines(types: &[&str]) -> [(QueueName, Vec<TaskType>); 1] {
-    [(queue(), types.iter().map(|name| of_type(name)).collect())]
+fn lines(types: &[&str]) -> [Lines; 1] {
+    [(queue(), types.iter().map(|name| serves(name)).collect())]
 }
 
 async fn a_wait_ends_with_work(talk: Talk) {
@@ -51,7 +50,7 @@ async fn a_full_claim_passes_the_wake_up_on(talk: Talk) {
 
 async fn one_wait_is_for_several_queues(talk: Talk) {
     let other = queue_named("other");
-    let lines = [(queue(), vec![of_type("a")]), (other.clone(), vec![of_type("a")])];
+    let lines = [(queue(), vec![serves("a")]), (other.clone(), vec![serves("a")])];
     let task = NewTask { queue: other, ..new_task("a") };
     let (heard, _) = tokio::join!(talk.broker.await_work(&lines, LONG), talk.submit(task));
     assert!(heard.unwrap());

@@ -4,7 +4,7 @@ use bulkhead_core::{
     AttemptReport, Bounds, Digest, Failure, FailureKind, Metering, Outcome, Payload, QueueName,
     Rate, Task, TaskId, TaskRef, TaskType, TenantName, TenantPolicy, TermKey, Terms, UnixMs,
 };
-use bulkhead_queue::{Claim, End, NewTask, Settlement};
+use bulkhead_queue::{Claim, End, NewTask, Serves, Settlement};
 
 pub(crate) const SECOND_MS: u64 = 1_000;
 pub(crate) const MINUTE_MS: u64 = 60_000;
@@ -21,6 +21,14 @@ pub(crate) fn queue_named(name: &str) -> QueueName {
 
 pub(crate) fn of_type(name: &str) -> TaskType {
     TaskType::new(name).unwrap()
+}
+
+/// `type` for all tenants, or `type:tenant`.
+pub(crate) fn serves(text: &str) -> Serves {
+    match text.split_once(':') {
+        Some((name, of)) => Serves::only(of_type(name), tenant(of)),
+        None => of_type(text).into(),
+    }
 }
 
 pub(crate) fn tenant(name: &str) -> TenantName {

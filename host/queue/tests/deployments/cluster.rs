@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_core::State;
-use bulkhead_queue::{Client, RedisBroker, RedisConfig, SubmitLimits, Topic};
+use bulkhead_queue::{Client, Lines, RedisBroker, RedisConfig, SubmitLimits, Topic};
 use bulkhead_stage::{Persistence, RedisCluster, eventually};
 
 use crate::flow::{list, main_flow, new_task, of_type, queue};
@@ -58,7 +58,7 @@ async fn one_call_submits_to_queues_on_all_primaries_and_one_wait_hears_of_each(
     }
     // A script that one node forgot is taught to that node.
     redis::cmd("SCRIPT").arg("FLUSH").exec(&mut cluster.connection(1)).unwrap();
-    let lines = queues.each_ref().map(|name| (queue(name), vec![of_type("a")]));
+    let lines: [Lines; 3] = queues.each_ref().map(|name| (queue(name), vec![of_type("a").into()]));
     assert!(broker.await_work(&lines, Duration::from_secs(20)).await.unwrap());
     for name in &queues {
         let worker = Worker::new("h1", name);
@@ -75,7 +75,7 @@ async fn no_wake_up_is_lost_between_waits() {
     let client = client(&cluster).await;
     let broker = &**client.broker();
     let queues = queues_apart(&cluster);
-    let lines = queues.each_ref().map(|name| (queue(name), vec![of_type("a")]));
+    let lines: [Lines; 3] = queues.each_ref().map(|name| (queue(name), vec![of_type("a").into()]));
     let mut open = 0_usize;
     for round in 0..60 {
         let (heard, submitted) = tokio::join!(
@@ -126,7 +126,7 @@ async fn a_lost_primary_stops_its_own_queues_only_and_comes_back_with_its_tasks(
         assert_eq!(claims.len(), 2);
         worker.complete(&*broker, &claims).await.unwrap();
     }
-    let lines = queues.each_ref().map(|name| (queue(name), vec![of_type("a")]));
+    let lines: [Lines; 3] = queues.each_ref().map(|name| (queue(name), vec![of_type("a").into()]));
     let (heard, _) = tokio::join!(
         broker.await_work(&lines, Duration::from_secs(20)),
         client.submit(new_task(&queues[1]))

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_core::{State, TaskId};
-use bulkhead_queue::{Broker, Client, RedisBroker, RedisConfig, Signal, SubmitLimits, Topic};
+use bulkhead_queue::{
+    Broker, Client, Lines, RedisBroker, RedisConfig, Signal, SubmitLimits, Topic,
+};
 use bulkhead_stage::{Persistence, SentinelGroup, eventually};
 
 use crate::flow::{list, main_flow, new_task, of_type, queue};
@@ -34,7 +36,7 @@ async fn a_killed_primary_is_replaced_with_confirmed_tasks_leases_and_tokens() {
     let before = token_of(&*broker, claims[0].id).await;
     client.submit(new_task("q")).await.unwrap();
     // Drain the marker, so that a later wait hears of what comes after the failover.
-    let lines = [(queue("q"), vec![of_type("a")])];
+    let lines: [Lines; 1] = [(queue("q"), vec![of_type("a").into()])];
     while broker.await_work(&lines, Duration::from_millis(20)).await.unwrap() {}
 
     let old = group.primary();

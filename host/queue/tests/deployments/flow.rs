@@ -9,7 +9,7 @@ use bulkhead_core::{
 use bulkhead_queue::{
     Broker, CancelAnswer, Client, End, HostInfo, KvBound, KvEdit, KvOwner, KvQuota, KvRange,
     KvUsage, KvWrite, KvWritten, ListFilter, NewTask, RedisBroker, RedisConfig, RerunAnswer,
-    ServingVersion, Signal, SubmitLimits, Topic,
+    Serves, ServingVersion, Signal, SubmitLimits, Topic,
 };
 use bulkhead_stage::eventually;
 
@@ -187,7 +187,8 @@ async fn edges(client: &Client, name: &str) {
 /// A wait over both queues ends with work in either, again and again.
 async fn waking(client: &Client) {
     let broker = &**client.broker();
-    let lines = ["first", "second"].map(|name| (queue(name), vec![of_type("a"), of_type("b")]));
+    let serves: Vec<Serves> = vec![of_type("a").into(), of_type("b").into()];
+    let lines = ["first", "second"].map(|name| (queue(name), serves.clone()));
     eventually("no marker is left", || async {
         let heard = broker.await_work(&lines, Duration::from_millis(20)).await;
         (!heard.unwrap()).then_some(())

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use bulkhead_core::{AttemptReport, Digest, Metering, Outcome, Payload, QueueName, TaskType};
-use bulkhead_queue::{Broker, Claim, ClaimToken, End, QueueError, Settlement, Step, Stepped};
+use bulkhead_core::{AttemptReport, Digest, Metering, Outcome, Payload, QueueName};
+use bulkhead_queue::{
+    Broker, Claim, ClaimToken, End, QueueError, Serves, Settlement, Step, Stepped,
+};
 
 use crate::flow::{of_type, queue};
 
@@ -25,7 +27,7 @@ pub(crate) fn report(attempt: u32, outcome: Outcome) -> AttemptReport {
 pub(crate) struct Worker {
     name: String,
     queue: QueueName,
-    types: Vec<TaskType>,
+    types: Vec<Serves>,
     pub(crate) lease: Duration,
 }
 
@@ -34,7 +36,7 @@ impl Worker {
         Self {
             name: name.into(),
             queue: queue(queue_name),
-            types: vec![of_type("a"), of_type("b")],
+            types: vec![of_type("a").into(), of_type("b").into()],
             lease: Duration::from_secs(30),
         }
     }
@@ -52,7 +54,7 @@ impl Worker {
             renew,
             progress: &[],
             want,
-            types: &self.types,
+            serves: &self.types,
             lease: self.lease,
             reclaim: true,
             dead_retention_ms: DAY_MS,

@@ -9,8 +9,8 @@ use bulkhead_core::{
     State, Task, TaskId, TaskType, TenantName, Terms,
 };
 use bulkhead_queue::{
-    Broker, Claim, ClaimToken, Client, Clock, EmbeddedBroker, End, ListFilter, NewTask, Settlement,
-    Step, Stepped, SubmitAnswer, SubmitLimits, TaskView,
+    Broker, Claim, ClaimToken, Client, Clock, EmbeddedBroker, End, ListFilter, NewTask, Serves,
+    Settlement, Step, Stepped, SubmitAnswer, SubmitLimits, TaskView,
 };
 use bulkhead_stage::StageClock;
 
@@ -167,14 +167,14 @@ impl Talk {
         want: u32,
         types: &[&str],
     ) -> Stepped {
-        let types: Vec<TaskType> = types.iter().map(|name| of_type(name)).collect();
+        let serves: Vec<Serves> = types.iter().map(|name| of_type(name).into()).collect();
         let step = Step {
             host: "h1",
             settle: &settle,
             renew,
             progress: &[],
             want,
-            types: &types,
+            serves: &serves,
             lease: self.lease,
             reclaim: true,
             dead_retention_ms: DAY_MS,

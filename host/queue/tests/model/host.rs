@@ -5,7 +5,7 @@ use std::time::Duration;
 use bulkhead_core::{
     AttemptReport, Digest, Failure, FailureKind, Metering, Outcome, Payload, Priority, Task,
 };
-use bulkhead_queue::{Claim, End, Progress, Settlement, Step, Stepped};
+use bulkhead_queue::{Claim, End, Progress, Serves, Settlement, Step, Stepped};
 
 use crate::chance::Chance;
 use crate::group::without_early_counts;
@@ -14,6 +14,27 @@ use crate::world::{Disagreement, HOSTS, Held, QUEUES, TENANTS, TYPES, World, tas
 
 /// How long dead letters are kept that no host could read.
 const DEAD_RETENTION_MS: u64 = 60_000;
+
+/// What a host serves: most types for all tenants, some for one or two of them.
+fn serves(chance: &mut Chance) -> Vec<Serves> {
+    let mut serves = Vec::new();
+    for name in TYPES {
+        match chance.below(8) {
+            0 => {}
+            1 | 2 => {
+                for _ in 0..=chance.below(2) {
+                    serves.push(Serves::only(task_type(name), tenant(chance.of(&TENANTS))));
+                }
+            }
+            _ => serves.push(task_type(name).into()),
+        }
+    }
+    if chance.once_in(10) {
+        // What another entry covers already, or says already.
+        serves.push(Serves::only(task_type(chance.of(&TYPES)), tenant(TENANTS[0])));
+    }
+    serves
+}
 
 /// How a claim ends, so that it can be said to both brokers.
 #[derive(Debug, Clone)]
@@ -53,7 +74,7 @@ struct Said {
     renew: Vec<Held>,
     progress: Vec<(Held, Progress)>,
     want: u32,
-    types: Vec<bulkhead_core::TaskType>,
+    types: Vec<Serves>,
     lease: Duration,
     reclaim: bool,
 }
@@ -98,7 +119,7 @@ impl World {
         chance: &mut Chance,
         queue: usize,
     ) -> Result<(), Disagreement> {
-        let types: Vec<_> = TYPES.iter().map(|name| task_type(name)).collect();
+        let types: Vec<_> = TYPES.iter().map(|name| task_type(name).into()).collect();
         let mut said = Said {
             host: HOSTS[0],
             settle: Vec::new(),
@@ -164,7 +185,7 @@ impl World {
             renew: Vec::new(),
             progress: Vec::new(),
             want: chance.of(&[0, 1, 1, 2, 3, 8, 40]),
-            types: TYPES.iter().filter(|_| !chance.once_in(5)).map(|t| task_type(t)).collect(),
+            types: serves(chance),
             lease: Duration::from_millis(chance.of(&[50, 1_000, 15_000, 60_000])),
             reclaim: !chance.once_in(3),
         };
@@ -213,7 +234,7 @@ impl World {
                 renew: &renew,
                 progress: &progress,
                 want: said.want,
-                types: &said.types,
+                serves: &said.types,
                 lease: said.lease,
                 reclaim: said.reclaim,
                 dead_retention_ms: DEAD_RETENTION_MS,

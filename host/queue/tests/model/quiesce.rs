@@ -90,7 +90,7 @@ impl World {
                         renew: &[],
                         progress: &[],
                         want: 1,
-                        types: &[],
+                        serves: &[],
                         lease: Duration::from_secs(1),
                         reclaim: true,
                         dead_retention_ms: 1,

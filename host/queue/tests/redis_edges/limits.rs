@@ -326,7 +326,7 @@ async fn a_tenant_that_stands_in_two_rings_at_different_times_is_served() {
     for _ in 0..5 {
         talk.store(&of_b("u")).await;
     }
-    let types = [of_type("b")];
+    let serves = [of_type("b").into()];
     for _ in 0..5 {
         let step = bulkhead_queue::Step {
             host: "h1",
@@ -334,7 +334,7 @@ async fn a_tenant_that_stands_in_two_rings_at_different_times_is_served() {
             renew: &[],
             progress: &[],
             want: 1,
-            types: &types,
+            serves: &serves,
             lease: talk.lease,
             reclaim: false,
             dead_retention_ms: DAY_MS,

@@ -212,7 +212,7 @@ async fn a_key_of_the_wrong_type_loses_no_settlement() {
             let wrong = format!("P:{key}");
             talk.redis(&["DEL", &wrong]);
             talk.redis(&["SET", &wrong, "x"]);
-            let types = [];
+            let serves = [];
             let settlements = [settle(&claim)];
             let step = bulkhead_queue::Step {
                 host: "h1",
@@ -220,7 +220,7 @@ async fn a_key_of_the_wrong_type_loses_no_settlement() {
                 renew: &[],
                 progress: &[],
                 want: 0,
-                types: &types,
+                serves: &serves,
                 lease: talk.lease,
                 reclaim: false,
                 dead_retention_ms: DAY_MS,

@@ -154,14 +154,14 @@ impl Talk {
         progress: &[(ClaimToken, Progress)],
         want: u32,
     ) -> Stepped {
-        let types = [of_type("a"), of_type("b")];
+        let serves = [of_type("a").into(), of_type("b").into()];
         let step = Step {
             host: "h1",
             settle: &settle,
             renew: &[],
             progress,
             want,
-            types: &types,
+            serves: &serves,
             lease: self.lease,
             reclaim: true,
             dead_retention_ms: DAY_MS,

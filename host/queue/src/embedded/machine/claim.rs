@@ -10,6 +10,7 @@ use super::queue::Queue;
 use super::task::Place;
 use super::{FOREVER_MS, Now};
 use crate::event::EventKind;
+use crate::serves::Offers;
 use crate::step::Step;
 
 /// Tasks that one turn takes while another tenant has work.
@@ -51,30 +52,37 @@ struct Head {
     tenant: TenantName,
     /// Its tenant's, which may be in the past.
     virtual_time: u64,
-    /// Other tenants have work of the type.
+    /// Other tenants have work of the type, and are served.
     shared: bool,
     score: i64,
 }
 
-/// A type that a host serves, and its head as far as it is known.
+/// What a host serves, a type for all tenants or for one, and its head as far as it is known.
 struct Served<'a> {
     task_type: &'a TaskType,
+    only: Option<&'a TenantName>,
     head: Option<Head>,
 }
 
+impl<'a> Served<'a> {
+    fn all(offers: &Offers<'a>) -> Vec<Self> {
+        let of_all =
+            offers.types.iter().map(|task_type| Self { task_type, only: None, head: None });
+        let narrow = offers.narrow.iter().flat_map(|(task_type, tenants)| {
+            tenants.iter().map(|only| Self { task_type, only: Some(only), head: None })
+        });
+        of_all.chain(narrow).collect()
+    }
+}
+
 impl Queue {
-    pub(super) fn claim(&mut self, step: &Step<'_>, now: Now) -> Claimed {
+    pub(super) fn claim(&mut self, step: &Step<'_>, offers: &Offers<'_>, now: Now) -> Claimed {
         let want = step.want.min(MAX_WANT).min(self.queue_room(now));
         let mut claimed = Claimed::default();
         if want == 0 {
             return claimed;
         }
-        let mut served: Vec<Served<'_>> = Vec::with_capacity(step.types.len());
-        for task_type in step.types {
-            if served.iter().all(|known| known.task_type != task_type) {
-                served.push(Served { task_type, head: None });
-            }
-        }
+        let mut served = Served::all(offers);
         let lease = Lease {
             token: self.facts.counters.token + 1,
             host: step.host.into(),
@@ -98,8 +106,8 @@ impl Queue {
             // There may be work left: pass the wake-up on.
             for served in &served {
                 let kind = self.index.kinds.get(served.task_type);
-                if kind.is_some_and(|kind| !kind.ring.is_empty()) {
-                    self.wake(served.task_type);
+                if kind.is_some_and(|kind| kind.has_turn(served.only)) {
+                    self.wake(served.task_type, served.only);
                 }
             }
         }
@@ -117,7 +125,7 @@ impl Queue {
     ) -> bool {
         for served in served.iter_mut() {
             if served.head.is_none() && self.type_room(served.task_type, now) > 0 {
-                served.head = self.look(served.task_type, now);
+                served.head = self.look(served.task_type, served.only, now);
             }
         }
         // The tenant with the least virtual time, where none is in the past (of those that are,
@@ -181,11 +189,16 @@ impl Queue {
         true
     }
 
-    /// The head of a type's ring, past those that a limit holds back. A ring is in the order
-    /// of turns whatever the present is.
-    fn look(&mut self, task_type: &TaskType, now: Now) -> Option<Head> {
+    /// The head of a type's ring, past those that a limit holds back; of one tenant's line
+    /// alone if the type is served for `only` that one. A ring is in the order of turns
+    /// whatever the present is.
+    fn look(&mut self, task_type: &TaskType, only: Option<&TenantName>, now: Now) -> Option<Head> {
         loop {
-            let (at, tenant) = self.index.kinds.get(task_type)?.ring.first()?.clone();
+            let kind = self.index.kinds.get(task_type)?;
+            let (at, tenant) = match only {
+                None => kind.ring.first()?.clone(),
+                Some(only) => (kind.lines.get(only)?.virtual_time?, only.clone()),
+            };
             let own = self.facts.shares.get(&tenant).map_or(0, |share| share.virtual_time);
             if own > at {
                 // Served through another type since: correct its place and look again.
@@ -198,7 +211,7 @@ impl Queue {
             }
             let kind = self.index.kinds.get(task_type)?;
             let score = kind.lines.get(&tenant)?.tasks.first()?.0;
-            let shared = kind.ring.len() > 1;
+            let shared = only.is_none() && kind.ring.len() > 1;
             return Some(Head { tenant, virtual_time: at, shared, score });
         }
     }

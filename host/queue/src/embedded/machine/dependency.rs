@@ -145,10 +145,8 @@ impl super::queue::Queue {
         }
         let first = self.index.scheduled.first().map_or(u64::MAX, |(due_ms, _)| *due_ms);
         self.shift(id, |kept| kept.place = Place::Scheduled { due_ms: not_before });
-        if not_before < first
-            && let Some(task_type) = self.tasks.get(&id).map(|kept| kept.task_type.clone())
-        {
-            self.wake(&task_type);
+        if not_before < first {
+            self.wake_for(id);
         }
     }
 }

@@ -260,6 +260,14 @@ impl Kind {
         }
     }
 
+    /// Whether somebody waits for a turn: anybody, or this tenant.
+    pub(super) fn has_turn(&self, only: Option<&TenantName>) -> bool {
+        match only {
+            None => !self.ring.is_empty(),
+            Some(only) => self.lines.get(only).is_some_and(|line| line.virtual_time.is_some()),
+        }
+    }
+
     fn leave_line(&mut self, tenant: &TenantName, score: i64, id: TaskId) {
         let Some(line) = self.lines.get_mut(tenant) else { return };
         line.tasks.remove(&(score, id));

@@ -65,9 +65,7 @@ impl Queue {
                 break;
             }
             self.shift(id, |kept| kept.place = Place::Line { score });
-            if let Some(task_type) = self.tasks.get(&id).map(|kept| kept.task_type.clone()) {
-                self.wake(&task_type);
-            }
+            self.wake_for(id);
         }
         self.forget_lane(key, now, tokens_us);
     }

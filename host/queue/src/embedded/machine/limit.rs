@@ -165,7 +165,7 @@ impl Queue {
             }
         }
         for task_type in woken {
-            self.wake(&task_type);
+            self.wake(&task_type, Some(tenant));
         }
     }
 

@@ -44,7 +44,7 @@ mod usage;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bulkhead_core::{QueueName, TaskId, TaskRef, TaskType};
+use bulkhead_core::{QueueName, TaskId, TaskRef, TaskType, TenantName};
 
 pub use journal::{Row, Value};
 use queue::Queue;
@@ -74,6 +74,8 @@ pub struct Machine {
     /// Queues that the present call changed.
     touched: BTreeSet<usize>,
     journaling: bool,
+    /// Whether a host ever served a type for some tenants only. Not kept over a restart.
+    narrow: bool,
 }
 
 /// A task in one of the machine's queues.
@@ -82,8 +84,10 @@ type Node = (usize, TaskId);
 /// What the outside should hear of after a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// A line of this type has work, or the queue has something to do earlier than before.
-    Work(QueueName, TaskType),
+    /// A line of this type has work, or the queue has something to do earlier than before:
+    /// that of one tenant, or any. Tenants are told apart once a host served a type for some
+    /// only.
+    Work(QueueName, TaskType, Option<TenantName>),
     /// A watched task has ended.
     Done(QueueName, TaskId),
     /// Somebody asked to cancel a running task.
@@ -167,6 +171,7 @@ impl Machine {
                 let at = self.queues.len();
                 let mut queue = Queue::new(at, name.clone());
                 queue.journal.on = self.journaling;
+                queue.narrow = self.narrow;
                 queue.journal.queue();
                 self.queues.push(queue);
                 self.names.insert(name.clone(), at);

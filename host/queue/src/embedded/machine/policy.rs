@@ -94,7 +94,7 @@ impl Queue {
             .map(|(task_type, _)| task_type.clone())
             .collect();
         for task_type in types {
-            self.wake(&task_type);
+            self.wake(&task_type, None);
         }
     }
 }

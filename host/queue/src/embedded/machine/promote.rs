@@ -1,10 +1,11 @@
 //! What time alone brings about: tasks come due, expire, and limits let go.
 
-use bulkhead_core::TaskType;
+use bulkhead_core::{TaskType, TenantName};
 
 use super::Now;
 use super::limit::bucket;
 use super::queue::Queue;
+use crate::serves::Offers;
 
 /// Due tasks put in line in one step.
 const PROMOTE_MAX: i64 = 200;
@@ -47,7 +48,7 @@ impl Queue {
     }
 
     /// In how many milliseconds the queue has something to do by time alone.
-    pub(super) fn next_due_ms(&self, types: &[TaskType], now: Now) -> Option<u64> {
+    pub(super) fn next_due_ms(&self, offers: &Offers<'_>, now: Now) -> Option<u64> {
         let index = &self.index;
         let ms = |at: &u64| at.saturating_sub(now.ms());
         let us = |at: &u64| at.saturating_sub(now.us()).div_ceil(1_000);
@@ -58,15 +59,19 @@ impl Queue {
             index.lanes_due.first().map(|(at, _)| us(at)),
             index.parked.first().filter(|(at, _)| *at != u64::MAX).map(|(at, _)| us(at)),
         ];
-        let tokens = types.iter().filter_map(|task_type| self.tokens_due(task_type, now));
-        times.into_iter().flatten().chain(tokens).min()
+        let types = offers.types.iter().filter_map(|of| self.tokens_due(of, None, now));
+        let narrow = offers.narrow.iter().filter_map(|(task_type, tenants)| {
+            tenants.iter().find_map(|only| self.tokens_due(task_type, Some(only), now))
+        });
+        times.into_iter().flatten().chain(types).chain(narrow).min()
     }
 
-    /// In how many milliseconds a token comes back to a type that has work and none.
-    fn tokens_due(&self, task_type: &TaskType, now: Now) -> Option<u64> {
+    /// In how many milliseconds a token comes back to a type that has work (of `only` this
+    /// tenant) and none.
+    fn tokens_due(&self, task_type: &TaskType, only: Option<&TenantName>, now: Now) -> Option<u64> {
         let kind = self.index.kinds.get(task_type)?;
         let facts = self.facts.types.get(task_type);
-        if kind.ring.is_empty() || self.facts.paused || facts.is_some_and(|facts| facts.paused) {
+        if !kind.has_turn(only) || self.facts.paused || facts.is_some_and(|facts| facts.paused) {
             return None;
         }
         let policy = &self.facts.policy;

@@ -40,6 +40,8 @@ pub(super) struct Queue {
     /// Ends that dependants and batches have not been told of.
     pub(super) ends: Vec<Ending>,
     pub(super) notes: Vec<Note>,
+    /// Whether a wake-up says whose work it is.
+    pub(super) narrow: bool,
 }
 
 /// What is known of a queue beyond its tasks.
@@ -145,6 +147,7 @@ impl Queue {
             journal: Journal::default(),
             ends: Vec::new(),
             notes: Vec::new(),
+            narrow: false,
         }
     }
 
@@ -152,16 +155,23 @@ impl Queue {
         notes.append(&mut self.notes);
     }
 
-    /// Say that a line of this type has work, once a call.
-    pub(super) fn wake(&mut self, task_type: &TaskType) {
-        let said = self
-            .notes
-            .iter()
-            .rev()
-            .take(8)
-            .any(|note| matches!(note, Note::Work(_, said) if said == task_type));
+    /// Say that a line of this type has work, this tenant's or any, once a call.
+    pub(super) fn wake(&mut self, task_type: &TaskType, tenant: Option<&TenantName>) {
+        let tenant = tenant.filter(|_| self.narrow);
+        let said = self.notes.iter().rev().take(8).any(|note| {
+            matches!(note, Note::Work(_, said, of) if said == task_type && of.as_ref() == tenant)
+        });
         if !said {
-            self.notes.push(Note::Work(self.name.clone(), task_type.clone()));
+            let note = Note::Work(self.name.clone(), task_type.clone(), tenant.cloned());
+            self.notes.push(note);
+        }
+    }
+
+    /// Say that this task's line has work.
+    pub(super) fn wake_for(&mut self, id: TaskId) {
+        let line = self.tasks.get(&id).map(|kept| (kept.task_type.clone(), kept.tenant.clone()));
+        if let Some((task_type, tenant)) = line {
+            self.wake(&task_type, Some(&tenant));
         }
     }
 
@@ -206,10 +216,9 @@ impl Queue {
     pub(super) fn make_ready(&mut self, id: TaskId, bonus_us: i64, now: Now) {
         let Some(kept) = self.tasks.get(&id) else { return };
         let score = score(now, kept.priority, bonus_us);
-        let task_type = kept.task_type.clone();
         let place = self.ready_place(kept.key(), score);
         self.shift(id, |kept| kept.place = place);
-        self.wake(&task_type);
+        self.wake_for(id);
     }
 
     /// Line or lane.

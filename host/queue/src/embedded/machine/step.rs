@@ -10,6 +10,7 @@ use super::settle::Written;
 use super::{Machine, Now};
 use crate::codec;
 use crate::error::QueueError;
+use crate::serves::Offers;
 use crate::step::{Claim, ClaimToken, Step, Stepped};
 use crate::view::parents_in;
 
@@ -35,6 +36,11 @@ impl Machine {
         now_us: u64,
     ) -> (Stepped, Vec<RawClaim>) {
         let (mut stepped, now) = (Stepped::default(), Now(now_us));
+        let offers = Offers::of(step.serves);
+        if !offers.narrow.is_empty() && !self.narrow {
+            self.narrow = true;
+            self.queues.iter_mut().for_each(|queue| queue.narrow = true);
+        }
         let Some(at) = self.enter(queue) else {
             stepped.stale = (0..step.settle.len()).collect();
             stepped.lost = (0..step.renew.len()).collect();
@@ -68,14 +74,14 @@ impl Machine {
         // Lanes move on before the claim. What waits for what ended here is told after it, as
         // where ends are carried between queues: the next step can claim that.
         queue.stir(now);
-        let claimed = queue.claim(step, now);
+        let claimed = queue.claim(step, &offers, now);
         self.calm(at, now);
         went_to.into_iter().filter(|other| *other != at).for_each(|other| self.calm(other, now));
         let queue = &self.queues[at];
         if again || claimed.again {
             stepped.next_due = Some(Duration::ZERO);
         } else if !claimed.full {
-            stepped.next_due = queue.next_due_ms(step.types, now).map(Duration::from_millis);
+            stepped.next_due = queue.next_due_ms(&offers, now).map(Duration::from_millis);
         }
         stepped.outbox = !queue.index.unlinked.is_empty();
         (stepped, claimed.claims)

@@ -129,7 +129,7 @@ impl Machine {
         if expires_at <= now.ms() {
             queue.expire(task.id, now);
         } else if wakes || expires_at < first_expiring {
-            queue.wake(&task.task_type);
+            queue.wake(&task.task_type, Some(&task.tenant));
         }
         answer
     }

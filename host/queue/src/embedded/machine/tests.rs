@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{Machine, Restoring};
 use crate::batch::{Batch, Over};
 use crate::finding::FindingKind;
+use crate::serves::Serves;
 use crate::step::{ClaimToken, End, Settlement, Step};
 use crate::view::ListFilter;
 
@@ -207,17 +208,20 @@ impl World {
                 }
             }
         }
-        let types: Vec<TaskType> = TYPES[..1 + self.dice.roll(3) as usize]
+        let mut serves: Vec<Serves> = TYPES[..1 + self.dice.roll(3) as usize]
             .iter()
-            .map(|t| TaskType::new(t).unwrap())
+            .map(|t| TaskType::new(t).unwrap().into())
             .collect();
+        for one in &mut serves {
+            one.tenant = self.dice.one_in(4).then(|| TenantName::new(TENANTS[0]).unwrap());
+        }
         let step = Step {
             host: "h",
             settle: &settle,
             renew: &renew,
             progress: &[],
             want: self.dice.roll(12) as u32,
-            types: &types,
+            serves: &serves,
             lease: Duration::from_millis(300),
             reclaim: self.dice.one_in(2),
             dead_retention_ms: 2_000,

@@ -156,7 +156,7 @@ function check.line(name, id)
       and not parked then
       report('unringed', '', 'the line ' .. name .. ' is in no ring', function()
         join_ring(task_type, tenant)
-        wake(task_type)
+        wake(task_type, tenant)
       end)
     end
     return

@@ -34,11 +34,15 @@ local clock = call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now = math.floor(now_us / 1000)
 
-local config = call('HMGET', CONFIG, 'paused', 'concurrency', 'limits', 'events', 'kept', 'held_types', 'bound')
+local config = call('HMGET', CONFIG, 'paused', 'concurrency', 'limits', 'events', 'kept', 'held_types', 'bound',
+  'narrow')
 -- The kinds of limits that the policy has, see `limited`; how many events are kept.
 local LIMITED, EVENTS = config[3], config[4]
 -- Whether the queue ever had a task with bonds.
 local HAS_BOUND = config[7]
+
+-- Whether some hosts serve types for single tenants.
+local NARROW = config[8] and tonumber(config[8]) > now
 
 -- Numbers go to Redis as text made here: the default conversion is a slow printf.
 local function int(n) return string.format('%d', n) end
@@ -47,9 +51,19 @@ local function int(n) return string.format('%d', n) end
 -- T tenants, n their tasks in flight, p their quotas, k keys.
 local function limited(kind) return LIMITED and find(LIMITED, kind, 1, true) ~= nil end
 
-local function wake(task_type)
+-- Hosts that serve a type for single tenants wait for markers of those tenants. Without a
+-- tenant those whose turns are next are woken.
+local function wake(task_type, tenant)
   local key = WAKE .. task_type
   if try('LLEN', key) == 0 then try('LPUSH', key, '1') end
+  if not NARROW then return end
+  for _, name in ipairs(tenant and { tenant } or try('ZRANGE', RING .. task_type, '0', '15')) do
+    local own = key .. ':' .. name
+    if try('LLEN', own) == 0 then
+      try('LPUSH', own, '1')
+      try('PEXPIRE', own, '60000')
+    end
+  end
 end
 
 -- Make sure that the tenant stands in its type's ring. A tenant that was away

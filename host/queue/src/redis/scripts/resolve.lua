@@ -34,7 +34,7 @@ for i = 1, #ARGV, 4 do
         try('HDEL', P .. ':starts', id)
         if EVENTS then event('unblocked', id, h[2], h[3]) end
         if due > now then
-          schedule(id, h[2], due)
+          schedule(id, h[2], h[3], due)
         else
           place(id, h, b, score_of(h[4], 0))
         end

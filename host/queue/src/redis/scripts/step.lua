@@ -3,6 +3,7 @@
 -- KEYS[1]  queue prefix
 -- ARGV     want, lease_ms, host, reclaim_max, promote_max, dead_ttl,
 --          n types, type...,
+--          n types served for some tenants only, then per type: type, n tenants, tenant...,
 --          n renewals, member...,
 --          n settlements, in runs: kind, ttl, length of the run, then per settlement: member,
 --          and for kind
@@ -37,6 +38,15 @@ local function take_list()
   return list
 end
 local types = take_list()
+-- Types served for some tenants only: { type, tenants }. None of them is among `types`.
+local narrow = take()
+if narrow == '0' then
+  narrow = nil
+else
+  local n = tonumber(narrow)
+  narrow = {}
+  for i = 1, n do narrow[i] = { take(), take_list() } end
+end
 local renewals = take_list()
 -- Whether this step left work behind that its host should come back for at once.
 local again = false

@@ -24,7 +24,7 @@ for i = 1, #ARGV, 6 do
     if EVENTS then lib().event('submitted', id, task_type, tenant) end
     if due > now then
       live_change[tenant] = (live_change[tenant] or 0) + 1
-      lib().schedule(id, task_type, due)
+      lib().schedule(id, task_type, tenant, due)
     else
       if task_type ~= line.type or tenant ~= line.tenant then
         local name = task_type .. ':' .. tenant
@@ -43,7 +43,7 @@ for name, line in pairs(lines) do
   try('ZADD', READY .. name, unpack(line, 1, line.n))
   live_change[line.tenant] = (live_change[line.tenant] or 0) + line.n / 2
   join_ring(line.type, line.tenant)
-  wake(line.type)
+  wake(line.type, line.tenant)
 end
 if accepted > 0 then try('HINCRBY', STATS, 'submitted', int(accepted)) end
 write_live()

@@ -91,7 +91,7 @@ local function unpark(tenant)
   for _, t in ipairs(try('SMEMBERS', P .. ':parked:' .. tenant)) do
     if call('EXISTS', READY .. t .. ':' .. tenant) == 1 then
       join_ring(t, tenant)
-      wake(t)
+      wake(t, tenant)
     end
   end
   try('UNLINK', P .. ':parked:' .. tenant)

@@ -74,7 +74,7 @@ local function line_up(id, task_type, tenant, score)
   if not ringed[line] then
     ringed[line] = true
     join_ring(task_type, tenant)
-    wake(task_type)
+    wake(task_type, tenant)
   end
 end
 

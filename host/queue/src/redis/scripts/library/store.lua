@@ -58,7 +58,7 @@ end
 
 -- Put a task behind its time, and wake a host if none would look so soon.
 local first_due
-local function schedule(id, task_type, due)
+local function schedule(id, task_type, tenant, due)
   if first_due == nil then
     local first = call('ZRANGE', SCHEDULED, '0', '0', 'WITHSCORES')
     first_due = tonumber(first[2]) or math.huge
@@ -66,7 +66,7 @@ local function schedule(id, task_type, due)
   try('ZADD', SCHEDULED, int(due), id)
   if due < first_due then
     first_due = due
-    wake(task_type)
+    wake(task_type, tenant)
   end
 end
 
@@ -113,7 +113,7 @@ local function store(id, record, task_type, tenant, level, due, offset, exempt)
   end
   if b and b.after and block(id, b, due) then return answer end
   if due > now then
-    schedule(id, task_type, due)
+    schedule(id, task_type, tenant, due)
   else
     place(id, h, b, score_of(level, 0) + offset)
   end

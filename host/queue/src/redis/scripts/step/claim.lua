@@ -22,22 +22,33 @@ if want > 0 and limited('q') then
     end
   end
 end
+-- Those of some tenants that stand in a type's ring, in their order.
+local in_ring = narrow and function(t, tenants)
+  local scores, found = try('ZMSCORE', RING .. t, unpack(tenants)), {}
+  for i = 1, #tenants do
+    if scores[i] then found[#found + 1] = tenants[i] end
+  end
+  return found
+end
 -- Leave out the types that are paused or at their bound.
 local held_types = config[6]
 if want > 0 and (held_types or limited('t')) then
   local L = lib()
-  for k = #types, 1, -1 do
-    local t = types[k]
+  local function is_held(t, tenants)
     local b = limited('t') and L.bounds('t:' .. t)
     if b then type_bounds[t] = L.allowance('t:' .. t, b[1], b[2], b[3]) end
-    if held_types and try('SISMEMBER', P .. ':paused', t) == 1 then
-      table.remove(types, k)
-    elseif b and L.room(type_bounds[t]) <= 0 then
-      if call('EXISTS', RING .. t) == 1 then
-        soon_us = math.min(soon_us, L.frees_at(type_bounds[t]))
-      end
-      table.remove(types, k)
+    if held_types and try('SISMEMBER', P .. ':paused', t) == 1 then return true end
+    if not b or L.room(type_bounds[t]) > 0 then return false end
+    if tenants and next(in_ring(t, tenants)) or not tenants and call('EXISTS', RING .. t) == 1 then
+      soon_us = math.min(soon_us, L.frees_at(type_bounds[t]))
     end
+    return true
+  end
+  for k = #types, 1, -1 do
+    if is_held(types[k]) then table.remove(types, k) end
+  end
+  for k = narrow and #narrow or 0, 1, -1 do
+    if is_held(narrow[k][1], narrow[k][2]) then table.remove(narrow, k) end
   end
 end
 
@@ -47,6 +58,27 @@ if want > 0 and #types > 1 then
   local ringed = try('SMISMEMBER', RINGS, unpack(types))
   for k = #types, 1, -1 do
     if ringed[k] == 0 then lineless[#lineless + 1] = RING .. table.remove(types, k) end
+  end
+end
+
+-- A type and the one tenant it is served for, by the name that stands for both among `types`.
+local only
+if want > 0 and narrow then
+  only = {}
+  local names = {}
+  for i = 1, #narrow do names[i] = narrow[i][1] end
+  local ringed = #names > 0 and try('SMISMEMBER', RINGS, unpack(names)) or {}
+  for i = 1, #narrow do
+    local t = names[i]
+    if ringed[i] == 0 then
+      lineless[#lineless + 1] = RING .. t
+    else
+      for _, tenant in ipairs(in_ring(t, narrow[i][2])) do
+        local name = t .. ':' .. tenant
+        only[name] = { type = t, tenant = tenant }
+        types[#types + 1] = name
+      end
+    end
   end
 end
 
@@ -65,31 +97,38 @@ if want > 0 and #types > 0 then
     for k = #types, 1, -1 do
       local t = types[k]
       local c = heads[t]
+      local own = only and only[t]
       if not c then
         local ring, true_v
+        local in_type = own and own.type or t
         -- Those who were served through another type since are put in their places. A ring
         -- is in the order of turns whatever the present is.
         for _ = 1, MAX_PARKED do
-          ring = call('ZRANGE', RING .. t, '0', '1', 'WITHSCORES')
+          if own then
+            ring = { own.tenant, call('ZSCORE', RING .. in_type, own.tenant) }
+            if not ring[2] then ring[1] = nil end
+          else
+            ring = call('ZRANGE', RING .. t, '0', '1', 'WITHSCORES')
+          end
           if not ring[1] then break end
           local v = call('HMGET', VTIME, ring[1], '')
           true_v = math.max(tonumber(ring[2]), tonumber(v[1] or 0))
           present = tonumber(v[2] or 0)
           if true_v == tonumber(ring[2]) then break end
-          call('ZADD', RING .. t, int(true_v), ring[1])
+          call('ZADD', RING .. in_type, int(true_v), ring[1])
         end
         if ring[1] then
-          c = { tenant = ring[1], v = true_v, shared = ring[3] ~= nil, type = t }
+          c = { tenant = ring[1], v = true_v, shared = ring[3] ~= nil, type = in_type, name = t }
           heads[t] = c
         else
           table.remove(types, k)
           -- The last one stays: to look at it alone costs no more than to look it up.
-          if #types > 0 then try('SREM', RINGS, t) end
+          if #types > 0 and not own then try('SREM', RINGS, t) end
         end
       end
       if c then
         if #types > 1 and not c.score then
-          local first = call('ZRANGE', READY .. t .. ':' .. c.tenant, '0', '0', 'WITHSCORES')
+          local first = call('ZRANGE', READY .. c.type .. ':' .. c.tenant, '0', '0', 'WITHSCORES')
           c.score = tonumber(first[2] or 0)
         end
         shared = shared or c.shared
@@ -128,7 +167,7 @@ if want > 0 and #types > 0 then
       lib().park(best.tenant, best.type, until_us)
       soon_us = math.min(soon_us, until_us)
       turns, parked = turns - 1, parked + 1
-      heads[best.type] = nil
+      heads[best.name] = nil
     else
       local line = READY .. best.type .. ':' .. best.tenant
       local popped
@@ -154,14 +193,15 @@ if want > 0 and #types > 0 then
       if call('EXISTS', line) == 0 then
         call('ZREM', RING .. best.type, best.tenant)
       end
-      heads[best.type] = nil
+      heads[best.name] = nil
       for t, c in pairs(heads) do
         if c.tenant == best.tenant then heads[t] = nil end
       end
       if bounded and lib().room(bounded) <= 0 then
         soon_us = math.min(soon_us, lib().frees_at(bounded))
         for k = #types, 1, -1 do
-          if types[k] == best.type then table.remove(types, k) end
+          if types[k] == best.type or only and only[types[k]]
+            and only[types[k]].type == best.type then table.remove(types, k) end
         end
       end
     end
@@ -228,7 +268,12 @@ if want > 0 and #types > 0 then
     -- A full claim may have left work behind: pass the wake-up on.
     if #ids >= want then
       for _, t in ipairs(types) do
-        if call('EXISTS', RING .. t) == 1 then wake(t) end
+        local own = only and only[t]
+        if own then
+          if call('ZSCORE', RING .. own.type, own.tenant) then wake(own.type, own.tenant) end
+        elseif call('EXISTS', RING .. t) == 1 then
+          wake(t)
+        end
       end
     end
   end
@@ -265,6 +310,11 @@ if #members < asked or asked == 0 then
   end
 end
 if again then next_ms = 0 end
+-- While hosts serve types for single tenants, wake-ups say whose work it is: for ten minutes
+-- since one of them was last heard.
+if narrow and (tonumber(config[8]) or 0) < now + 300000 then
+  try('HSET', CONFIG, 'narrow', int(now + 600000))
+end
 -- Hosts tell the queue how long it keeps tasks that end without one of them.
 if config[5] ~= ARGV[6] then try('HSET', CONFIG, 'kept', ARGV[6]) end
 write_live()
