@@ -268,8 +268,7 @@ impl Lines {
 
     /// Say again and again that the host runs, and at once when its plugins change.
     async fn announce(self) {
-        let (mut news, mut rescans) =
-            (self.shared.registry.news(), self.shared.registry.rescans());
+        let (mut news, mut rescans) = (self.shared.registry.news(), self.shared.registry.rescans());
         loop {
             let info = HostInfo {
                 name: self.options.name.clone(),

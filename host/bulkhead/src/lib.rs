@@ -24,8 +24,8 @@ pub use bulkhead_sandbox::{CacheFolder, Compiler, WorkerProgram, compile_worker}
 pub use host::{Host, HostBuilder, HostError};
 pub use options::{HostOptions, QueueOptions, QueueSchedule};
 pub use plugins::{
-    EVERY, GrantsFrom, Identity, LiveSettings, PluginQuota, PluginSettings, SettingsWriter, Sharing,
-    TenantPlugins, Values,
+    EVERY, GrantsFrom, Identity, LiveSettings, PluginQuota, PluginSettings, SettingsWriter,
+    Sharing, TenantPlugins, Values,
 };
 pub use serve::offers;
 pub use shutdown::{Shutdown, Trigger};

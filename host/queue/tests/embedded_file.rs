@@ -5,9 +5,7 @@ mod embedded_stage;
 
 use std::path::Path;
 
-use bulkhead_core::{
-    Bounds, QueuePolicy, State, TaskRef, TenantName, TermKey, Terms, Unique,
-};
+use bulkhead_core::{Bounds, QueuePolicy, State, TaskRef, TenantName, TermKey, Terms, Unique};
 use bulkhead_queue::{
     Broker, EmbeddedBroker, Entry, KvEdit, KvOwner, KvQuota, KvUsage, KvWrite, KvWritten, NewBatch,
     Over, QueueError, Sealed, SubmitAnswer,

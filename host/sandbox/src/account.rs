@@ -147,8 +147,11 @@ mod tests {
     #[test]
     fn what_is_over_waits_and_says_for_what() {
         let tenant = TenantName::new("acme").unwrap();
-        let account =
-            |bound| Account { tenant: tenant.clone(), compile_per_hour: bound, spent: Arc::default() };
+        let account = |bound| Account {
+            tenant: tenant.clone(),
+            compile_per_hour: bound,
+            spent: Arc::default(),
+        };
         let now = Instant::now();
         assert_eq!(account(None).admit(now), Ok(()));
         let bounded = account(Some(SECOND));

@@ -210,7 +210,8 @@ mod tests {
         }
         let mut order = String::new();
         while held.take().is_some() {
-            let next = waiting.iter_mut().enumerate().find_map(|(at, (_, it))| Some((at, come(it)?)));
+            let next =
+                waiting.iter_mut().enumerate().find_map(|(at, (_, it))| Some((at, come(it)?)));
             let Some((at, turn)) = next else { break };
             order.push_str(waiting.remove(at).0);
             held = Some(turn);

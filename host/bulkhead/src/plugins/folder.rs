@@ -100,11 +100,6 @@ impl Folder {
         self.seen.iter().map(|(name, seen)| (name.as_str(), seen.files.wasm.len))
     }
 
-    /// Whether the plugin has a file.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.seen.contains_key(name)
-    }
-
     /// The files, to be read while the folder is looked at.
     pub(super) fn files(&self) -> Arc<PluginFiles> {
         self.files.clone()
@@ -114,6 +109,8 @@ impl Folder {
     pub(super) fn look(&mut self, now: Instant) -> io::Result<Look> {
         let mut look = Look::default();
         let (mut present, mut beyond) = (BTreeMap::new(), 0);
+        // What was seen keeps its place.
+        let mut room = self.most.saturating_sub(self.seen.len());
         for entry in self.files.0.entries()? {
             let entry = entry?;
             let file = entry.file_name();
@@ -123,7 +120,8 @@ impl Folder {
             if name.is_empty() || name.starts_with('.') {
                 continue;
             }
-            if present.len() >= self.most && !self.seen.contains_key(name) {
+            let is_new = !self.seen.contains_key(name);
+            if is_new && room == 0 {
                 beyond += 1;
                 continue;
             }
@@ -132,6 +130,7 @@ impl Folder {
             if !wasm.is_file() {
                 continue;
             }
+            room -= usize::from(is_new);
             let beside = |file: String| self.files.0.metadata(file).ok().as_ref().map(Stamp::of);
             let files = Files {
                 wasm: Stamp::of(&wasm),
@@ -306,17 +305,18 @@ mod tests {
     fn what_was_seen_goes_before_what_is_too_many() {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str| std::fs::write(dir.path().join(name), b"x").unwrap();
-        ["m.wasm", "n.wasm"].map(file);
+        ["m.wasm", "n.wasm"].into_iter().for_each(file);
         let opened = Dir::open_ambient_dir(dir.path(), ambient_authority()).unwrap();
         let (mut folder, now) = (Folder::at(opened, 2), Instant::now());
         assert_eq!(folder.look(now).unwrap().beyond, None);
-        ["a.wasm", "z.wasm"].map(file);
+        ["a.wasm", "z.wasm"].into_iter().for_each(file);
         assert_eq!(folder.look(now).unwrap().beyond, Some(2));
         let look = folder.look(now + AT_REST).unwrap();
         assert_eq!((look.changed, look.beyond), (vec!["m".into(), "n".into()], None));
         std::fs::remove_file(dir.path().join("m.wasm")).unwrap();
         let look = folder.look(now + AT_REST).unwrap();
-        assert_eq!((look.gone, look.beyond), (vec!["m".into()], Some(1)));
+        assert_eq!((look.gone, look.beyond), (vec!["m".into()], None));
+        assert_eq!(folder.look(now).unwrap().beyond, Some(1), "its place is free now");
         assert_eq!(folder.sizes().count(), 2);
     }
 

@@ -19,11 +19,11 @@ use bulkhead_sandbox::{Account, CompileTime, Gate, Sandbox};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::events::Watch;
 use super::folder::{AT_REST, Folder};
 use super::loader::{Candidate, Examined, Loader, Refusal, TRUST};
 use super::quota::{self, TenantFile};
 use super::tenant_folders::TenantFolders;
-use super::events::Watch;
 use super::{Identity, LiveSettings, Owner, Registry, TASK_TYPE_TAKEN};
 use crate::clock::unix_ms;
 use crate::shutdown::Shutdown;
@@ -149,8 +149,7 @@ impl Keeper {
 
     /// Follow the folders until shutdown.
     pub(crate) async fn run(mut self, mut shutdown: Shutdown) {
-        let mut watch =
-            Watch::of(&self.path, self.tenants.as_ref().map(|folders| folders.path()));
+        let mut watch = Watch::of(&self.path, self.tenants.as_ref().map(|folders| folders.path()));
         self.folders.keys().flatten().for_each(|tenant| watch.begin(tenant));
         self.watch = Some(watch);
         self.look_everywhere();
@@ -305,8 +304,12 @@ impl Keeper {
             self.restless.insert(owner.clone());
         }
         if let Some(files) = look.beyond {
-            tracing::warn!(tenant = shown, files, most = MAX_TENANT_FILES,
-                "plugin files of the tenant are not looked at: it has too many");
+            tracing::warn!(
+                tenant = shown,
+                files,
+                most = MAX_TENANT_FILES,
+                "plugin files of the tenant are not looked at: it has too many"
+            );
         }
         for name in &look.gone {
             self.remove(&Identity::of(owner.as_ref(), name));
@@ -451,7 +454,8 @@ impl Keeper {
     /// Act on what a file came to.
     fn conclude(&mut self, examined: Examined) {
         let Examined { identity, digest, began, verdict } = examined;
-        let unchanged = self.folders.get(&identity.owner).is_some_and(|f| f.unchanged(&identity.name));
+        let unchanged =
+            self.folders.get(&identity.owner).is_some_and(|f| f.unchanged(&identity.name));
         let registry = &self.loader.registry;
         match verdict {
             Ok(None) => registry.accept(&identity),

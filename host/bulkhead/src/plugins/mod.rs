@@ -314,3 +314,6 @@ fn served(identity: &Identity, settings: &PluginSettings) -> Vec<String> {
     }
     tenants
 }
+
+#[cfg(test)]
+mod tests;

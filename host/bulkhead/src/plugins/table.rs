@@ -4,6 +4,7 @@
 //! name, else to one that was shared with everyone, else to the operator's. A host to which no
 //! tenant brings plugins has the operator's table and nothing else.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub(crate) struct Table {
     brought: Option<Box<Brought>>,
     serves: Vec<Serves>,
     takes_batches: bool,
+    /// Whether any plugin may run so many attempts only.
+    is_bounded: bool,
 }
 
 /// What tenants brought.
@@ -52,6 +55,7 @@ impl Table {
         for serving in serving {
             table.takes_batches |=
                 serving.plugin.description().handlers.iter().any(|h| h.max_batch > 1);
+            table.is_bounded |= serving.room().is_some();
             let Some(owner) = &serving.identity.owner else {
                 table.operators.extend(of_each_type(serving));
                 continue;
@@ -77,16 +81,6 @@ impl Table {
         brought.or_else(|| self.operators.get(task_type))
     }
 
-    /// Who serves this of what [`Table::serves`] says; for all tenants, the operator's if it
-    /// is among them.
-    pub(crate) fn serving(&self, serves: &Serves) -> Option<&Arc<Serving>> {
-        let task_type = &serves.task_type;
-        match &serves.tenant {
-            Some(tenant) => self.get(task_type, tenant),
-            None => self.operators.get(task_type).or_else(|| self.brought.as_ref()?.everyone.get(task_type)),
-        }
-    }
-
     /// Whether any type is handled several tasks at a time.
     pub(crate) fn takes_batches(&self) -> bool {
         self.takes_batches
@@ -95,6 +89,29 @@ impl Table {
     /// What is served, sorted: types for all tenants, then those of single tenants.
     pub(crate) fn serves(&self) -> &[Serves] {
         &self.serves
+    }
+
+    /// What may be claimed now, and how many tasks of it if that is bounded: what a plugin that
+    /// runs as often as it may serves is left out, and all others' is there.
+    pub(crate) fn claimable(&self) -> (Cow<'_, [Serves]>, Option<u32>) {
+        if !self.is_bounded {
+            return (Cow::Borrowed(&self.serves), None);
+        }
+        let (mut claimable, mut most) = (Vec::with_capacity(self.serves.len()), None::<u32>);
+        for serves in &self.serves {
+            let operators = self.operators.get(&serves.task_type);
+            match operators.filter(|_| serves.tenant.is_none()).and_then(|s| s.room()) {
+                // Those who have their own plugin for it need not wait for the operator's.
+                Some(0) => claimable.extend(
+                    self.brought.iter().flat_map(|brought| brought.tenants_with(&serves.task_type)),
+                ),
+                room => {
+                    most = most.into_iter().chain(room).min();
+                    claimable.push(serves.clone());
+                }
+            }
+        }
+        (Cow::Owned(claimable), most)
     }
 
     fn offers(&self) -> Vec<Serves> {
@@ -114,6 +131,13 @@ impl Brought {
     fn get(&self, task_type: &TaskType, tenant: &TenantName) -> Option<&Arc<Serving>> {
         let own = self.by_tenant.get(tenant).and_then(|by_type| by_type.get(task_type));
         own.or_else(|| self.everyone.get(task_type))
+    }
+
+    /// The tenants that have their own plugin for a type, or one shared with them by name.
+    fn tenants_with(&self, task_type: &TaskType) -> impl Iterator<Item = Serves> {
+        let has = |by_type: &ByType| by_type.contains_key(task_type);
+        let tenants = self.by_tenant.iter().filter(move |(_, by_type)| has(by_type));
+        tenants.map(|(tenant, _)| Serves::only(task_type.clone(), tenant.clone()))
     }
 
     /// Enter a shared plugin. Plugins come in the order of their identities, and the first of

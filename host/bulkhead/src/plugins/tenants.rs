@@ -126,8 +126,13 @@ mod tests {
     #[test]
     fn grants_are_the_operators_word_the_closest_first() {
         let mut settings = PluginSettings::default();
-        settings.grants.insert("resize".into(), grants("config = true\nenqueue = { types = [\"*\"] }"));
-        settings.other_tenants.grants.insert(EVERY.into(), grants("kv = { keys = 1 }\nconfig = true"));
+        settings
+            .grants
+            .insert("resize".into(), grants("config = true\nenqueue = { types = [\"*\"] }"));
+        settings
+            .other_tenants
+            .grants
+            .insert(EVERY.into(), grants("kv = { keys = 1 }\nconfig = true"));
         let own = TenantPlugins {
             grants: BTreeMap::from([
                 (EVERY.into(), grants("kv = { keys = 2 }")),

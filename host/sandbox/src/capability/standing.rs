@@ -261,7 +261,8 @@ mod tests {
         assert!(refusal.contains("`bulkhead:handler/kv@0.1.0` needs the grant `kv`"), "{refusal}");
         // What a tenant brought is granted by the operator alone.
         let refusal = inspection.refusal("resize", Some(&TenantName::new("a.b").unwrap())).unwrap();
-        let block = format!("bulkhead.toml:\n[tenants.\"a.b\".grants.resize]\n{}", lines.join("\n"));
+        let block =
+            format!("bulkhead.toml:\n[tenants.\"a.b\".grants.resize]\n{}", lines.join("\n"));
         assert!(refusal.ends_with(&block) && !refusal.contains("resize.toml"), "{refusal}");
     }
 

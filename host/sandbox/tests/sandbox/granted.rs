@@ -51,7 +51,12 @@ fn every() -> Grants {
 
 async fn load(grants: Grants) -> Plugin {
     let manifest = Manifest { grants, ..Manifest::default() };
-    let source = PluginSource { name: "toucher".to_owned(), bytes: guest("toucher"), manifest, account: None };
+    let source = PluginSource {
+        name: "toucher".to_owned(),
+        bytes: guest("toucher"),
+        manifest,
+        account: None,
+    };
     offering().await.load(source).await.unwrap()
 }
 

@@ -8,7 +8,8 @@ use bulkhead::config::quantity::{Size, Span};
 use bulkhead::core::{Backoff, Digest, LimitsRequest, RetryRequest, TenantName};
 use bulkhead::{Identity, manifest};
 use bulkhead_sandbox::{
-    Account, HandlerDescription, Inspection, Plugin, PluginSource, Rejection, Sandbox, SandboxConfig,
+    Account, HandlerDescription, Inspection, Plugin, PluginSource, Rejection, Sandbox,
+    SandboxConfig,
 };
 use comfy_table::{Cell, Color};
 use serde::Serialize;

@@ -281,7 +281,8 @@ impl Kv {
         let space = self.tenants.get(tenant).and_then(|held| held.spaces.get(plugin));
         let Some(key) = key else {
             let newest = space.map(|space| Bytes::copy_from_slice(&space.newest.to_be_bytes()));
-            let key = [&[tag::KV_NEWEST], format!("{tenant}/{}", plugin.stored()).as_bytes()].concat();
+            let key =
+                [&[tag::KV_NEWEST], format!("{tenant}/{}", plugin.stored()).as_bytes()].concat();
             return Row { key, value: newest };
         };
         let kept = space.and_then(|space| space.kept.get(key));
@@ -290,7 +291,8 @@ impl Kv {
             let head = [kept.version.to_be_bytes(), until_ms.to_be_bytes()].concat();
             Bytes::from([&head[..], &kept.value].concat())
         });
-        let key = [&[tag::KV_VALUE], format!("{tenant}/{}/{key}", plugin.stored()).as_bytes()].concat();
+        let key =
+            [&[tag::KV_VALUE], format!("{tenant}/{}/{key}", plugin.stored()).as_bytes()].concat();
         Row { key, value }
     }
 
