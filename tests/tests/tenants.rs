@@ -169,6 +169,10 @@ async fn who_has_no_plugin_of_its_own_has_the_operators_and_no_values_of_another
     place.gone("acme/notebook").await;
     // The same tenant and the same name, and yet another plugin.
     assert_eq!(place.told("acme", &["a", "*", "a=operators"]).await.0, ["none", "[]", "v1"]);
+    // One of its own that does not serve leaves its tasks to what comes next.
+    install_as(&place.of("acme"), "notebook", b"no plugin");
+    place.refused("acme/notebook", "invalid").await;
+    assert_eq!(place.told("acme", &["a"]).await, (one("operators"), operators));
     install_version(&place.of("acme"), "notebook", 1);
     place.serves("acme/notebook").await;
     assert_eq!(place.told("acme", &["a"]).await, (one("own"), own));
@@ -323,6 +327,40 @@ async fn compiling_beyond_a_tenants_time_waits_and_what_is_cached_costs_nothing(
     place.serves("globex/configured").await;
     place.say(&format!("{bounds}[tenants.acme]\ncompile_time_per_hour = \"1h\""));
     place.serves("acme/configured").await;
+}
+
+#[tokio::test]
+async fn a_folder_that_is_never_at_rest_delays_nobody_else() {
+    let mut place = Place::new(Inside::embedded());
+    let restless = place.of("acme").join("restless.wasm");
+    install(&place.of("globex"), "notebook");
+    let _host = place.host("").await;
+    place.refused("globex/notebook", "imports").await;
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        let often = std::time::Duration::from_millis(5);
+        let mut times = 0_u64;
+        while stopped.recv_timeout(often) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            times += 1;
+            std::fs::write(&restless, times.to_le_bytes()).expect("written");
+        }
+        times
+    });
+    // What the operator says takes effect, and a look that is asked for comes to its end.
+    place.say("[tenants.globex.grants.notebook]\nkv = true");
+    place.serves("globex/notebook").await;
+    let rescans = async || {
+        let hosts = place.inside.broker.hosts().await.expect("a broker");
+        hosts.first().expect("a host").rescans
+    };
+    let before = rescans().await;
+    assert_eq!(place.inside.broker.request_rescan().await.expect("a broker"), 1);
+    eventually("the look is over", || async { (rescans().await > before).then_some(()) }).await;
+    install_version(&place.of("initech"), "notebook", 1);
+    place.refused("initech/notebook", "imports").await;
+    assert!(!writer.is_finished());
+    drop(stop);
+    assert!(writer.join().expect("the writer") > 100);
 }
 
 #[tokio::test]

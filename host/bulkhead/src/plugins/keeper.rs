@@ -46,6 +46,9 @@ const EVENT_PAUSE: Duration = Duration::from_millis(20);
 /// How long a look that was asked for waits for files to come to rest.
 const ASKED_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Folders that are looked at without a break.
+const LOOKS_AT_ONCE: usize = 32;
+
 /// Most plugin files of one tenant that are looked at.
 const MAX_TENANT_FILES: usize = 1_000;
 
@@ -130,7 +133,7 @@ impl Keeper {
     pub(crate) async fn load_all(&mut self) {
         let began = Instant::now();
         for _ in 0..FIRST_LOOKS {
-            self.look_everywhere();
+            self.look_everywhere().await;
             while !self.loading.is_empty() && began.elapsed() < START_PATIENCE {
                 tokio::select! {
                     Some(joined) = self.loads.join_next(), if !self.loads.is_empty() => {
@@ -152,7 +155,7 @@ impl Keeper {
         let mut watch = Watch::of(&self.path, self.tenants.as_ref().map(|folders| folders.path()));
         self.folders.keys().flatten().for_each(|tenant| watch.begin(tenant));
         self.watch = Some(watch);
-        self.look_everywhere();
+        self.look_everywhere().await;
         let mut looked = Instant::now();
         let mut next_full = looked + self.rescan_every;
         let mut asked: Option<Instant> = None;
@@ -201,10 +204,10 @@ impl Keeper {
                 () = tokio::time::sleep(wait) => {}
             }
             if everywhere || Instant::now() >= next_full {
-                self.look_everywhere();
+                self.look_everywhere().await;
                 next_full = Instant::now() + self.rescan_every;
             } else {
-                self.look_where_told();
+                self.look_where_told().await;
             }
             self.take_up();
             looked = Instant::now();
@@ -218,29 +221,38 @@ impl Keeper {
         at_rest && !self.loading.values().any(|loading| loading.since <= until)
     }
 
-    fn look_where_told(&mut self) {
+    async fn look_where_told(&mut self) {
         let dirty = self.watch.as_ref().map(Watch::take).unwrap_or_default();
         if dirty.all {
-            return self.look_everywhere();
+            return self.look_everywhere().await;
         }
         let mut owners = std::mem::take(&mut self.restless);
         owners.extend(dirty.owners);
-        owners.iter().for_each(|owner| self.look(owner));
+        self.look_at(owners).await;
     }
 
-    fn look_everywhere(&mut self) {
+    async fn look_everywhere(&mut self) {
         if let Some(watch) = &self.watch {
             watch.take();
         }
         self.restless.clear();
         self.find_tenants();
-        let owners: Vec<Owner> = self.folders.keys().cloned().collect();
-        owners.iter().for_each(|owner| self.look(owner));
+        self.look_at(self.folders.keys().cloned().collect()).await;
         let now = Instant::now();
         let folders = &self.folders;
         self.spent.retain(|tenant, spent| {
             folders.contains_key(&Some(tenant.clone())) || !spent.used(now).is_zero()
         });
+    }
+
+    /// Look at many folders, and let others have the thread in between.
+    async fn look_at(&mut self, owners: BTreeSet<Owner>) {
+        for (at, owner) in owners.iter().enumerate() {
+            if at % LOOKS_AT_ONCE == LOOKS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+            self.look(owner);
+        }
     }
 
     /// See which tenants have a folder.
@@ -354,6 +366,9 @@ impl Keeper {
         };
         let registry = &self.loader.registry;
         let quota = self.settings.now().plugin_quota(tenant);
+        if quota.files.is_none() && quota.bytes.is_none() {
+            return BTreeMap::new();
+        }
         let file = |(name, bytes)| TenantFile {
             name,
             bytes,
@@ -464,8 +479,9 @@ impl Keeper {
             Ok(Some((plugin, remembering))) => {
                 let compile_ms = plugin.load_times().compile.as_millis();
                 let cached = plugin.load_times().cached;
+                let shown = identity.to_string();
                 match registry.serve(identity.clone(), plugin, remembering, unix_ms()) {
-                    Ok(()) => tracing::info!(plugin = %identity, digest = %digest.short(),
+                    Ok(()) => tracing::info!(plugin = shown, digest = %digest.short(),
                         compile_ms, cached, total_ms = began.elapsed().as_millis(), "plugin serves"),
                     Err(reason) => self.refuse(&identity, digest, (TASK_TYPE_TAKEN.into(), reason)),
                 }

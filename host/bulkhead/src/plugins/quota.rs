@@ -24,9 +24,6 @@ pub(super) fn over(
     files: &[TenantFile<'_>],
     quota: &PluginQuota,
 ) -> BTreeMap<String, String> {
-    if quota.files.is_none() && quota.bytes.is_none() {
-        return BTreeMap::new();
-    }
     let mut order: Vec<&TenantFile<'_>> = files.iter().collect();
     order.sort_by_key(|file| (!file.serves, file.name));
     let (mut number, mut bytes) = (0_u64, 0_u64);

@@ -99,6 +99,14 @@ mod tests {
         let found = folders.look().unwrap();
         assert_eq!(found.keys().map(TenantName::as_str).collect::<Vec<_>>(), ["acme", "globex"]);
         assert_eq!(folders.odd, 6);
+        let many = tempfile::tempdir().unwrap();
+        for number in 0..=MAX_TENANTS {
+            std::fs::create_dir(many.path().join(format!("t{number:05}"))).unwrap();
+        }
+        let mut folders_of_many = TenantFolders::open(many.path(), operators).unwrap();
+        let found_of_many = folders_of_many.look().unwrap();
+        assert_eq!((found_of_many.len(), folders_of_many.odd), (MAX_TENANTS, 1));
+        assert!(!found_of_many.contains_key("t10000"), "the first by name count");
         let (acme, place) = found.first_key_value().unwrap();
         assert!(folders.enter(acme, *place).is_ok());
         let other = *found.last_key_value().unwrap().1;

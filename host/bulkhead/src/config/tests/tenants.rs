@@ -79,7 +79,11 @@ fn a_tenants_section_is_read_and_shown() {
 fn what_makes_no_sense_of_a_tenant_says_where() {
     for (text, key, says) in [
         ("[tenants.\"*\".share]\nresize = [\"a\"]", "tenants.*.share", "its own tenant's section"),
-        ("[tenants.acme.share]\nresize = [\"*\", \"a\"]", "tenants.acme.share.resize", "the only one"),
+        (
+            "[tenants.acme.share]\nresize = [\"*\", \"a\"]",
+            "tenants.acme.share.resize",
+            "the only one",
+        ),
         ("[tenants.acme.share]\nresize = [\"no name\"]", "tenants.acme.share.resize", "no name"),
         ("[tenants.acme.share]\n\"a/b\" = [\"c\"]", "tenants.acme.share.a/b", "'/'"),
         ("[tenants.acme]\nplugins = 1001", "tenants.acme.plugins", "0 to 1000"),
