@@ -5,8 +5,11 @@
 //! because absolute figures on a shared machine say little. `docs/performance.md`
 //! explains the names.
 
-// A benchmark talks on the terminal.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program talks on the terminal"
+)]
 
 mod depth;
 mod drain;
@@ -16,6 +19,7 @@ mod pickup;
 mod reload;
 mod report;
 mod stage;
+mod start;
 
 use std::path::PathBuf;
 
@@ -115,6 +119,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
         }
         if wanted("reload") {
             report.add("reload", reload::run(&arguments.host).await?, "ms");
+        }
+        if wanted("start_cached") {
+            let started = start::run(&arguments.host).await?;
+            report.add("start_compiling", started.compiling_ms, "ms");
+            report.add("start_cached", started.cached_ms, "ms");
         }
     }
     report.print(arguments.json);

@@ -2,7 +2,7 @@
 //! expansion of `plugin!` name them; nothing of them is part of the SDK's interface.
 
 // Generated code is not held to our lints.
-#![allow(missing_docs, unreachable_pub, clippy::all)]
+#![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
 
 wit_bindgen::generate!({
     path: "../wit",

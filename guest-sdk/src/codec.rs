@@ -63,8 +63,7 @@ pub struct Input<T>(PhantomData<T>);
 impl<T> Input<T> {
     /// There is only one.
     #[must_use]
-    // Only the macro makes one, and it says `new`.
-    #[allow(clippy::new_without_default)]
+    #[allow(clippy::new_without_default, reason = "only the macro makes one, and it says `new`")]
     pub fn new() -> Self {
         Self(PhantomData)
     }

@@ -13,7 +13,7 @@ pub(crate) fn install() {
 }
 
 /// Write the line.
-#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "used on wasm32 only"))]
 fn report(panic: &PanicHookInfo<'_>) {
     let message = panic.payload_as_str().unwrap_or("a panic without a message");
     let mut fields = vec![("panic.message".to_owned(), message.to_owned())];

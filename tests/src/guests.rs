@@ -31,12 +31,21 @@ pub fn module_guest(name: &str) -> Vec<u8> {
 /// # Panics
 /// If it has not been built.
 pub fn install_shipped(folder: &Path, name: &str) -> Digest {
-    let from = target().join("plugins");
     let manifest = format!("{name}.toml");
-    std::fs::write(folder.join(&manifest), read(&from.join(&manifest))).expect("write a manifest");
-    let bytes = read(&from.join(format!("{name}.wasm")));
+    let bytes = read(&target().join("plugins").join(&manifest));
+    std::fs::write(folder.join(&manifest), bytes).expect("write a manifest");
+    let bytes = shipped(name);
     install_as(folder, name, &bytes);
     digest_of(&bytes)
+}
+
+/// The bytes of a plugin that ships with Bulkhead.
+///
+/// # Panics
+/// If it has not been built.
+#[must_use]
+pub fn shipped(name: &str) -> Vec<u8> {
+    read(&target().join("plugins").join(format!("{name}.wasm")))
 }
 
 /// The digest that a host gives to these bytes.

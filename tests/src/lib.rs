@@ -17,7 +17,7 @@ pub use bulkhead_stage::{Persistence, Proxy, RedisServer, eventually, eventually
 pub use command::{Ran, Started, ran};
 pub use folder::EmbeddedFolder;
 pub use guests::{
-    digest_of, guest, install, install_as, install_shipped, install_version, module_guest,
+    digest_of, guest, install, install_as, install_shipped, install_version, module_guest, shipped,
     version_of,
 };
 pub use inside::{Inside, Running};

@@ -55,7 +55,7 @@ async fn every_attack_ends_as_promised_and_harms_nobody() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     rig.neighbour_completes().await.expect("the host serves on");
     let log = rig.log();
-    assert!(!log.contains("panicked"), "the host itself panicked: {log}");
+    assert!(!log.contains("\nthread '"), "the host itself panicked: {log}");
     assert!(!log.contains("\u{1b}[2J") && !log.contains('\u{202e}'), "guest text in the log");
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use bulkhead::{Host, HostOptions, QueueOptions, QueueSchedule};
+use bulkhead::{Compiler, Host, HostOptions, QueueOptions, QueueSchedule};
 use bulkhead_core::{
     LimitsRequest, Missed, Outcome, Payload, Priority, QueueName, Schedule, State, TaskType,
     Template, TenantName, Terms, Timing, UnixMs,
@@ -257,6 +257,7 @@ async fn schedules_that_make_no_sense_are_refused_before_anything_starts() {
                 .map(|schedule| QueueSchedule { queue: queue(), schedule })
                 .collect(),
         ),
+        compiler: Some(Compiler::InProcess),
         ..HostOptions::default()
     };
     for (schedules, says) in [(vec![bad], "the hour `25`"), (vec![good.clone(), good], "twice")] {

@@ -5,8 +5,11 @@
 //! the other crates as programs and links none of them: it compiles in seconds
 //! and still works while they do not compile.
 
-// A command-line program talks on the terminal.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program talks on the terminal"
+)]
 
 mod attack;
 mod bench;

@@ -42,10 +42,9 @@ fn register(options: TokenStream, function: &ItemFn) -> syn::Result<TokenStream>
         Some(size) => handle_batch(name, &signature, output, size),
         None => handle(name, &signature, output),
     };
-    // The type carries the function's name, which is in snake case, and has no values.
     Ok(quote! {
         #[doc(hidden)]
-        #[allow(non_camel_case_types, clippy::empty_enums)]
+        #[allow(non_camel_case_types, clippy::empty_enums, reason = "it carries the function's name and has no values")]
         #visibility enum #name {}
 
         #[automatically_derived]
@@ -66,7 +65,7 @@ fn describe(options: &Options, signature: &Signature, attributes: &[Attribute]) 
     let schema = quote_spanned!(shown_at(input)=> __codec::Input::<#input>::new().schema());
     quote! {
         fn describe() -> ::bulkhead_guest::Description {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "not every handler uses what is imported for it")]
             use ::bulkhead_guest::__private::codec::{self as __codec, StructuredInput as _};
             ::bulkhead_guest::Description {
                 task_type: <Self as ::bulkhead_guest::Handler>::TASK_TYPE,
@@ -92,7 +91,7 @@ fn handle(name: &Ident, signature: &Signature, output: Span) -> TokenStream {
             __task: &::bulkhead_guest::Task,
             __payload: ::bulkhead_guest::Payload,
         ) -> ::core::result::Result<::bulkhead_guest::Payload, ::bulkhead_guest::Failure> {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "not every handler uses what is imported for it")]
             use ::bulkhead_guest::__private::codec::{
                 self as __codec, BareReturn as _, ErrorReturn as _, FailureReturn as _,
                 StructuredInput as _, StructuredOutput as _,
@@ -126,7 +125,7 @@ fn handle_batch(name: &Ident, signature: &Signature, output: Span, size: u32) ->
         ) -> ::std::vec::Vec<
             ::core::result::Result<::bulkhead_guest::Payload, ::bulkhead_guest::Failure>,
         > {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "not every handler uses what is imported for it")]
             use ::bulkhead_guest::__private::codec::{
                 self as __codec, BareReturn as _, ErrorReturn as _, FailureReturn as _,
                 StructuredInput as _, StructuredOutput as _,

@@ -14,7 +14,7 @@
 //! It installs no signals and no logging; those stay yours.
 
 // An example talks on the terminal.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "a command-line program talks on the terminal")]
 
 use std::sync::Arc;
 use std::time::Duration;

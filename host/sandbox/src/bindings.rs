@@ -3,7 +3,7 @@
 //! sees either.
 
 // Generated code is not held to our lints.
-#![allow(missing_docs, unreachable_pub, dead_code, unused_variables)]
+#![allow(missing_docs, unreachable_pub, dead_code, unused_variables, reason = "generated code")]
 
 wasmtime::component::bindgen!({
     path: "../../wit",

@@ -312,8 +312,11 @@ impl Moments {
     }
 
     fn text_lengths(&self) -> Option<TextLengths> {
-        // Lengths of fields: whole, not negative, and far below 2^53.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "lengths of fields: whole, not negative, and far below 2^53"
+        )]
         let length = |number: f64| number as u64;
         (self.count > 0).then(|| TextLengths {
             min: length(self.min),
@@ -361,8 +364,11 @@ impl Sample {
         let last = self.kept.len().checked_sub(1)?;
         let at = |share: f64| {
             let place = share * last as f64;
-            // A share of an index, so from 0 to `last`.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a share of an index, so from 0 to `last`"
+            )]
             let below = (place.floor() as usize).min(last);
             let (low, high) = (self.kept[below], self.kept[(below + 1).min(last)]);
             let part = place.fract();

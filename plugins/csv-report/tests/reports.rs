@@ -1,6 +1,6 @@
 //! What a report says, and what it admits not to know.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it stands")]
 
 use csv_report::{
     ColumnReport, Decimal, Distinct, Header, Kind, MAX_COLUMNS, Options, Report, ReportError,

@@ -1,6 +1,6 @@
 //! What readers get, and what attackers do not.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it stands")]
 
 use markdown::{Layout, MAX_DEPTH, Options, RawHtml, RenderError, render, render_bytes};
 use proptest::prelude::*;

@@ -1,6 +1,6 @@
 //! What is said about real texts, and about texts that are none.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail where it stands")]
 
 use proptest::prelude::*;
 use text_stats::{Options, Pace, StatsError, TextStats, measure};

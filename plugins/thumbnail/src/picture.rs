@@ -219,8 +219,11 @@ fn target(size: (u32, u32), frame: (u32, u32), fit: Fit) -> (u32, u32) {
         f64::from(frame.0) / f64::from(size.0.max(1)),
         f64::from(frame.1) / f64::from(size.1.max(1)),
     );
-    // Both are at most 4096, or at most the picture's own side.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "both are at most 4096, or at most the picture's own side"
+    )]
     let scaled = |side: u32, scale: f64| ((f64::from(side) * scale).round() as u32).max(1);
     match fit {
         Fit::Contain => {

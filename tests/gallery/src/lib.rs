@@ -7,6 +7,7 @@
 
 mod behaviour;
 mod behaviours;
+mod flood;
 mod measure;
 mod rig;
 mod table;
@@ -14,6 +15,7 @@ mod text;
 
 pub use behaviour::{Behaviour, Expected, Guest};
 pub use behaviours::BEHAVIOURS;
-pub use measure::{Measured, measure};
+pub use flood::{FLOODS, Flood, flooded};
+pub use measure::{Measured, Waits, measure};
 pub use rig::{Rig, Seen};
 pub use table::{replace_between_markers, rows};

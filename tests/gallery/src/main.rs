@@ -1,16 +1,22 @@
 //! `bulkhead-attack`: do everything in the gallery to a real host and write one table.
 //! `cargo xtask attack` builds what it needs and calls it.
 
-// A command-line program talks on the terminal.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line program talks on the terminal"
+)]
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bulkhead_gallery::{BEHAVIOURS, Rig, measure, replace_between_markers, rows};
+use bulkhead_gallery::{BEHAVIOURS, Rig, flooded, measure, replace_between_markers, rows};
 use clap::Parser;
+
+/// A flood goes on for so many times the time of an attack.
+const FLOOD_TIMES: u32 = 5;
 
 /// Attack a host with every guest of the gallery.
 #[derive(Debug, Parser)]
@@ -21,7 +27,7 @@ struct Arguments {
     /// The folder of compiled guests.
     #[arg(long)]
     guests: PathBuf,
-    /// Only attacks whose name contains this.
+    /// Only attacks whose name contains this; `flood` for the floods alone.
     #[arg(long)]
     only: Option<String>,
     /// For how long each attack is repeated, in milliseconds.
@@ -56,7 +62,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
         eprintln!("{}: {} ({wrong:?})", behaviour.name, measured.seen.outcome);
         all.push((behaviour, measured));
     }
-    let table = format!("{}\n\n{}", arguments.heading, rows(&quiet, &all));
+    let mut table = format!("{}\n\n{}", arguments.heading, rows(&quiet, &all));
+    if only.is_empty() || only == "flood" {
+        table.push('\n');
+        table.push_str(&flooded(&rig, time * FLOOD_TIMES).await.context("a flood")?);
+    }
     match &arguments.into {
         Some(path) => {
             let document = fs::read_to_string(path)?;

@@ -25,9 +25,16 @@ pub struct Measured {
     pub seen: Seen,
     /// How far the host's resident memory rose above where it stood before.
     pub growth_bytes: u64,
-    /// From the neighbour's submission to its handler's first statement: half of all.
+    /// What the neighbour waited meanwhile.
+    pub waits: Waits,
+}
+
+/// From the neighbour's submissions to its handler's first statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// Half of all waited no longer.
     pub p50: Duration,
-    /// The same: 99 of 100.
+    /// 99 of 100 waited no longer.
     pub p99: Duration,
 }
 
@@ -48,16 +55,6 @@ pub async fn measure(rig: &Rig, behaviour: Option<&Behaviour>, time: Duration) -
         done.set(true);
         seen
     };
-    let neighbour = async {
-        let mut submitted = Vec::new();
-        let mut ticks = tokio::time::interval(PACE);
-        while !done.get() {
-            ticks.tick().await;
-            let at = SystemTime::now().duration_since(UNIX_EPOCH)?;
-            submitted.push((rig.submit_as("neighbour", "clock", "").await?, at));
-        }
-        anyhow::Ok(submitted)
-    };
     let memory = async {
         let mut most = before;
         while !done.get() {
@@ -66,17 +63,29 @@ pub async fn measure(rig: &Rig, behaviour: Option<&Behaviour>, time: Duration) -
         }
         anyhow::Ok(most)
     };
-    let (seen, submitted, most) = tokio::join!(attack, neighbour, memory);
+    let (seen, waits, most) = tokio::join!(attack, neighbour(rig, &done), memory);
+    let growth_bytes = most?.saturating_sub(before);
+    Ok(Measured { seen: seen?, growth_bytes, waits: waits? })
+}
+
+/// Submit the neighbour's tasks until it is done, and see how long each waited.
+pub(crate) async fn neighbour(rig: &Rig, done: &Cell<bool>) -> Result<Waits> {
+    let mut submitted = Vec::new();
+    let mut ticks = tokio::time::interval(PACE);
+    while !done.get() {
+        ticks.tick().await;
+        let at = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        submitted.push((rig.submit_as("neighbour", "clock", "").await?, at));
+    }
     let mut waits = Vec::new();
-    for (id, at) in submitted? {
+    for (id, at) in submitted {
         waits.push(began(rig, id).await?.saturating_sub(at));
     }
     waits.sort();
     let share = |percent: usize| {
         waits.get(waits.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
     };
-    let growth_bytes = most?.saturating_sub(before);
-    Ok(Measured { seen: seen?, growth_bytes, p50: share(50), p99: share(99) })
+    Ok(Waits { p50: share(50), p99: share(99) })
 }
 
 async fn repeat(rig: &Rig, behaviour: &Behaviour, until: Instant) -> Result<Seen> {

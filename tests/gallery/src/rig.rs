@@ -32,6 +32,9 @@ const SETTINGS: &str = "[limits]\nfuel = 300_000_000\nmemory = \"64 MiB\"\nwall 
 /// Attempts at once.
 const CONCURRENCY: &str = "8";
 
+/// Attempts of one tenant at once.
+pub(crate) const IN_FLIGHT: u32 = 6;
+
 /// Longest wait for anything to become visible.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -70,7 +73,8 @@ impl Rig {
             install(folder.path(), behaviour.name, &bytes(behaviour, compiled)?)?;
         }
         let settings = folder.path().join("settings.toml");
-        fs::write(&settings, SETTINGS)?;
+        let tenants = format!("[queues.default.tenants.\"*\"]\nin_flight = {IN_FLIGHT}\n");
+        fs::write(&settings, format!("{SETTINGS}{tenants}"))?;
         let client = Client::new(Arc::new(server.broker().await), SubmitLimits::default());
         let mut command = Command::new(host);
         for (key, _) in std::env::vars_os() {
@@ -124,16 +128,38 @@ impl Rig {
 
     /// Submit one task, to be tried once.
     pub async fn submit_as(&self, tenant: &str, task_type: &str, payload: &str) -> Result<TaskId> {
-        let retry = RetryRequest { max_attempts: Some(1), ..RetryRequest::default() };
-        // One that asks for another attempt needs one.
-        let retry = if task_type == "patient" { RetryRequest::default() } else { retry };
-        let payload = Payload::new(Payload::TEXT, payload.as_bytes().to_vec());
-        let task = NewTask {
-            tenant: TenantName::new(tenant)?,
-            terms: Terms { retry: Some(retry), ..Terms::default() },
-            ..NewTask::new(TaskType::new(task_type)?, payload)
-        };
-        Ok(self.client.submit(task).await?.id)
+        Ok(self.client.submit(task(tenant, task_type, payload)?).await?.id)
+    }
+
+    /// Submit so many alike in one call.
+    pub(crate) async fn submit_many(
+        &self,
+        tenant: &str,
+        task_type: &str,
+        payload: &str,
+        number: usize,
+    ) -> Result<()> {
+        let tasks = (0..number).map(|_| task(tenant, task_type, payload));
+        self.client.submit_many(tasks.collect::<Result<_>>()?).await?;
+        Ok(())
+    }
+
+    /// Put a guest into the folder under another name, each time with other content.
+    pub(crate) fn offer(&self, name: &str, guest: &str, number: u32) -> Result<()> {
+        let mut bytes = built(&self.compiled, guest)?;
+        bytes.extend(fresh_section()?);
+        bytes.extend([0, 5, 0]);
+        bytes.extend(number.to_le_bytes());
+        install(self.folder.path(), name, &bytes)?;
+        Ok(())
+    }
+
+    /// Take a file out of the folder, if it is there.
+    pub(crate) fn withdraw(&self, name: &str) -> Result<()> {
+        match fs::remove_file(self.folder.path().join(format!("{name}.wasm"))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// A task when nothing more comes of it soon: it has ended, or waits for another attempt.
@@ -227,6 +253,19 @@ impl Drop for Rig {
         let _ = self.host.kill();
         let _ = self.host.wait();
     }
+}
+
+/// One task, to be tried once.
+fn task(tenant: &str, task_type: &str, payload: &str) -> Result<NewTask> {
+    let retry = RetryRequest { max_attempts: Some(1), ..RetryRequest::default() };
+    // One that asks for another attempt needs one.
+    let retry = if task_type == "patient" { RetryRequest::default() } else { retry };
+    let payload = Payload::new(Payload::TEXT, payload.as_bytes().to_vec());
+    Ok(NewTask {
+        tenant: TenantName::new(tenant)?,
+        terms: Terms { retry: Some(retry), ..Terms::default() },
+        ..NewTask::new(TaskType::new(task_type)?, payload)
+    })
 }
 
 /// A custom section that makes a component's digest new: what was refused once is remembered.

@@ -16,11 +16,11 @@ pub fn rows(quiet: &Measured, all: &[(&Behaviour, Measured)]) -> String {
         "| Attack | What it does | Promise | Outcome | Stopped after | Memory | p50 | p99 |\n\
          |---|---|---|---|---:|---:|---:|---:|\n",
     );
-    let quiet_waits = format!("{} | {}", ms(quiet.p50), ms(quiet.p99));
+    let quiet_waits = format!("{} | {}", ms(quiet.waits.p50), ms(quiet.waits.p99));
     // Writing to a string does not fail.
     let _ = writeln!(text, "| – | nothing: the neighbour alone | | | | | {quiet_waits} |");
     for (behaviour, measured) in all {
-        let Measured { seen, growth_bytes, p50, p99 } = measured;
+        let Measured { seen, growth_bytes, waits } = measured;
         let outcome = match &seen.wrong {
             None => seen.outcome.clone(),
             Some(wrong) => format!("**not as promised**: {}", cell(wrong)),
@@ -33,8 +33,8 @@ pub fn rows(quiet: &Measured, all: &[(&Behaviour, Measured)]) -> String {
             behaviour.promise,
             ms(seen.stopped_after),
             *growth_bytes as f64 / f64::from(1 << 20),
-            ms(*p50),
-            ms(*p99),
+            ms(waits.p50),
+            ms(waits.p99),
         );
     }
     text

@@ -16,7 +16,7 @@ enum Source {
 }
 
 /// Every figure, in the order in which they are shown.
-const FIGURES: [(&str, Source); 22] = [
+const FIGURES: [(&str, Source); 24] = [
     ("drain_noop", Source::Load("drain_noop")),
     ("ratio_rust_task_queue", Source::Peers("drain_noop")),
     ("ratio_apalis", Source::Peers("drain_noop")),
@@ -25,6 +25,8 @@ const FIGURES: [(&str, Source); 22] = [
     ("submit_bulk", Source::Load("drain_noop")),
     ("attempt_overhead", Source::Attempt),
     ("reload", Source::Load("reload")),
+    ("start_cached", Source::Load("start_cached")),
+    ("start_compiling", Source::Load("start_cached")),
     ("host_rss", Source::Load("host_rss")),
     ("host_cpu", Source::Load("drain_noop")),
     ("redis_cpu", Source::Load("drain_noop")),

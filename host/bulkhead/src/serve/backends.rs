@@ -23,15 +23,7 @@ const TIDY_WITHIN: Duration = Duration::from_secs(5);
 /// The capabilities that a host has something behind.
 #[must_use]
 pub fn offers() -> CapabilitySet {
-    CapabilitySet {
-        kv: true,
-        http: true,
-        fs: true,
-        config: true,
-        secrets: true,
-        enqueue: true,
-        ..CapabilitySet::default()
-    }
+    CapabilitySet { kv: true, http: true, fs: true, config: true, secrets: true, enqueue: true }
 }
 
 /// What a host has behind the capabilities.
@@ -86,7 +78,6 @@ impl Backends {
             config: uses.config.then(|| self.settings.values(&serving.shown, tenant)),
             http: uses.http.then(|| self.outbound.access(&serving.shown, tenant)),
             secrets: uses.secrets.then(|| self.secrets.of(tenant)),
-            ..Services::default()
         }
     }
 

@@ -2,7 +2,12 @@
 //! Valkey, and a user with the documented rights and no others.
 
 // A panic is how a test reports.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail where it stands"
+)]
 
 mod acl;
 mod chaos;

@@ -14,10 +14,6 @@ const MAX_NAMES: usize = 1_000;
 /// Longest import or export name, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 
-/// How deeply components and modules may lie in each other. Toolchains need two or three
-/// levels, composed components a few more; the time to compile grows with the square.
-const MAX_NESTING: usize = 32;
-
 /// The two binary forms of WebAssembly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -63,7 +59,6 @@ pub(super) fn form(bytes: &[u8]) -> Result<Form, Rejection> {
 
 /// Whether `bytes` is valid under the features that the engine runs with.
 pub(super) fn validate(bytes: &[u8]) -> Result<(), Rejection> {
-    check_nesting(bytes)?;
     let mut features = WasmFeatures::default();
     features.remove(
         WasmFeatures::THREADS
@@ -81,24 +76,6 @@ pub(super) fn validate(bytes: &[u8]) -> Result<(), Rejection> {
             error.offset()
         ))),
     }
-}
-
-/// Refuse what is nested too deeply. What is malformed is left to the validator, which says why.
-fn check_nesting(bytes: &[u8]) -> Result<(), Rejection> {
-    let mut depth = 0_usize;
-    for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
-        match payload {
-            Payload::Version { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_NESTING {
-            return Err(invalid(&format!(
-                "its components are nested more than {MAX_NESTING} deep; link it from fewer levels"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// The names at the outer level of a valid component.

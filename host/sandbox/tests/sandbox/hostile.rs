@@ -104,7 +104,8 @@ async fn files_that_are_too_much() {
     let mut imports = ComponentImportSection::new();
     for at in 0..100_000_u32 {
         let ty = ComponentTypeRef::Component(0);
-        imports.import(&format!("c{at}"), ty);
+        let name = format!("c{at}");
+        imports.import(&name, ty);
     }
     let mut component = Component::new();
     component.section(&imports);

@@ -144,7 +144,7 @@ async fn what_takes_too_long_is_killed_and_not_tried_again() {
 async fn what_takes_too_much_memory_is_refused() {
     let (compiler, compile_memory_bytes) = (worker(), 96 << 20);
     let sandbox = sandbox(SandboxConfig { compiler, compile_memory_bytes, ..Default::default() });
-    let large = load_bytes(&sandbox, heavy(4, 180_000)).await;
+    let large = load_bytes(&sandbox, heavy(4, 160_000)).await;
     check(large, Gate::Compile, "`compile_memory`");
     load(&sandbox, "idle").await;
 }
@@ -153,7 +153,7 @@ async fn what_takes_too_much_memory_is_refused() {
 async fn what_takes_too_much_cpu_time_is_killed() {
     let (compiler, compile_cpu) = (worker(), Duration::from_secs(1));
     let sandbox = sandbox(SandboxConfig { compiler, compile_cpu, ..Default::default() });
-    check(load_bytes(&sandbox, heavy(60, 100_000)).await, Gate::CompileBudget, "`compile_cpu`");
+    check(load_bytes(&sandbox, heavy(40, 100_000)).await, Gate::CompileBudget, "`compile_cpu`");
     load(&sandbox, "idle").await;
 }
 
@@ -191,7 +191,7 @@ async fn nothing_waits_for_a_file_that_burns_its_budget() {
         ..Default::default()
     };
     let sandbox = sandbox(config);
-    let burning = load_bytes(&sandbox, heavy(200, 100_000));
+    let burning = load_bytes(&sandbox, heavy(50, 100_000));
     tokio::pin!(burning);
     tokio::select! {
         burned = &mut burning => panic!("it is over first: {burned:?}"),

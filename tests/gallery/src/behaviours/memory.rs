@@ -5,7 +5,7 @@ use bulkhead_core::FailureKind::{
 };
 
 use crate::Behaviour;
-use crate::Expected::{Fails, Refused};
+use crate::Expected::{Completes, Fails, Refused};
 
 pub(super) const BEHAVIOURS: &[Behaviour] = &[
     text!("recurse-direct", "alone", Fails(&[StackOverflow])),
@@ -29,4 +29,5 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     text!("log-alias", "bounded-memory", Fails(&[HostcallTooLarge])),
     text!("random-4gib", "bounded-memory", Fails(&[Trapped])),
     text!("random-most", "bounded-memory", Fails(&[Trapped])),
+    text!("remember", "sealed", Completes("nothing")),
 ];

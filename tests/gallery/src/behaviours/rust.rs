@@ -96,14 +96,6 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
     rust("hostile", "counter", "sealed", "", "Counts its calls in a static.", Completes("call 1")),
     rust(
         "hostile",
-        "remember",
-        "sealed",
-        "",
-        "Looks in its heap for what an earlier attempt left there.",
-        Completes("nothing"),
-    ),
-    rust(
-        "hostile",
         "look-around",
         "sealed",
         "",

@@ -149,7 +149,7 @@ fn open(path: &str, wanted: u64) -> io::Result<String> {
         match File::open(path) {
             Ok(mut file) => {
                 // So that there is a stream of it too.
-                file.read(&mut [0])?;
+                let _ = file.read(&mut [0])?;
                 held.push(file);
             }
             Err(error) => return Ok(format!("{made} then {:?}", error.kind())),

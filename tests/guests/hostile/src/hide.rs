@@ -1,7 +1,6 @@
 //! Attempts to leave something behind, and to see more than was granted. Each answers with
 //! what it found; `nothing` where it found nothing.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,29 +8,11 @@ use bulkhead_guest::prelude::*;
 
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-thread_local! {
-    static KEPT: Cell<u64> = const { Cell::new(0) };
-}
-
 /// Counts the calls of this instance.
 #[handler]
 pub(crate) fn counter(_: Payload) -> String {
     let calls = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
     format!("call {calls}")
-}
-
-/// Looks in its heap for what an earlier attempt left there, and leaves something.
-#[handler]
-pub(crate) fn remember(_: Payload) -> String {
-    const MARK: u8 = 0xa7;
-    let earlier = KEPT.replace(1);
-    let mut heap: Vec<u8> = Vec::new();
-    heap.resize(8 << 20, 0);
-    let found = heap.iter().filter(|byte| **byte == MARK).count() as u64 + earlier;
-    heap.fill(MARK);
-    std::hint::black_box(&heap);
-    std::mem::forget(heap);
-    if found == 0 { "nothing".to_owned() } else { format!("{found} marks") }
 }
 
 /// Tries the environment, the arguments, the standard input and the files.

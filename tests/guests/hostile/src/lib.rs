@@ -20,7 +20,6 @@ plugin!(
     flood::long_type,
     flood::not_a_number,
     hide::counter,
-    hide::remember,
     hide::look_around,
     hide::thread,
     hide::steps,

@@ -17,7 +17,7 @@ fn spill(said: String) -> Result<String, Failure> {
         "quote" => log::info!("the secret is {secret:?}"),
         "print" => print(&secret),
         "progress" => {
-            progress(0.5, &format!("the secret is {secret}"));
+            progress(0.5, format!("the secret is {secret}"));
             // Whoever looks at a running task sees it: until it is cancelled.
             while !context::cancelled() {
                 std::thread::sleep(std::time::Duration::from_millis(20));

@@ -131,7 +131,7 @@ fn unknown_keys_name_their_place_and_what_was_meant() {
       - `brokr` (file bulkhead.toml): there is no such key; did you mean `broker`?
       - `host.concurency` (file bulkhead.toml): there is no such key; did you mean `concurrency`?
       - `queues.a.retires` (file bulkhead.toml): there is no such key; did you mean `retry`?
-      - `xyzzy` (file bulkhead.toml): there is no such key; here are `broker`, `config`, `grants`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `submit`, `tenants`
+      - `xyzzy` (file bulkhead.toml): there is no such key; here are `broker`, `config`, `grants`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `secrets`, `secrets_key`, `submit`, `tenants`
     "
     );
     let sources = Sources {
@@ -222,11 +222,11 @@ fn a_file_that_does_not_parse_says_where_and_keeps_the_password() {
 #[test]
 fn the_password_is_in_no_setting() {
     let sources =
-        Sources { env: env(&[("BULKHEAD_BROKER", "redis://:secret@h:1")]), ..Sources::default() };
+        Sources { env: env(&[("BULKHEAD_BROKER", "redis://:hunter2@h:1")]), ..Sources::default() };
     let config = Config::load(&sources).unwrap();
     assert_eq!(setting(&config, "broker").value, "redis://:***@h:1");
-    assert!(!format!("{config:?}").contains("secret"));
-    assert!(config.redis().url.contains("secret"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(config.redis().url.contains("hunter2"));
 }
 
 #[test]

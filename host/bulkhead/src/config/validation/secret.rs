@@ -114,7 +114,7 @@ impl Check<'_> {
                 let value = value.map(|(_, value)| SecretValue::new(value.clone()));
                 Some(Given::Env { variable: variable.to_owned(), value })
             }
-            (None, Some(file)) if file.is_empty() => {
+            (None, Some("")) => {
                 self.problem(path, "`file` is empty; name a file");
                 None
             }

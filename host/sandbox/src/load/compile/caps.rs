@@ -9,7 +9,8 @@ use wasmparser::{Parser, Payload};
 use crate::text::bounded;
 use crate::{Gate, Rejection};
 
-/// Modules and components inside one another.
+/// Modules and components inside one another. Toolchains need two or three levels, composed
+/// components a few more; the time to compile grows with the square.
 const MAX_DEPTH: usize = 20;
 
 /// Modules and components in all.
