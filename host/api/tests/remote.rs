@@ -73,7 +73,8 @@ async fn tasks_are_submitted_listed_cancelled_and_waited_for() {
 async fn values_of_plugins_are_kept_by_the_host() {
     let host = Host::start();
     let (here, there) = (host.remote().await, host.remote().await);
-    let owner = KvOwner { tenant: Default::default(), plugin: PluginName::new("resize").unwrap() };
+    let owner =
+        KvOwner { tenant: Default::default(), plugin: PluginName::new("resize").unwrap().into() };
     let quota = KvQuota { keys: 1, total_bytes: 300, storage_bytes: None };
     let write = |key: &str, edit| KvWrite { key: key.into(), edit, ttl_ms: Some(60_000), quota };
     let bytes: Vec<u8> = (0..=255).collect();

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::unix_ms;
 use crate::options::{HostOptions, QueueOptions};
-use crate::plugins::{Keeper, Registry};
+use crate::plugins::{Folders, Keeper, Registry};
 use crate::scheduler::{self, ScheduleBell};
 use crate::serve::{
     Backends, Interrupt, Line, Permits, Shared, carry, carry_last, carry_others, listen, offers,
@@ -24,6 +24,8 @@ use crate::shutdown::Shutdown;
 
 /// How often a host says that it runs.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(3);
+/// Between two times of saying so, however often files change.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(50);
 /// How long it is believed.
 const ANNOUNCE_TTL: Duration = Duration::from_secs(15);
 
@@ -102,19 +104,18 @@ impl HostBuilder {
             children: options.child_bounds(),
             ..SandboxConfig::default()
         })?;
-        let registry = Arc::new(Registry::new());
-        let keeper = Keeper::new(
-            registry.clone(),
-            sandbox,
-            options.plugin_dir.clone(),
-            options.rescan_every,
-            options.max_plugin_bytes,
-            options.settings.clone(),
-        )
-        .map_err(|source| HostError::Plugins {
-            folder: options.plugin_dir.display().to_string(),
-            source,
-        })?;
+        let registry = Arc::new(Registry::new(options.settings.clone()));
+        let folders = Folders {
+            operators: options.plugin_dir.clone(),
+            tenants: options.tenants_dir.clone(),
+            rescan_every: options.rescan_every,
+            max_plugin_bytes: options.max_plugin_bytes,
+        };
+        let keeper = Keeper::new(registry.clone(), sandbox, folders, options.settings.clone())
+            .map_err(|(folder, source)| {
+                let folder = folder.display().to_string();
+                HostError::Plugins { folder, source }
+            })?;
         Ok(Host { broker: self.broker, options, registry, keeper })
     }
 }
@@ -267,8 +268,7 @@ impl Lines {
 
     /// Say again and again that the host runs, and at once when its plugins change.
     async fn announce(self) {
-        let (mut changes, mut rescans) =
-            (self.shared.registry.changes(), self.shared.registry.rescans());
+        let (mut news, mut rescans) = (self.shared.registry.news(), self.shared.registry.rescans());
         loop {
             let info = HostInfo {
                 name: self.options.name.clone(),
@@ -284,8 +284,9 @@ impl Lines {
             if let Err(error) = self.shared.broker.announce_host(&info, ANNOUNCE_TTL).await {
                 tracing::debug!(%error, "cannot announce the host");
             }
+            tokio::time::sleep(ANNOUNCE_PAUSE).await;
             tokio::select! {
-                _ = changes.changed() => {}
+                _ = news.changed() => {}
                 _ = rescans.changed() => {}
                 () = tokio::time::sleep(ANNOUNCE_EVERY) => {}
             }

@@ -23,6 +23,9 @@ pub use bulkhead_queue as queue;
 pub use bulkhead_sandbox::{CacheFolder, Compiler, ENGINE, WorkerProgram, compile_worker};
 pub use host::{Host, HostBuilder, HostError};
 pub use options::{HostOptions, QueueOptions, QueueSchedule};
-pub use plugins::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};
+pub use plugins::{
+    EVERY, GrantsFrom, Identity, LiveSettings, PluginQuota, PluginSettings, SettingsWriter,
+    Sharing, TenantPlugins, Values,
+};
 pub use serve::offers;
 pub use shutdown::{Shutdown, Trigger};

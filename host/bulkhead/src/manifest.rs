@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use bulkhead_core::{Backoff, FailureKind, LimitsRequest, RetryRequest, TaskType};
+use bulkhead_core::{Backoff, FailureKind, LimitsRequest, RetryRequest, TaskType, TenantName};
 use bulkhead_sandbox::{Grants, Manifest};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
 use crate::config::quantity::{Size, Span};
 use crate::grants::SaidGrants;
-use crate::plugins::PluginSettings;
+use crate::plugins::{Identity, PluginSettings};
 
 /// Largest manifest, in bytes.
 pub(crate) const MAX_MANIFEST_BYTES: u64 = 64 << 10;
@@ -183,11 +183,30 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    /// What concerns the sandbox, for the plugin of this name: the configuration's word counts
-    /// before the manifest's.
-    pub(crate) fn of(self, plugin: &str, settings: &PluginSettings) -> (Manifest, Remembering) {
+    /// What concerns the sandbox, for this plugin: the configuration's word counts before the
+    /// manifest's. What a tenant's manifest would have remembered counts like its grants.
+    pub(crate) fn of(
+        self,
+        plugin: &Identity,
+        settings: &PluginSettings,
+    ) -> Result<(Manifest, Remembering), ManifestError> {
+        let mut remembering = self.remembering;
+        if let Some(tenant) = &plugin.owner {
+            // Hosts keep to it by asking for less work of any kind, which is not a tenant's to say.
+            if self.manifest.instances.is_some() {
+                return Err(ManifestError {
+                    file: format!("{}.toml", plugin.name),
+                    reason: "`instances` is not for tenants' plugins; leave it out, and bound \
+                             the tenant by `in_flight` of `[queues.QUEUE.tenants.TENANT]`"
+                        .into(),
+                });
+            }
+            if !settings.heeds_manifests(tenant) {
+                remembering = Remembering::Nothing;
+            }
+        }
         let grants = settings.grants(plugin, self.grants);
-        (Manifest { grants, ..self.manifest }, self.remembering)
+        Ok((Manifest { grants, ..self.manifest }, remembering))
     }
 }
 
@@ -249,9 +268,13 @@ fn senseless(retry: &RetryRequest) -> Option<String> {
     }
 }
 
-/// Read the manifest beside a plugin file, with what the configuration says of its grants; the
-/// default where there is none.
-pub fn read(plugin: &Path, settings: &PluginSettings) -> Result<Manifest, ManifestError> {
+/// Read the manifest beside a plugin file of the operator's or a tenant's, with what the
+/// configuration says of its grants; the default where there is none.
+pub fn read(
+    plugin: &Path,
+    owner: Option<&TenantName>,
+    settings: &PluginSettings,
+) -> Result<Manifest, ManifestError> {
     let path = plugin.with_extension("toml");
     let file = path.display().to_string();
     let said = match std::fs::read_to_string(&path) {
@@ -260,12 +283,13 @@ pub fn read(plugin: &Path, settings: &PluginSettings) -> Result<Manifest, Manife
         Err(e) => return Err(ManifestError { file, reason: e.to_string() }),
     };
     let name = plugin.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    Ok(said.of(&name.unwrap_or_default(), settings).0)
+    Ok(said.of(&Identity::of(owner, &name.unwrap_or_default()), settings)?.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugins::GrantsFrom;
 
     #[test]
     fn a_full_manifest_parses() {
@@ -309,6 +333,22 @@ mod tests {
         let some = said("cache = { a = \"1m\" }");
         assert_eq!((of(&some, "a"), of(&some, "b")), (Some(60_000), None));
         assert!(some.named().eq([&TaskType::new("a").unwrap()]));
+    }
+
+    #[test]
+    fn a_tenants_manifest_bounds_no_instances_and_remembers_nothing_by_itself() {
+        let mut settings = PluginSettings::default();
+        let of = |owner: Option<&TenantName>, text: &str, settings: &PluginSettings| {
+            parse_whole("x.toml", text).unwrap().of(&Identity::of(owner, "x"), settings)
+        };
+        let acme = TenantName::new("acme").unwrap();
+        assert!(of(None, "instances = 4", &settings).is_ok());
+        let error = of(Some(&acme), "instances = 4", &settings).unwrap_err().to_string();
+        assert!(error.contains("x.toml") && error.contains("`instances`"), "{error}");
+        let remembering = |settings: &_| of(Some(&acme), "cache = \"1h\"", settings).unwrap().1;
+        assert_eq!(remembering(&settings), Remembering::Nothing);
+        settings.other_tenants.grants_from = Some(GrantsFrom::Manifest);
+        assert_eq!(remembering(&settings), Remembering::All(3_600_000));
     }
 
     #[test]

@@ -20,7 +20,10 @@ pub struct HostOptions {
     pub queues: Vec<QueueOptions>,
     /// The folder of plugin files.
     pub plugin_dir: PathBuf,
-    /// How often the folder is looked through besides file events.
+    /// The folder of tenants' plugin folders, each under its tenant's name, if tenants may
+    /// bring plugins.
+    pub tenants_dir: Option<PathBuf>,
+    /// How often the folders are looked through besides file events.
     pub rescan_every: Duration,
     /// Attempts at once.
     pub concurrency: u32,
@@ -108,6 +111,7 @@ impl Default for HostOptions {
             name: format!("host-{}", std::process::id()),
             queues: vec![QueueOptions::new(QueueName::default())],
             plugin_dir: PathBuf::from("plugins"),
+            tenants_dir: None,
             rescan_every: Duration::from_secs(5),
             concurrency: 64,
             guest_threads: cores,

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bulkhead_core::Digest;
+use bulkhead_core::{Digest, TenantName};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
 /// What every signed message begins with, so that a signature means this and nothing else.
@@ -170,6 +170,31 @@ pub struct Trust {
     pub pins: BTreeMap<String, Vec<Digest>>,
     /// Keys by the names of those who sign.
     pub keys: BTreeMap<String, PublicKey>,
+    /// The tenant of whose plugins it is said; none for the operator's.
+    pub tenant: Option<TenantName>,
+}
+
+/// What one section says of trust in tenants' plugins; what it leaves open is said elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SaidTrust {
+    /// What makes a file trusted.
+    pub policy: Option<TrustPolicy>,
+    /// Digests by plugin.
+    pub pins: BTreeMap<String, Vec<Digest>>,
+    /// Keys by the names of those who sign; if there is one, no others count.
+    pub keys: BTreeMap<String, PublicKey>,
+}
+
+impl SaidTrust {
+    /// Let what is said here hold before what was said.
+    pub(crate) fn put_over(&self, trust: &mut Trust) {
+        trust.policy = self.policy.unwrap_or(trust.policy);
+        let pins = self.pins.iter().map(|(plugin, pins)| (plugin.clone(), pins.clone()));
+        trust.pins.extend(pins);
+        if !self.keys.is_empty() {
+            trust.keys = self.keys.clone();
+        }
+    }
 }
 
 impl Trust {
@@ -210,7 +235,11 @@ impl Trust {
         has_signature: bool,
         (by_pin, by_signature): (bool, bool),
     ) -> String {
-        let mut text = format!("`plugins.trust.policy` is `{}`", self.policy.as_str());
+        let section = match &self.tenant {
+            Some(tenant) => format!("tenants.{}.trust", toml_key(tenant.as_str())),
+            None => "plugins.trust".to_owned(),
+        };
+        let mut text = format!("`{section}.policy` is `{}`", self.policy.as_str());
         if by_pin {
             text.push_str(match self.pins.contains_key(plugin) {
                 true => "; its digest is none of the plugin's pins",
@@ -221,7 +250,7 @@ impl Trust {
             text.push_str(&match has_signature {
                 true => format!(
                     "; `{plugin}.wasm.sig` is no signature of this content under this name by \
-                     any of `plugins.trust.keys`"
+                     any of `{section}.keys`"
                 ),
                 false => format!("; there is no `{plugin}.wasm.sig` beside it"),
             });
@@ -229,9 +258,9 @@ impl Trust {
         text.push_str("\nif you trust it, ");
         if by_signature {
             let key = if self.keys.is_empty() {
-                " and add the key under [plugins.trust.keys]"
+                format!(" and add the key under [{section}.keys]")
             } else {
-                ""
+                String::new()
             };
             text.push_str(&format!(
                 "sign it with `bulkhead plugin sign --key FILE {plugin}.wasm`{key}"
@@ -241,17 +270,22 @@ impl Trust {
             if by_signature {
                 text.push_str(", or ");
             }
-            let quote = if plugin.contains('.') { "\"" } else { "" };
             let mut pins = self.pins.get(plugin).cloned().unwrap_or_default();
             pins.push(digest);
             let pins: Vec<String> = pins.iter().map(|pin| format!("\"sha256:{pin}\"")).collect();
             text.push_str(&format!(
-                "add this to bulkhead.toml:\n[plugins.trust.pins]\n{quote}{plugin}{quote} = [{}]",
+                "add this to bulkhead.toml:\n[{section}.pins]\n{} = [{}]",
+                toml_key(plugin),
                 pins.join(", ")
             ));
         }
         text
     }
+}
+
+/// A name as a key of TOML.
+fn toml_key(name: &str) -> String {
+    if name.contains('.') { format!("\"{name}\"") } else { name.to_owned() }
 }
 
 /// What is signed.
@@ -281,6 +315,7 @@ mod tests {
             policy: policy.parse().unwrap(),
             pins: BTreeMap::from([("mail".into(), vec![MINE])]),
             keys: BTreeMap::from([("release".into(), key)]),
+            tenant: None,
         }
     }
 
@@ -293,6 +328,10 @@ mod tests {
         assert!(why.contains("none of the plugin's pins") && why.ends_with(&lines), "{why}");
         let why = pinned.judge("my.post", MINE, None).unwrap_err();
         assert!(why.ends_with(&format!("\"my.post\" = [\"sha256:{MINE}\"]")), "{why}");
+        let acmes = Trust { tenant: Some(TenantName::new("acme").unwrap()), ..pinned.clone() };
+        let why = acmes.judge("post", MINE, None).unwrap_err();
+        assert!(why.starts_with("`tenants.acme.trust.policy` is `pinned`"), "{why}");
+        assert!(why.contains("[tenants.acme.trust.pins]\npost = "), "{why}");
         let signature = SecretKey::from_random(&[3; 32]).sign("post", MINE);
         assert!(pinned.judge("post", MINE, Some(&signature)).is_err(), "a signature is no pin");
         assert_eq!(trust("any").judge("post", OTHER, None), Ok(TrustedBy::Policy));

@@ -29,8 +29,10 @@ pub struct HostInfo {
 /// A plugin as a host sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PluginInfo {
-    /// The file's stem.
+    /// The file's stem; a tenant's plugin as `OWNER/STEM`.
     pub name: String,
+    /// The tenant that brought it; none for the operator's.
+    pub owner: Option<String>,
     /// The version that serves tasks, if any.
     pub serving: Option<ServingVersion>,
     /// Why the newest file is not the one that serves, if it is not.
@@ -49,6 +51,10 @@ pub struct ServingVersion {
     pub kind: String,
     /// The task types it serves.
     pub task_types: Vec<String>,
+    /// Whose tasks it serves, as far as no other comes before it: tenants, or `*` for all.
+    pub tenants: Vec<String>,
+    /// Why it does not serve somebody with whom it is shared.
+    pub contested: Vec<String>,
     /// When it was loaded.
     pub loaded_at: UnixMs,
 }

@@ -5,7 +5,7 @@
 //! they bound are the broker's. `docs/capabilities.md` states what each operation means. Grants
 //! and guests are not known here.
 
-use bulkhead_core::{PluginName, TenantName};
+use bulkhead_core::{PluginId, TenantName};
 use serde::{Deserialize, Serialize};
 
 use crate::error::QueueError;
@@ -25,7 +25,7 @@ pub struct KvOwner {
     /// The tenant.
     pub tenant: TenantName,
     /// The plugin that keeps them for it.
-    pub plugin: PluginName,
+    pub plugin: PluginId,
 }
 
 /// A value.

@@ -5,9 +5,7 @@ mod embedded_stage;
 
 use std::path::Path;
 
-use bulkhead_core::{
-    Bounds, PluginName, QueuePolicy, State, TaskRef, TenantName, TermKey, Terms, Unique,
-};
+use bulkhead_core::{Bounds, QueuePolicy, State, TaskRef, TenantName, TermKey, Terms, Unique};
 use bulkhead_queue::{
     Broker, EmbeddedBroker, Entry, KvEdit, KvOwner, KvQuota, KvUsage, KvWrite, KvWritten, NewBatch,
     Over, QueueError, Sealed, SubmitAnswer,
@@ -87,14 +85,14 @@ async fn everything_is_the_same_after_reopening() {
 async fn values_of_plugins_are_the_same_after_reopening() {
     let owner = |tenant: &str, plugin: &str| KvOwner {
         tenant: TenantName::new(tenant).unwrap(),
-        plugin: PluginName::new(plugin).unwrap(),
+        plugin: plugin.parse().unwrap(),
     };
     let write = async |talk: &Talk, owner: &KvOwner, key: &str, edit, ttl_ms| {
         let quota = KvQuota { keys: 10, total_bytes: 1_000, storage_bytes: None };
         let write = KvWrite { key: key.to_owned(), edit, ttl_ms, quota };
         talk.broker.kv_write(owner, &write).await.unwrap()
     };
-    let (first, second) = (owner("acme", "p"), owner("acme", "p.q"));
+    let (first, second) = (owner("acme", "p"), owner("acme", "other/p"));
     let talk = Talk::with_file();
     write(&talk, &first, "a/b", KvEdit::Set(vec![0, 255]), None).await;
     write(&talk, &first, "b", KvEdit::Set(b"soon".to_vec()), Some(DAY_MS)).await;

@@ -25,7 +25,12 @@ fn load(runtime: &Runtime, sandbox: &Sandbox, guest: &str) -> Plugin {
     let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target");
     let path = target.join(format!("wasm32-wasip2/guest/{guest}.wasm"));
     let bytes = std::fs::read(path).expect("the guests; build them with `cargo xtask guests`");
-    let source = PluginSource { name: guest.to_owned(), bytes, manifest: Manifest::default() };
+    let source = PluginSource {
+        name: guest.to_owned(),
+        bytes,
+        manifest: Manifest::default(),
+        account: None,
+    };
     runtime.block_on(sandbox.load(source)).expect("a good guest")
 }
 

@@ -50,6 +50,8 @@ pub enum Gate {
     World,
     /// Its memories, tables and instances fit a compartment.
     Shape,
+    /// Its owner's quotas have room for it. It may have later.
+    Quota,
     /// The compiler takes it, in the memory that it has.
     Compile,
     /// It compiles in time.
@@ -75,6 +77,7 @@ impl Gate {
             Self::Imports => "imports",
             Self::World => "world",
             Self::Shape => "shape",
+            Self::Quota => "quota",
             Self::Compile => "compile",
             Self::CompileBudget => "compile_budget",
             Self::Describe => "describe",

@@ -7,6 +7,7 @@
 //! configuration formats: bytes and plain data come in, values go out. The only files that it
 //! touches are those in folders that a guest was granted, and its own cache of compiled plugins.
 
+mod account;
 mod attempt;
 mod batch;
 mod bindings;
@@ -35,7 +36,9 @@ mod secret;
 mod service;
 mod stdio;
 mod text;
+mod turns;
 
+pub use account::{Account, CompileTime};
 pub use attempt::{Attempt, AttemptEnd};
 pub use batch::BatchEnd;
 pub use cache::CacheFolder;
@@ -60,3 +63,4 @@ pub use secret::SecretValue;
 pub use service::{
     ConfigSource, KvEntry, KvError, KvPage, KvSpace, SecretError, SecretSource, Services,
 };
+pub use turns::{Turn, Turnstile};

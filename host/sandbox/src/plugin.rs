@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bulkhead_core::{Digest, Limits, LimitsRequest, RetryRequest, TaskType};
 
+use crate::account::Account;
 use crate::capability::CapabilitySet;
 use crate::command::CommandProgram;
 use crate::grants::Grants;
@@ -21,6 +22,8 @@ pub struct PluginSource {
     pub bytes: Vec<u8>,
     /// What the operator says about it.
     pub manifest: Manifest,
+    /// The tenant whose plugin it is; none for the operator's.
+    pub account: Option<Account>,
 }
 
 /// What the operator says about a plugin. Without one, the plugin's own description

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bulkhead_core::Limits;
-use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
 use crate::cache::Cache;
 use crate::engine::CodeSettings;
 use crate::load::Refusals;
+use crate::turns::Turnstile;
 use crate::{SandboxConfig, SandboxError, engine};
 
 /// Files that an attempt may have open at least, and at most.
@@ -23,8 +23,8 @@ struct Shared {
     engine: Engine,
     code: CodeSettings,
     config: SandboxConfig,
-    compiles: Arc<Semaphore>,
-    loads: Arc<Semaphore>,
+    compiles: Turnstile,
+    loads: Turnstile,
     open_files: u32,
     cache: Option<Arc<Cache>>,
     refusals: Refusals,
@@ -39,8 +39,9 @@ impl Sandbox {
             ));
         }
         let (engine, code) = engine::build(&config)?;
-        let permits = || Arc::new(Semaphore::new(config.concurrent_loads as usize));
-        let (compiles, loads) = (permits(), permits());
+        let places = config.concurrent_loads as usize;
+        let turns = || Turnstile::new(places, places.saturating_sub(1));
+        let (compiles, loads) = (turns(), turns());
         let cache = config.cache.as_ref().and_then(|place| {
             let opened = Cache::open(place, &engine::compatibility(&engine));
             opened
@@ -87,14 +88,14 @@ impl Sandbox {
         &self.0.refusals
     }
 
-    /// Permits for compiling. A plugin that is compiled on a thread of this process holds
+    /// Turns at compiling. A plugin that is compiled on a thread of this process holds
     /// one even after its budget has passed, so that hostile files cannot take every core.
-    pub(crate) fn compiles(&self) -> &Arc<Semaphore> {
+    pub(crate) fn compiles(&self) -> &Turnstile {
         &self.0.compiles
     }
 
-    /// Permits for running a plugin that is being loaded: the pool has room for as many.
-    pub(crate) fn loads(&self) -> &Arc<Semaphore> {
+    /// Turns at running a plugin that is being loaded: the pool has room for as many.
+    pub(crate) fn loads(&self) -> &Turnstile {
         &self.0.loads
     }
 

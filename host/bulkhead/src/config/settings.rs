@@ -29,6 +29,8 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
     effective.broker = valid.broker.to_string();
     effective.host.queues = valid.host.queues.iter().map(|queue| queue.name.to_string()).collect();
     effective.plugins.dir = valid.host.plugin_dir.display().to_string();
+    let tenants_dir = valid.host.tenants_dir.as_ref();
+    effective.plugins.tenants_dir = tenants_dir.map(|dir| dir.display().to_string());
     let cache = valid.host.cache.as_ref().map(|cache| cache.folder.display().to_string());
     effective.plugins.cache_dir = Some(cache.unwrap_or_default());
     // Served queues without a section of their own have the defaults.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Metadata, MetadataExt};
+use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 
 use crate::manifest::MAX_MANIFEST_BYTES;
 use crate::trust;
@@ -55,6 +55,10 @@ struct Seen {
 /// The folder, and what was seen in it last.
 pub(super) struct Folder {
     files: Arc<PluginFiles>,
+    /// Most plugins that are looked at.
+    most: usize,
+    /// Plugins beyond that at the last look.
+    beyond: usize,
     seen: BTreeMap<String, Seen>,
 }
 
@@ -67,12 +71,33 @@ pub(super) struct Look {
     pub(super) gone: Vec<String>,
     /// Whether a file is still changing: look again soon.
     pub(super) restless: bool,
+    /// How many plugins were not looked at for their number, if that is new.
+    pub(super) beyond: Option<usize>,
 }
 
 impl Folder {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let dir = Dir::open_ambient_dir(path, ambient_authority())?;
-        Ok(Self { files: Arc::new(PluginFiles(dir)), seen: BTreeMap::new() })
+        Ok(Self::at(Dir::open_ambient_dir(path, ambient_authority())?, usize::MAX))
+    }
+
+    /// The folder behind this handle, in which so many plugins are looked at.
+    pub(super) fn at(dir: Dir, most: usize) -> Self {
+        Self { files: Arc::new(PluginFiles(dir)), most, beyond: 0, seen: BTreeMap::new() }
+    }
+
+    /// The same folder has become another one.
+    pub(super) fn replace(&mut self, dir: Dir) {
+        self.files = Arc::new(PluginFiles(dir));
+    }
+
+    /// What tells the folder from every other one.
+    pub(super) fn place(&self) -> io::Result<Place> {
+        Ok(Place::of(&self.files.0.dir_metadata()?))
+    }
+
+    /// The plugins in it, with the bytes of their files.
+    pub(super) fn sizes(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.seen.iter().map(|(name, seen)| (name.as_str(), seen.files.wasm.len))
     }
 
     /// The files, to be read while the folder is looked at.
@@ -83,7 +108,9 @@ impl Folder {
     /// Look through the folder. A plugin is reported as changed once.
     pub(super) fn look(&mut self, now: Instant) -> io::Result<Look> {
         let mut look = Look::default();
-        let mut present = BTreeMap::new();
+        let (mut present, mut beyond) = (BTreeMap::new(), 0);
+        // What was seen keeps its place.
+        let mut room = self.most.saturating_sub(self.seen.len());
         for entry in self.files.0.entries()? {
             let entry = entry?;
             let file = entry.file_name();
@@ -93,11 +120,17 @@ impl Folder {
             if name.is_empty() || name.starts_with('.') {
                 continue;
             }
+            let is_new = !self.seen.contains_key(name);
+            if is_new && room == 0 {
+                beyond += 1;
+                continue;
+            }
             // A file that vanishes between listing and looking is simply not there.
             let Ok(wasm) = self.files.0.metadata(&file) else { continue };
             if !wasm.is_file() {
                 continue;
             }
+            room -= usize::from(is_new);
             let beside = |file: String| self.files.0.metadata(file).ok().as_ref().map(Stamp::of);
             let files = Files {
                 wasm: Stamp::of(&wasm),
@@ -105,6 +138,10 @@ impl Folder {
                 signature: beside(format!("{name}.wasm.sig")),
             };
             present.insert(name.to_owned(), files);
+        }
+        if beyond != self.beyond {
+            self.beyond = beyond;
+            look.beyond = Some(beyond);
         }
         look.gone = self.seen.keys().filter(|name| !present.contains_key(*name)).cloned().collect();
         for name in &look.gone {
@@ -152,6 +189,19 @@ impl Folder {
     }
 }
 
+/// Where a folder is, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
 /// The contents of the folder's files.
 pub(super) struct PluginFiles(Dir);
 
@@ -159,7 +209,7 @@ impl PluginFiles {
     /// Read a plugin file, at most `max` bytes of it and one more.
     pub(super) fn read(&self, name: &str, max: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let file = self.0.open(format!("{name}.wasm"))?;
+        let file = self.open(&format!("{name}.wasm"))?;
         file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
@@ -174,8 +224,20 @@ impl PluginFiles {
         self.text(&format!("{name}.wasm.sig"), trust::MAX_FILE_BYTES)
     }
 
+    /// Open a file, if it is one: what has no end, or opens only when somebody answers, is not.
+    fn open(&self, name: &str) -> io::Result<File> {
+        let nonblocking = rustix::fs::OFlags::NONBLOCK.bits();
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(i32::try_from(nonblocking).unwrap_or_default());
+        let file = self.0.open_with(name, &options)?;
+        if file.metadata()?.is_file() {
+            return Ok(file);
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+    }
+
     fn text(&self, file: &str, max_bytes: u64) -> io::Result<Option<String>> {
-        let file = match self.0.open(file) {
+        let file = match self.open(file) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
@@ -222,6 +284,40 @@ mod tests {
         assert_eq!(changed(&mut folder, start + AT_REST * 7), (vec!["a".into()], false));
         std::fs::remove_file(&path).unwrap();
         assert_eq!(folder.look(start + AT_REST * 8).unwrap().gone, ["a"]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.toml", "a.wasm"] {
+            let path = dir.path().join(name);
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            let fifo = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, mode, 0).unwrap();
+        }
+        let folder = Folder::open(dir.path()).unwrap();
+        let said = folder.files().manifest("a").unwrap_err().to_string();
+        assert_eq!(said, "it is no regular file");
+        assert!(folder.files().read("a", 10).is_err());
+    }
+
+    #[test]
+    fn what_was_seen_goes_before_what_is_too_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| std::fs::write(dir.path().join(name), b"x").unwrap();
+        ["m.wasm", "n.wasm"].into_iter().for_each(file);
+        let opened = Dir::open_ambient_dir(dir.path(), ambient_authority()).unwrap();
+        let (mut folder, now) = (Folder::at(opened, 2), Instant::now());
+        assert_eq!(folder.look(now).unwrap().beyond, None);
+        ["a.wasm", "z.wasm"].into_iter().for_each(file);
+        assert_eq!(folder.look(now).unwrap().beyond, Some(2));
+        let look = folder.look(now + AT_REST).unwrap();
+        assert_eq!((look.changed, look.beyond), (vec!["m".into(), "n".into()], None));
+        std::fs::remove_file(dir.path().join("m.wasm")).unwrap();
+        let look = folder.look(now + AT_REST).unwrap();
+        assert_eq!((look.gone, look.beyond), (vec!["m".into()], None));
+        assert_eq!(folder.look(now).unwrap().beyond, Some(1), "its place is free now");
+        assert_eq!(folder.sizes().count(), 2);
     }
 
     #[test]

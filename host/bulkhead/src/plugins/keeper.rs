@@ -1,28 +1,31 @@
-//! Keeps the registry true to the plugin folder: file events, a periodic look, and
-//! looks on request. Loading goes through the gate of trust and the sandbox's gates.
+//! Keeps the registry true to the plugin folders, the operator's and the tenants': file events,
+//! a periodic look, and looks on request.
 //!
-//! Plugins load beside one another, and are taken up in the order of their names, so that all
-//! hosts decide alike who has a task type that two want. One that takes long is waited for
-//! only briefly: a file that burns the compiler's budget delays no other for longer.
+//! Plugins load beside one another, and each owner's are taken up in the order of their names,
+//! so that all hosts decide alike who has a task type that two want. One that takes long is
+//! waited for only briefly: a file that burns the compiler's budget delays no other for longer,
+//! and a folder that is never at rest delays nobody else's. How a file is judged is the
+//! loader's affair.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead_core::Digest;
+use bulkhead_core::{Digest, TenantName};
 use bulkhead_queue::RejectedVersion;
-use bulkhead_sandbox::{Plugin, PluginSource, Sandbox};
-use notify::{RecursiveMode, Watcher};
-use sha2::{Digest as _, Sha256};
-use tokio::sync::{Notify, Semaphore};
+use bulkhead_sandbox::{Account, CompileTime, Gate, Sandbox};
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::folder::{AT_REST, Folder, PluginFiles};
-use super::{LiveSettings, Registry, TASK_TYPE_TAKEN};
+use super::events::Watch;
+use super::folder::{AT_REST, Folder};
+use super::loader::{Candidate, Examined, Loader, Refusal, TRUST};
+use super::quota::{self, TenantFile};
+use super::tenant_folders::TenantFolders;
+use super::{Identity, LiveSettings, Owner, Registry, TASK_TYPE_TAKEN};
 use crate::clock::unix_ms;
-use crate::manifest::{self, Remembering, Said};
 use crate::shutdown::Shutdown;
 
 /// Looks at the start: a second of waiting for files to come to rest.
@@ -37,34 +40,38 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How often those that wait are looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Plugins whose bytes are in memory at one time.
-const MAX_LOADS: usize = 16;
+/// Between two looks for the sake of events.
+const EVENT_PAUSE: Duration = Duration::from_millis(20);
 
-/// The gate of trust.
-const TRUST: &str = "trust";
+/// How long a look that was asked for waits for files to come to rest.
+const ASKED_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Watches one folder for one host.
+/// Folders that are looked at without a break.
+const LOOKS_AT_ONCE: usize = 32;
+
+/// Most plugin files of one tenant that are looked at.
+const MAX_TENANT_FILES: usize = 1_000;
+
+/// Watches the folders of one host.
 pub(crate) struct Keeper {
     loader: Arc<Loader>,
-    folder: Folder,
     path: PathBuf,
+    tenants: Option<TenantFolders>,
+    folders: BTreeMap<Owner, Folder>,
+    /// What tenants took of the compiler's time; also of those whose folder is gone.
+    spent: BTreeMap<TenantName, Arc<CompileTime>>,
     rescan_every: Duration,
     settings: LiveSettings,
     loads: JoinSet<Examined>,
     /// Plugins that load, or wait to be taken up.
-    loading: BTreeMap<String, Loading>,
+    loading: BTreeMap<Identity, Loading>,
+    /// Whose folders have files that are still changing.
+    restless: BTreeSet<Owner>,
+    /// Plugins over a quota, and when to try again those that wait for time.
+    waiting: BTreeMap<Identity, Option<Instant>>,
+    watch: Option<Watch>,
     /// Somebody asked for a look, which then reads every file again.
     pub(crate) requests: Arc<Notify>,
-}
-
-/// What takes a file through the gates.
-struct Loader {
-    registry: Arc<Registry>,
-    sandbox: Sandbox,
-    files: Arc<PluginFiles>,
-    max_bytes: u64,
-    settings: LiveSettings,
-    permits: Semaphore,
 }
 
 /// A plugin on its way.
@@ -80,43 +87,53 @@ impl Drop for Loading {
     }
 }
 
-/// What became of a file at the gates.
-struct Examined {
-    name: String,
-    digest: Digest,
-    began: Instant,
-    /// The plugin, or nothing if this very version serves already.
-    verdict: Result<Option<(Plugin, Remembering)>, Refusal>,
+/// Where plugin files are, and how they are kept up with.
+pub(crate) struct Folders {
+    pub(crate) operators: PathBuf,
+    pub(crate) tenants: Option<PathBuf>,
+    pub(crate) rescan_every: Duration,
+    pub(crate) max_plugin_bytes: u64,
 }
 
-/// Why a file does not serve: the gate's name and the reason.
-type Refusal = (String, String);
-
 impl Keeper {
+    /// Open the folders; the one that cannot be opened, and why.
     pub(crate) fn new(
         registry: Arc<Registry>,
         sandbox: Sandbox,
-        path: PathBuf,
-        rescan_every: Duration,
-        max_bytes: u64,
+        folders: Folders,
         settings: LiveSettings,
-    ) -> io::Result<Self> {
-        let folder = Folder::open(&path)?;
-        let requests = Arc::new(Notify::new());
-        let (files, live) = (folder.files(), settings.clone());
-        let permits = Semaphore::new(MAX_LOADS);
-        let loader = Loader { registry, sandbox, files, max_bytes, settings: live, permits };
-        let (loader, loads, loading) = (Arc::new(loader), JoinSet::new(), BTreeMap::new());
-        Ok(Self { loader, folder, path, rescan_every, settings, loads, loading, requests })
+    ) -> Result<Self, (PathBuf, io::Error)> {
+        let Folders { operators: path, tenants, rescan_every, max_plugin_bytes } = folders;
+        let failed = |error| (path.clone(), error);
+        let folder = Folder::open(&path).map_err(failed)?;
+        let place = folder.place().map_err(failed)?;
+        let open = |path: PathBuf| TenantFolders::open(&path, place).map_err(|e| (path, e));
+        let tenants = tenants.map(open).transpose()?;
+        let loader = Loader::new(registry, sandbox, max_plugin_bytes, settings.clone());
+        Ok(Self {
+            loader: Arc::new(loader),
+            path,
+            tenants,
+            folders: BTreeMap::from([(None, folder)]),
+            spent: BTreeMap::new(),
+            rescan_every,
+            settings,
+            loads: JoinSet::new(),
+            loading: BTreeMap::new(),
+            restless: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            watch: None,
+            requests: Arc::new(Notify::new()),
+        })
     }
 
-    /// Load what is in the folder, and return when every file that rests has been
+    /// Load what is in the folders, and return when every file that rests has been
     /// through the gates, or has had its time. What goes on changing or takes longer is left
     /// to [`Keeper::run`].
     pub(crate) async fn load_all(&mut self) {
         let began = Instant::now();
         for _ in 0..FIRST_LOOKS {
-            let mut restless = self.look();
+            self.look_everywhere().await;
             while !self.loading.is_empty() && began.elapsed() < START_PATIENCE {
                 tokio::select! {
                     Some(joined) = self.loads.join_next(), if !self.loads.is_empty() => {
@@ -124,98 +141,285 @@ impl Keeper {
                     }
                     () = tokio::time::sleep(LOOK_AGAIN) => {}
                 }
-                restless |= self.take_up();
+                self.take_up();
             }
-            if !restless {
+            if self.restless.is_empty() {
                 return;
             }
             tokio::time::sleep(AT_REST).await;
         }
     }
 
-    /// Follow the folder until shutdown.
+    /// Follow the folders until shutdown.
     pub(crate) async fn run(mut self, mut shutdown: Shutdown) {
-        let events = Arc::new(Notify::new());
-        let watcher = self.watch(events.clone());
-        if let Err(error) = &watcher {
-            tracing::warn!(folder = %self.path.display(), %error,
-                "file events are not available; relying on the periodic look");
-        }
-        let mut restless = true;
-        let mut requested = false;
+        let mut watch = Watch::of(&self.path, self.tenants.as_ref().map(|folders| folders.path()));
+        self.folders.keys().flatten().for_each(|tenant| watch.begin(tenant));
+        self.watch = Some(watch);
+        self.look_everywhere().await;
+        let mut looked = Instant::now();
+        let mut next_full = looked + self.rescan_every;
+        let mut asked: Option<Instant> = None;
         loop {
-            if !restless && self.loading.is_empty() && std::mem::take(&mut requested) {
+            if asked.is_some_and(|at| self.has_looked_since(at)) {
+                asked = None;
                 self.loader.registry.rescanned();
             }
-            let wait = match (restless, self.loading.is_empty()) {
-                (true, _) => AT_REST,
-                (false, false) => LOOK_AGAIN,
-                (false, true) => self.rescan_every,
+            let wait = if !self.restless.is_empty() {
+                AT_REST
+            } else if !self.loading.is_empty() || asked.is_some() {
+                LOOK_AGAIN
+            } else {
+                next_full.saturating_duration_since(Instant::now())
             };
+            let told = async {
+                tokio::time::sleep_until((looked + EVENT_PAUSE).into()).await;
+                match &self.watch {
+                    Some(watch) => watch.told().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let mut everywhere = false;
             tokio::select! {
                 () = shutdown.drained() => return,
                 Some(joined) = self.loads.join_next(), if !self.loads.is_empty() => {
                     self.note(joined);
-                    restless |= self.take_up();
+                    self.take_up();
                     continue;
                 }
-                () = events.notified(), if !restless => {}
-                () = self.requests.notified(), if !restless => {
+                () = told, if self.restless.is_empty() => {}
+                () = self.requests.notified() => {
                     // What is on its way need not begin again.
-                    self.folder.forget(|name| !self.loading.contains_key(name));
-                    requested = true;
+                    let loading = &self.loading;
+                    for (owner, folder) in &mut self.folders {
+                        folder.forget(|name| !loading.contains_key(&Identity::of(owner.as_ref(), name)));
+                    }
+                    (asked, everywhere) = (Some(Instant::now()), true);
                 }
-                // What is granted or trusted may be more now, or less.
-                () = self.settings.changed(), if !restless => self.folder.forget(|_| true),
+                // What is granted, trusted, shared or bounded may be more now, or less.
+                () = self.settings.changed() => {
+                    self.loader.registry.reshare();
+                    self.folders.values_mut().for_each(|folder| folder.forget(|_| true));
+                    everywhere = true;
+                }
                 () = tokio::time::sleep(wait) => {}
             }
-            restless = self.look();
-            restless |= self.take_up();
+            if everywhere || Instant::now() >= next_full {
+                self.look_everywhere().await;
+                next_full = Instant::now() + self.rescan_every;
+            } else {
+                self.look_where_told().await;
+            }
+            self.take_up();
+            looked = Instant::now();
         }
     }
 
-    fn watch(&self, events: Arc<Notify>) -> notify::Result<notify::RecommendedWatcher> {
-        // Looking opens and reads files, which is an event too: only changes count.
-        let changes = |event: &notify::Event| !event.kind.is_access() || is_close_write(event);
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<_>| {
-            if event.as_ref().map_or(true, changes) {
-                events.notify_one();
-            }
-        })?;
-        watcher.watch(&self.path, RecursiveMode::NonRecursive)?;
-        Ok(watcher)
+    /// Whether all that rested when a look was asked for has been through the gates.
+    fn has_looked_since(&self, asked: Instant) -> bool {
+        let until = asked + ASKED_PATIENCE;
+        let at_rest = self.restless.is_empty() || Instant::now() > until;
+        at_rest && !self.loading.values().any(|loading| loading.since <= until)
     }
 
-    /// Look once, and begin to load what changed; whether a file is still changing.
-    fn look(&mut self) -> bool {
-        let look = match self.folder.look(Instant::now()) {
-            Ok(look) => look,
+    async fn look_where_told(&mut self) {
+        let dirty = self.watch.as_ref().map(Watch::take).unwrap_or_default();
+        if dirty.all {
+            return self.look_everywhere().await;
+        }
+        let mut owners = std::mem::take(&mut self.restless);
+        owners.extend(dirty.owners);
+        self.look_at(owners).await;
+    }
+
+    async fn look_everywhere(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.take();
+        }
+        self.restless.clear();
+        self.find_tenants();
+        self.look_at(self.folders.keys().cloned().collect()).await;
+        let now = Instant::now();
+        let folders = &self.folders;
+        self.spent.retain(|tenant, spent| {
+            folders.contains_key(&Some(tenant.clone())) || !spent.used(now).is_zero()
+        });
+    }
+
+    /// Look at many folders, and let others have the thread in between.
+    async fn look_at(&mut self, owners: BTreeSet<Owner>) {
+        for (at, owner) in owners.iter().enumerate() {
+            if at % LOOKS_AT_ONCE == LOOKS_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+            self.look(owner);
+        }
+    }
+
+    /// See which tenants have a folder.
+    fn find_tenants(&mut self) {
+        let Some(tenants) = &mut self.tenants else { return };
+        let found = match tenants.look() {
+            Ok(found) => found,
             Err(error) => {
-                tracing::error!(folder = %self.path.display(), %error,
-                    "cannot read the plugin folder; the loaded plugins go on serving");
-                return false;
+                tracing::error!(folder = %tenants.path().display(), %error,
+                    "cannot read the tenants' folder; the loaded plugins go on serving");
+                return;
             }
         };
-        let mut restless = look.restless;
-        for name in look.gone {
-            self.loading.remove(&name);
-            if self.loader.registry.remove(&name) {
-                tracing::info!(plugin = %name, "plugin removed; its tasks wait");
-                // Its types are free for a plugin that was refused for their sake.
-                for heir in self.loader.registry.wanting_a_type() {
-                    self.folder.doubt(&heir, Instant::now());
-                    restless = true;
+        let mut gone: Vec<TenantName> = self.folders.keys().flatten().cloned().collect();
+        gone.retain(|tenant| !found.contains_key(tenant));
+        for (tenant, place) in found {
+            let owner = Some(tenant.clone());
+            let known = self.folders.get_mut(&owner);
+            if known.as_ref().is_some_and(|folder| folder.place().is_ok_and(|is| is == place)) {
+                continue;
+            }
+            match (tenants.enter(&tenant, place), known) {
+                (Ok(dir), Some(folder)) => folder.replace(dir),
+                (Ok(dir), None) => {
+                    tracing::info!(%tenant, "tenant has a plugin folder");
+                    drop(self.folders.insert(owner, Folder::at(dir, MAX_TENANT_FILES)));
+                }
+                (Err(error), _) => {
+                    tracing::error!(%tenant, %error, "cannot open the tenant's plugin folder");
+                    continue;
                 }
             }
+            if let Some(watch) = &mut self.watch {
+                watch.begin(&tenant);
+            }
         }
+        for tenant in gone {
+            tracing::info!(%tenant, "tenant's plugin folder is gone");
+            if let Some(watch) = &mut self.watch {
+                watch.end(&tenant);
+            }
+            let owner = Some(tenant);
+            let Some(folder) = self.folders.remove(&owner) else { continue };
+            folder.sizes().for_each(|(name, _)| self.remove(&Identity::of(owner.as_ref(), name)));
+        }
+    }
+
+    /// Look once into an owner's folder, and begin to load what changed.
+    fn look(&mut self, owner: &Owner) {
+        let Some(folder) = self.folders.get_mut(owner) else { return };
+        let shown = owner.as_ref().map(TenantName::as_str);
+        let look = match folder.look(Instant::now()) {
+            Ok(look) => look,
+            Err(error) => {
+                tracing::error!(folder = %self.path.display(), tenant = shown, %error,
+                    "cannot read the plugin folder; the loaded plugins go on serving");
+                return;
+            }
+        };
+        if look.restless {
+            self.restless.insert(owner.clone());
+        }
+        if let Some(files) = look.beyond {
+            tracing::warn!(
+                tenant = shown,
+                files,
+                most = MAX_TENANT_FILES,
+                "plugin files of the tenant are not looked at: it has too many"
+            );
+        }
+        for name in &look.gone {
+            self.remove(&Identity::of(owner.as_ref(), name));
+        }
+        let over = self.over(owner);
         for name in look.changed {
+            let identity = Identity::of(owner.as_ref(), &name);
             // What is on its way is of a file that is no more; dropping it ends its worker.
-            self.loading.remove(&name);
-            let (since, loader) = (Instant::now(), self.loader.clone());
-            let task = self.loads.spawn(loader.examine(name.clone()));
-            self.loading.insert(name, Loading { since, task, examined: None });
+            self.loading.remove(&identity);
+            self.waiting.remove(&identity);
+            match over.get(&name) {
+                Some(reason) => {
+                    let gate = Gate::Quota.to_string();
+                    self.refuse(&identity, Digest::default(), (gate, reason.clone()));
+                    self.waiting.insert(identity, None);
+                }
+                None => self.begin(identity),
+            }
         }
-        restless
+        self.let_in(owner, &over);
+    }
+
+    fn begin(&mut self, identity: Identity) {
+        let Some(folder) = self.folders.get(&identity.owner) else { return };
+        let (files, account) = (folder.files(), identity.owner.clone().map(|it| self.account(it)));
+        let candidate = Candidate { identity: identity.clone(), files, account };
+        let (since, loader) = (Instant::now(), self.loader.clone());
+        let task = self.loads.spawn(loader.examine(candidate));
+        self.loading.insert(identity, Loading { since, task, examined: None });
+    }
+
+    fn account(&mut self, tenant: TenantName) -> Account {
+        let compile_per_hour = self.settings.now().plugin_quota(&tenant).compile_per_hour;
+        let spent = self.spent.entry(tenant.clone()).or_default().clone();
+        Account { tenant, compile_per_hour, spent }
+    }
+
+    /// A tenant's files that are over its quota, and why.
+    fn over(&self, owner: &Owner) -> BTreeMap<String, String> {
+        let (Some(tenant), Some(folder)) = (owner, self.folders.get(owner)) else {
+            return BTreeMap::new();
+        };
+        let registry = &self.loader.registry;
+        let quota = self.settings.now().plugin_quota(tenant);
+        if quota.files.is_none() && quota.bytes.is_none() {
+            return BTreeMap::new();
+        }
+        let file = |(name, bytes)| TenantFile {
+            name,
+            bytes,
+            serves: registry.serving(&Identity::of(owner.as_ref(), name)).is_some(),
+        };
+        let files: Vec<TenantFile<'_>> = folder.sizes().map(file).collect();
+        quota::over(tenant, &files, &quota)
+    }
+
+    /// Look again at files that waited for a quota and have room now.
+    fn let_in(&mut self, owner: &Owner, over: &BTreeMap<String, String>) {
+        let (Some(folder), now) = (self.folders.get_mut(owner), Instant::now()) else { return };
+        let mut restless = false;
+        self.waiting.retain(|identity, until| {
+            let ready = match until {
+                Some(until) => *until <= now,
+                None => !over.contains_key(&identity.name),
+            };
+            if identity.owner != *owner || !ready {
+                return true;
+            }
+            folder.doubt(&identity.name, now);
+            restless = true;
+            false
+        });
+        if restless {
+            self.restless.insert(owner.clone());
+        }
+    }
+
+    /// A plugin's file is gone.
+    fn remove(&mut self, identity: &Identity) {
+        self.loading.remove(identity);
+        self.waiting.remove(identity);
+        if !self.loader.registry.remove(identity) {
+            return;
+        }
+        tracing::info!(plugin = %identity.to_string().escape_debug(),
+            "plugin removed; its tasks wait");
+        // Its types are free for a plugin that was refused for their sake.
+        for heir in self.loader.registry.wanting_a_type(&identity.owner) {
+            self.doubt(&Identity::of(identity.owner.as_ref(), &heir));
+        }
+    }
+
+    /// Look at a plugin again once it has rested anew.
+    fn doubt(&mut self, identity: &Identity) {
+        if let Some(folder) = self.folders.get_mut(&identity.owner) {
+            folder.doubt(&identity.name, Instant::now());
+            self.restless.insert(identity.owner.clone());
+        }
     }
 
     /// Remember what a load came to.
@@ -232,138 +436,92 @@ impl Keeper {
                 return;
             }
         };
-        if let Some(loading) = self.loading.get_mut(&examined.name)
+        if let Some(loading) = self.loading.get_mut(&examined.identity)
             && loading.since <= examined.began
         {
             loading.examined = Some(examined);
         }
     }
 
-    /// Let loaded plugins serve, in the order of their names, as far as none before them is
-    /// worth waiting for; whether one has to be looked at again.
-    fn take_up(&mut self) -> bool {
+    /// Let loaded plugins serve, each owner's in the order of their names, as far as none of its
+    /// before them is worth waiting for.
+    fn take_up(&mut self) {
         let mut ready = Vec::new();
-        for (name, loading) in &self.loading {
+        let mut held: Option<&Owner> = None;
+        for (identity, loading) in &self.loading {
+            if held == Some(&identity.owner) {
+                continue;
+            }
             if loading.examined.is_some() {
-                ready.push(name.clone());
+                ready.push(identity.clone());
             } else if loading.since.elapsed() < PATIENCE {
-                break;
+                held = Some(&identity.owner);
             }
         }
-        let mut restless = false;
-        for name in ready {
-            let examined = self.loading.remove(&name).and_then(|mut l| l.examined.take());
-            restless |= examined.is_some_and(|examined| self.conclude(examined));
+        for identity in ready {
+            let examined = self.loading.remove(&identity).and_then(|mut l| l.examined.take());
+            if let Some(examined) = examined {
+                self.conclude(examined);
+            }
         }
-        restless
     }
 
-    /// Act on what a file came to; whether it changed meanwhile.
-    fn conclude(&mut self, examined: Examined) -> bool {
-        let Examined { name, digest, began, verdict } = examined;
+    /// Act on what a file came to.
+    fn conclude(&mut self, examined: Examined) {
+        let Examined { identity, digest, began, verdict } = examined;
+        let unchanged =
+            self.folders.get(&identity.owner).is_some_and(|f| f.unchanged(&identity.name));
         let registry = &self.loader.registry;
         match verdict {
-            Ok(None) => registry.accept(&name),
+            Ok(None) => registry.accept(&identity),
             // What was read may be half of what is being written.
-            _ if !self.folder.unchanged(&name) => {
-                self.folder.doubt(&name, Instant::now());
-                return true;
-            }
+            _ if !unchanged => self.doubt(&identity),
             Ok(Some((plugin, remembering))) => {
                 let compile_ms = plugin.load_times().compile.as_millis();
                 let cached = plugin.load_times().cached;
-                match registry.serve(plugin, remembering, unix_ms()) {
-                    Ok(()) => tracing::info!(plugin = name, digest = %digest.short(), compile_ms,
-                        cached, total_ms = began.elapsed().as_millis(), "plugin serves"),
-                    Err(reason) => self.refuse(&name, digest, (TASK_TYPE_TAKEN.into(), reason)),
+                let shown = identity.to_string();
+                match registry.serve(identity.clone(), plugin, remembering, unix_ms()) {
+                    Ok(()) => tracing::info!(plugin = shown, digest = %digest.short(),
+                        compile_ms, cached, total_ms = began.elapsed().as_millis(), "plugin serves"),
+                    Err(reason) => self.refuse(&identity, digest, (TASK_TYPE_TAKEN.into(), reason)),
                 }
             }
             Err(refusal) => {
-                let serving = registry.serving(&name);
+                let serving = registry.serving(&identity);
                 let is_this = serving.is_some_and(|serving| serving.plugin.digest() == digest);
                 if refusal.0 == TRUST && is_this {
-                    registry.withdraw(&name);
+                    registry.withdraw(&identity);
                 }
-                self.refuse(&name, digest, refusal);
+                if refusal.0 == Gate::Quota.as_str() {
+                    let again = self.time_for(&identity);
+                    self.waiting.insert(identity.clone(), again);
+                }
+                self.refuse(&identity, digest, refusal);
             }
         }
-        false
     }
 
-    fn refuse(&self, name: &str, digest: Digest, (gate, reason): Refusal) {
+    /// When a plugin that waits for the compiler's time is to be tried again.
+    fn time_for(&self, identity: &Identity) -> Option<Instant> {
+        let (tenant, now) = (identity.owner.as_ref()?, Instant::now());
+        let bound = self.settings.now().plugin_quota(tenant).compile_per_hour?;
+        let room_in = self.spent.get(tenant)?.room_in(now, bound);
+        Some(now + room_in.unwrap_or_default())
+    }
+
+    fn refuse(&self, identity: &Identity, digest: Digest, (gate, reason): Refusal) {
         let registry = &self.loader.registry;
-        let keeps = registry.serving(name).map(|old| old.plugin.digest().short());
+        let rejected = RejectedVersion { digest, gate, reason, at: unix_ms() };
+        let (gate, reason) = (rejected.gate.clone(), rejected.reason.clone());
+        if !registry.reject(identity, rejected) {
+            return;
+        }
+        let keeps = registry.serving(identity).map(|old| old.plugin.digest().short());
         tracing::warn!(
-            plugin = %name.escape_debug(), gate, reason = %reason.escape_debug(),
+            plugin = %identity.to_string().escape_debug(), gate,
+            reason = %reason.escape_debug(),
             serving = keeps.as_deref().unwrap_or("none"),
             "plugin file refused"
         );
-        let rejected = RejectedVersion { digest, gate, reason, at: unix_ms() };
-        registry.reject(name, rejected);
     }
-}
-
-impl Loader {
-    /// Take one plugin through the gates.
-    async fn examine(self: Arc<Self>, name: String) -> Examined {
-        let began = Instant::now();
-        let _permit = self.permits.acquire().await;
-        let (digest, verdict) = match self.files.read(&name, self.max_bytes) {
-            Ok(bytes) => {
-                let digest = Digest(Sha256::digest(&bytes).into());
-                (digest, self.pass_gates(&name, bytes, digest).await)
-            }
-            Err(error) => (Digest::default(), Err(("read".into(), error.to_string()))),
-        };
-        Examined { name, digest, began, verdict }
-    }
-
-    /// The plugin, or nothing if this very version serves already.
-    async fn pass_gates(
-        &self,
-        name: &str,
-        bytes: Vec<u8>,
-        digest: Digest,
-    ) -> Result<Option<(Plugin, Remembering)>, Refusal> {
-        let settings = self.settings.now();
-        let distrusted = |reason: String| (TRUST.to_owned(), reason);
-        let signature = self
-            .files
-            .signature(name)
-            .map_err(|error| distrusted(format!("`{name}.wasm.sig` cannot be read: {error}")))?;
-        settings.trust.judge(name, digest, signature.as_deref()).map_err(distrusted)?;
-        let file = format!("{name}.toml");
-        let unusable = |reason: String| ("manifest".to_owned(), reason);
-        let said = match self.files.manifest(name) {
-            Ok(None) => Said::default(),
-            Ok(Some(text)) => {
-                manifest::parse_whole(&file, &text).map_err(|e| unusable(e.to_string()))?
-            }
-            Err(error) => return Err(unusable(format!("`{file}` cannot be read: {error}"))),
-        };
-        let (manifest, remembering) = said.of(name, &settings);
-        if let Some(serving) = self.registry.serving(name)
-            && serving.plugin.digest() == digest
-            && *serving.plugin.manifest() == manifest
-            && serving.remembering == remembering
-        {
-            return Ok(None);
-        }
-        let source = PluginSource { name: name.to_owned(), bytes, manifest };
-        let loaded = self.sandbox.load(source).await;
-        let plugin =
-            loaded.map_err(|rejection| (rejection.gate.as_str().into(), rejection.message))?;
-        if let Some(stray) = remembering.named().find(|named| plugin.handler(named).is_none()) {
-            return Err(unusable(format!(
-                "`{file}` wants results of `{stray}` remembered (`cache`), which the plugin does \
-                 not serve; remove it"
-            )));
-        }
-        Ok(Some((plugin, remembering)))
-    }
-}
-
-fn is_close_write(event: &notify::Event) -> bool {
-    use notify::event::{AccessKind, AccessMode, EventKind};
-    event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
 }

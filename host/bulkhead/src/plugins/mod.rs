@@ -1,18 +1,26 @@
 //! The plugins that serve tasks now, and how they change while the host runs.
 //!
-//! A lookup is one atomic load; an attempt holds the version it started with. A version
+//! Each belongs to the operator or to a tenant, and is known by its owner and its name. A lookup
+//! is one atomic load; an attempt holds the version it started with. A version
 //! that fails a gate never replaces one that works.
 
+mod events;
 mod folder;
+mod identity;
 mod keeper;
+mod loader;
+mod quota;
 mod settings;
+mod table;
+mod tenant_folders;
+mod tenants;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
-use bulkhead_core::{TaskType, UnixMs};
+use bulkhead_core::{PluginId, TaskType, UnixMs};
 use bulkhead_queue::{PluginInfo, RejectedVersion, ServingVersion};
 use bulkhead_sandbox::Plugin;
 use parking_lot::Mutex;
@@ -20,8 +28,13 @@ use tokio::sync::watch;
 
 use crate::manifest::Remembering;
 
-pub(crate) use keeper::Keeper;
+pub use identity::Identity;
+pub(crate) use identity::Owner;
+pub(crate) use keeper::{Folders, Keeper};
 pub use settings::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};
+use table::Contests;
+pub(crate) use table::Table;
+pub use tenants::{EVERY, PluginQuota, Sharing, TenantPlugins};
 
 /// The interface by which guests report progress.
 const PROGRESS: &str = "bulkhead:handler/progress@";
@@ -31,6 +44,12 @@ const TASK_TYPE_TAKEN: &str = "task_type_taken";
 
 /// A plugin version that serves tasks.
 pub(crate) struct Serving {
+    /// Whose it is, and its name.
+    pub(crate) identity: Identity,
+    /// The same as text.
+    pub(crate) shown: Arc<str>,
+    /// The same for the broker; none if its file's stem is no name.
+    pub(crate) id: Option<PluginId>,
     pub(crate) plugin: Plugin,
     pub(crate) loaded_at: UnixMs,
     /// Whether its guests can report progress.
@@ -69,36 +88,21 @@ impl Drop for InFlight {
     }
 }
 
-/// Which plugin serves which type, at one moment.
-#[derive(Default)]
-pub(crate) struct Table {
-    by_type: HashMap<TaskType, Arc<Serving>>,
-    types: Vec<TaskType>,
-    takes_batches: bool,
-}
-
-impl Table {
-    pub(crate) fn get(&self, task_type: &TaskType) -> Option<&Arc<Serving>> {
-        self.by_type.get(task_type)
-    }
-
-    /// Whether any type is handled several tasks at a time.
-    pub(crate) fn takes_batches(&self) -> bool {
-        self.takes_batches
-    }
-
-    /// All types, sorted.
-    pub(crate) fn types(&self) -> &[TaskType] {
-        &self.types
-    }
-}
-
 /// The plugins of a host.
 pub(crate) struct Registry {
     table: ArcSwap<Table>,
-    state: Mutex<BTreeMap<String, Known>>,
+    state: Mutex<State>,
+    settings: LiveSettings,
     changes: watch::Sender<u64>,
+    news: watch::Sender<u64>,
     rescans: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    known: BTreeMap<Identity, Known>,
+    /// Whose tasks shared plugins do not get, and why.
+    contests: Contests,
 }
 
 #[derive(Default)]
@@ -108,11 +112,14 @@ struct Known {
 }
 
 impl Registry {
-    pub(crate) fn new() -> Self {
+    /// `settings` say who shares what.
+    pub(crate) fn new(settings: LiveSettings) -> Self {
         Self {
             table: ArcSwap::default(),
             state: Mutex::default(),
+            settings,
             changes: watch::channel(0).0,
+            news: watch::channel(0).0,
             rescans: watch::channel(0).0,
         }
     }
@@ -121,12 +128,17 @@ impl Registry {
         self.table.load()
     }
 
-    /// Learn of changes: to the table, and to what is said of files that do not serve.
+    /// Learn of changes of the table.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// Learn of completed looks through the folder.
+    /// Learn of changes of what [`Registry::info`] says.
+    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// Learn of completed looks through the folders.
     pub(crate) fn rescans(&self) -> watch::Receiver<u64> {
         self.rescans.subscribe()
     }
@@ -134,45 +146,61 @@ impl Registry {
     /// What each plugin is doing.
     pub(crate) fn info(&self) -> Vec<PluginInfo> {
         let state = self.state.lock();
+        let settings = self.settings.now();
         let describe = |serving: &Arc<Serving>| {
-            let plugin = &serving.plugin;
+            let (plugin, identity) = (&serving.plugin, &serving.identity);
             let handlers = &plugin.description().handlers;
             ServingVersion {
                 version: plugin.description().version.clone(),
                 digest: plugin.digest(),
                 kind: plugin.kind().to_string(),
                 task_types: handlers.iter().map(|h| h.task_type.to_string()).collect(),
+                tenants: served(identity, &settings),
+                contested: state.contests.get(identity).into_iter().flatten().cloned().collect(),
                 loaded_at: serving.loaded_at,
             }
         };
-        let info = |(name, known): (&String, &Known)| PluginInfo {
-            name: name.clone(),
+        let info = |(identity, known): (&Identity, &Known)| PluginInfo {
+            name: identity.to_string(),
+            owner: identity.owner.as_ref().map(ToString::to_string),
             serving: known.serving.as_ref().map(describe),
             rejected: known.rejected.clone(),
         };
-        state.iter().map(info).collect()
+        state.known.iter().map(info).collect()
     }
 
-    /// Let a new version serve. If another plugin serves one of its types already, the
-    /// version is rejected.
-    fn serve(&self, plugin: Plugin, remembering: Remembering, now: UnixMs) -> Result<(), String> {
+    /// Let a new version serve. If another plugin of its owner serves one of its types already,
+    /// the version is rejected.
+    fn serve(
+        &self,
+        identity: Identity,
+        plugin: Plugin,
+        remembering: Remembering,
+        now: UnixMs,
+    ) -> Result<(), String> {
         let mut state = self.state.lock();
-        let name = plugin.name().to_owned();
-        for handler in &plugin.description().handlers {
-            let holder =
-                self.table.load().get(&handler.task_type).map(|s| s.plugin.name().to_owned());
-            if let Some(holder) = holder.filter(|holder| *holder != name) {
+        for (other, known) in state.of_owner(&identity.owner) {
+            let Some(other_serving) = known.serving.as_ref().filter(|_| *other != identity) else {
+                continue;
+            };
+            let handlers = &plugin.description().handlers;
+            let taken =
+                handlers.iter().find(|h| other_serving.plugin.handler(&h.task_type).is_some());
+            if let Some(taken) = taken {
                 return Err(format!(
-                    "the task type `{}` is served by the plugin `{holder}` already; rename it \
-                     with `task_types` in `{name}.toml` or remove one of the two",
-                    handler.task_type
+                    "the task type `{}` is served by the plugin `{other}` already; rename it \
+                     with `task_types` in `{}.toml` or remove one of the two",
+                    taken.task_type, identity.name
                 ));
             }
         }
-        let known = state.entry(name).or_default();
+        let known = state.known.entry(identity.clone()).or_default();
         let in_flight = known.serving.as_ref().map(|old| old.in_flight.clone()).unwrap_or_default();
         let reports_progress = plugin.asked().iter().any(|import| import.starts_with(PROGRESS));
         known.serving = Some(Arc::new(Serving {
+            shown: identity.to_string().into(),
+            id: identity.id(),
+            identity,
             plugin,
             loaded_at: now,
             reports_progress,
@@ -180,68 +208,112 @@ impl Registry {
             in_flight,
         }));
         known.rejected = None;
-        self.publish(&state);
+        self.publish(&mut state);
         Ok(())
     }
 
-    fn reject(&self, name: &str, rejected: RejectedVersion) {
-        self.state.lock().entry(name.to_owned()).or_default().rejected = Some(rejected);
-        self.changes.send_modify(|n| *n += 1);
+    /// Why the newest file does not serve; whether that is anything new.
+    fn reject(&self, identity: &Identity, rejected: RejectedVersion) -> bool {
+        let mut state = self.state.lock();
+        let known = state.known.entry(identity.clone()).or_default();
+        let same = |old: &RejectedVersion| {
+            (old.digest, &old.gate, &old.reason)
+                == (rejected.digest, &rejected.gate, &rejected.reason)
+        };
+        if known.rejected.as_ref().is_some_and(same) {
+            return false;
+        }
+        known.rejected = Some(rejected);
+        self.news.send_modify(|n| *n += 1);
+        true
     }
 
     /// A version that served serves no more, because its file is refused as it is.
-    fn withdraw(&self, name: &str) {
+    fn withdraw(&self, identity: &Identity) {
         let mut state = self.state.lock();
-        if state.get_mut(name).and_then(|known| known.serving.take()).is_some() {
-            self.publish(&state);
+        if state.known.get_mut(identity).and_then(|known| known.serving.take()).is_some() {
+            self.publish(&mut state);
         }
     }
 
     /// The newest file is the version that serves.
-    fn accept(&self, name: &str) {
+    fn accept(&self, identity: &Identity) {
         let mut state = self.state.lock();
-        if state.get_mut(name).and_then(|known| known.rejected.take()).is_some() {
-            self.changes.send_modify(|n| *n += 1);
+        if state.known.get_mut(identity).and_then(|known| known.rejected.take()).is_some() {
+            self.news.send_modify(|n| *n += 1);
         }
     }
 
-    fn remove(&self, name: &str) -> bool {
+    fn remove(&self, identity: &Identity) -> bool {
         let mut state = self.state.lock();
-        let removed = state.remove(name).is_some();
+        let removed = state.known.remove(identity).is_some();
         if removed {
-            self.publish(&state);
+            self.publish(&mut state);
         }
         removed
     }
 
-    /// The plugins that want a task type which another one had.
-    fn wanting_a_type(&self) -> Vec<String> {
+    /// Share plugins as the settings say now.
+    fn reshare(&self) {
+        self.publish(&mut self.state.lock());
+    }
+
+    /// The owner's plugins that want a task type which another one had.
+    fn wanting_a_type(&self, owner: &Owner) -> Vec<String> {
         let state = self.state.lock();
         let wants = |known: &Known| {
             known.rejected.as_ref().is_some_and(|rejected| rejected.gate == TASK_TYPE_TAKEN)
         };
-        state.iter().filter(|(_, known)| wants(known)).map(|(name, _)| name.clone()).collect()
+        let of_owner = state.of_owner(owner).filter(|(_, known)| wants(known));
+        of_owner.map(|(identity, _)| identity.name.clone()).collect()
     }
 
-    fn serving(&self, name: &str) -> Option<Arc<Serving>> {
-        self.state.lock().get(name)?.serving.clone()
+    fn serving(&self, identity: &Identity) -> Option<Arc<Serving>> {
+        self.state.lock().known.get(identity)?.serving.clone()
     }
 
-    fn publish(&self, state: &BTreeMap<String, Known>) {
-        let mut table = Table::default();
-        for serving in state.values().filter_map(|known| known.serving.as_ref()) {
-            for handler in &serving.plugin.description().handlers {
-                table.by_type.insert(handler.task_type.clone(), serving.clone());
-                table.takes_batches |= handler.max_batch > 1;
+    fn publish(&self, state: &mut State) {
+        let serving = state.known.values().filter_map(|known| known.serving.as_ref());
+        let (table, contests) = Table::of(serving, &self.settings.now());
+        for (identity, reasons) in &contests {
+            if state.contests.get(identity) != Some(reasons) {
+                let reasons: Vec<&str> = reasons.iter().map(String::as_str).collect();
+                tracing::warn!(plugin = %identity, reason = reasons.join("; "),
+                    "plugin is shared, and another one comes before it");
             }
         }
-        table.types = table.by_type.keys().cloned().collect();
-        table.types.sort();
+        state.contests = contests;
         self.table.store(Arc::new(table));
         self.changes.send_modify(|n| *n += 1);
+        self.news.send_modify(|n| *n += 1);
     }
 
     fn rescanned(&self) {
         self.rescans.send_modify(|n| *n += 1);
     }
 }
+
+impl State {
+    /// An owner's plugins, by name.
+    fn of_owner(&self, owner: &Owner) -> impl Iterator<Item = (&Identity, &Known)> {
+        let first = Identity { owner: owner.clone(), name: String::new() };
+        self.known.range(first..).take_while(move |(identity, _)| identity.owner == *owner)
+    }
+}
+
+/// Whose tasks a plugin serves, as far as the operator says: all tenants' are written `*`.
+fn served(identity: &Identity, settings: &PluginSettings) -> Vec<String> {
+    let Some(owner) = &identity.owner else { return vec![EVERY.to_owned()] };
+    let mut tenants = vec![owner.to_string()];
+    match settings.sharing(owner, &identity.name) {
+        None => {}
+        Some(Sharing::Everyone) => tenants.push(EVERY.to_owned()),
+        Some(Sharing::With(others)) => {
+            tenants.extend(others.iter().filter(|other| *other != owner).map(ToString::to_string));
+        }
+    }
+    tenants
+}
+
+#[cfg(test)]
+mod tests;

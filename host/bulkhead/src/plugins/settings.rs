@@ -8,6 +8,8 @@ use bulkhead_core::TenantName;
 use bulkhead_sandbox::{ConfigSource, Grants};
 use tokio::sync::watch;
 
+use super::identity::Identity;
+use super::tenants::TenantPlugins;
 use crate::grants::SaidGrants;
 use crate::secrets::SecretSettings;
 use crate::trust::Trust;
@@ -25,7 +27,7 @@ pub enum GrantsFrom {
 /// Values by key.
 pub type Values = BTreeMap<String, String>;
 
-/// What a configuration says of plugins, by their names.
+/// What a configuration says of plugins, by their names; the operator's unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PluginSettings {
     /// Whose word on grants counts.
@@ -34,7 +36,7 @@ pub struct PluginSettings {
     pub trust: Trust,
     /// What it grants.
     pub grants: BTreeMap<String, SaidGrants>,
-    /// Values for whatever tenant.
+    /// Values for whatever tenant, by plugin; those of a tenant's plugin under `OWNER/NAME`.
     pub values: BTreeMap<String, Values>,
     /// Values for one tenant, which count first.
     pub tenant_values: BTreeMap<TenantName, BTreeMap<String, Values>>,
@@ -44,17 +46,24 @@ pub struct PluginSettings {
     pub other_storage: Option<u64>,
     /// Where secrets are.
     pub secrets: Arc<SecretSettings>,
+    /// What it says of plugins that one tenant brings.
+    pub tenants: BTreeMap<TenantName, TenantPlugins>,
+    /// The same for each tenant, where its own section says nothing.
+    pub other_tenants: TenantPlugins,
 }
 
 impl PluginSettings {
     /// What a plugin is granted, whose manifest says this.
     #[must_use]
-    pub fn grants(&self, plugin: &str, manifest: SaidGrants) -> Grants {
-        let said = self.grants.get(plugin).cloned().unwrap_or_default();
-        match self.grants_from {
-            GrantsFrom::Manifest => said.over(manifest).granted(),
-            GrantsFrom::Configuration => said.granted(),
-        }
+    pub fn grants(&self, plugin: &Identity, manifest: SaidGrants) -> Grants {
+        let (said, heeds_manifest) = match &plugin.owner {
+            Some(tenant) => self.tenant_grants(tenant, &plugin.name),
+            None => {
+                let said = self.grants.get(&plugin.name).cloned().unwrap_or_default();
+                (said, self.grants_from == GrantsFrom::Manifest)
+            }
+        };
+        if heeds_manifest { said.over(manifest).granted() } else { said.granted() }
     }
 
     /// Bytes that plugins may store for a tenant, over all of them; none for no such bound.
@@ -63,7 +72,7 @@ impl PluginSettings {
         self.tenant_storage.get(tenant).copied().or(self.other_storage)
     }
 
-    /// A plugin's value of a key for a tenant.
+    /// A plugin's value of a key for a tenant. The plugin is named as [`Identity`] writes it.
     #[must_use]
     pub fn value(&self, plugin: &str, tenant: &TenantName, key: &str) -> Option<&str> {
         let own = self.tenant_values.get(tenant).and_then(|plugins| plugins.get(plugin)?.get(key));
@@ -183,12 +192,12 @@ mod tests {
         let manifest: SaidGrants = toml::from_str("kv = true\nconfig = true").unwrap();
         let configured: SaidGrants = toml::from_str("kv = false").unwrap();
         let mut settings = PluginSettings::default();
-        assert!(settings.grants("a", manifest.clone()).kv.is_some());
+        assert!(settings.grants(&"a".into(), manifest.clone()).kv.is_some());
         settings.grants.insert("a".into(), configured);
-        let granted = settings.grants("a", manifest.clone());
+        let granted = settings.grants(&"a".into(), manifest.clone());
         assert!(granted.kv.is_none() && granted.config);
         settings.grants_from = GrantsFrom::Configuration;
-        assert!(!settings.grants("a", manifest.clone()).config);
-        assert_eq!(settings.grants("b", manifest), Grants::default());
+        assert!(!settings.grants(&"a".into(), manifest.clone()).config);
+        assert_eq!(settings.grants(&"b".into(), manifest), Grants::default());
     }
 }

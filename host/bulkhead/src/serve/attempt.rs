@@ -122,7 +122,7 @@ pub(super) async fn admit(
         Err(unreadable) => return Err(Some(bury(line, token, id, unreadable, attempt))),
     };
     let table = line.shared.registry.table();
-    let serving = table.get(&task.task_type).cloned();
+    let serving = table.get(&task.task_type, &task.tenant).cloned();
     drop(table);
     let handler = serving.as_ref().and_then(|serving| serving.plugin.handler(&task.task_type));
     let suggested = handler.and_then(|handler| handler.retry.as_ref());
@@ -140,7 +140,7 @@ pub(super) async fn admit(
     };
     let plugin = serving.plugin.digest();
     if let Some(ttl_ms) = serving.remembers_ms(&job.task.task_type) {
-        let memory = Memory::of(&job.task, plugin, ttl_ms);
+        let memory = Memory::of(&job.task, &serving.shown, plugin, ttl_ms);
         if let Some(output) = memory.recall(line).await {
             let end = without_running(Outcome::Done(output));
             return Err(conclude(line, job, end, Ran { plugin, cached: true }));
@@ -217,7 +217,7 @@ impl Job {
             cancel: self.handle.cancel.clone(),
             progress,
             parents: self.parents.clone(),
-            services: line.shared.backends.services(&serving.plugin, &self.task.tenant),
+            services: line.shared.backends.services(serving, &self.task.tenant),
         }
     }
 

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_core::{PluginName, TenantName};
+use bulkhead_core::TenantName;
 use bulkhead_queue::{Broker, KvOwner, KvQuota};
-use bulkhead_sandbox::{CapabilitySet, KvSpace, Outbound, Plugin, ScratchHome, Services};
+use bulkhead_sandbox::{CapabilitySet, KvSpace, Outbound, ScratchHome, Services};
 use tokio::runtime::Handle as Runtime;
 
 use super::values::BrokerValues;
 use crate::HostOptions;
-use crate::plugins::LiveSettings;
+use crate::plugins::{LiveSettings, Serving};
 use crate::secrets::Secrets;
 
 /// How long a host that stops waits for scratch folders to be removed. What is left then goes
@@ -67,24 +67,24 @@ impl Backends {
     }
 
     /// What an attempt of a plugin for a tenant may use.
-    pub(crate) fn services(&self, plugin: &Plugin, tenant: &TenantName) -> Services {
-        let uses = plugin.uses();
+    pub(crate) fn services(&self, serving: &Serving, tenant: &TenantName) -> Services {
+        let uses = serving.plugin.uses();
         if uses.is_empty() {
             return Services::default();
         }
         Services {
-            kv: uses.kv.then(|| self.values(plugin, tenant)).flatten(),
+            kv: uses.kv.then(|| self.values(serving, tenant)).flatten(),
             scratch: uses.fs.then(|| self.scratch.clone()),
-            config: uses.config.then(|| self.settings.values(plugin.name(), tenant)),
-            http: uses.http.then(|| self.outbound.access(plugin.name(), tenant)),
+            config: uses.config.then(|| self.settings.values(&serving.shown, tenant)),
+            http: uses.http.then(|| self.outbound.access(&serving.shown, tenant)),
             secrets: uses.secrets.then(|| self.secrets.of(tenant)),
         }
     }
 
     /// The plugin's values for the tenant. A file whose stem is no name has none.
-    fn values(&self, plugin: &Plugin, tenant: &TenantName) -> Option<Arc<dyn KvSpace>> {
-        let grant = plugin.manifest().grants.kv?;
-        let plugin = PluginName::new(plugin.name()).ok()?;
+    fn values(&self, serving: &Serving, tenant: &TenantName) -> Option<Arc<dyn KvSpace>> {
+        let grant = serving.plugin.manifest().grants.kv?;
+        let plugin = serving.id.clone()?;
         Some(Arc::new(BrokerValues {
             broker: self.broker.clone(),
             control: self.control.clone(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::Guard;
 use bulkhead_core::{RetryPolicy, RetryRequest, TaskType};
 use bulkhead_queue::{Broker, QueueError, Serves, Step, Stepped};
 use bulkhead_sandbox::Unavailable;
@@ -270,8 +271,9 @@ impl Line {
             Vec::new()
         };
         let woken = self.woken.swap(false, Ordering::AcqRel);
-        let table = self.shared.registry.table();
-        let (serves, room) = self.claimable(&table);
+        let table = Guard::into_inner(self.shared.registry.table());
+        let (serves, room) = table.claimable();
+        let room = Self::most(&serves, room);
         let window = pace.windows.of(&serves);
         let want = if claim && self.stumbled.lock().is_none() { self.permits_for(room) } else { 0 };
         let reclaim = now >= pace.next_reclaim || now >= pace.next_look;
@@ -336,21 +338,10 @@ impl Line {
         tokio::time::sleep(pace.pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
     }
 
-    /// What this host may claim now, and how many tasks of it.
-    fn claimable(&self, table: &crate::plugins::Table) -> (Vec<Serves>, u32) {
-        let mut serves = Vec::with_capacity(table.types().len());
-        let mut most = u32::try_from(BATCH).unwrap_or(u32::MAX);
-        for task_type in table.types() {
-            match table.get(task_type).and_then(|serving| serving.room()) {
-                Some(0) => {}
-                room => {
-                    most = most.min(room.unwrap_or(most));
-                    serves.push(task_type.clone().into());
-                }
-            }
-        }
-        let most = if serves.is_empty() { 0 } else { most };
-        (serves, most)
+    /// How many tasks this host may claim now, of what [`crate::plugins::Table::claimable`] gave.
+    fn most(serves: &[Serves], room: Option<u32>) -> u32 {
+        let most = u32::try_from(BATCH).unwrap_or(u32::MAX);
+        if serves.is_empty() { 0 } else { most.min(room.unwrap_or(most)) }
     }
 
     /// Take permits for new claims, within the settlement buffer's bound.

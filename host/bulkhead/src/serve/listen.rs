@@ -28,10 +28,8 @@ pub(crate) async fn listen(shared: Arc<Shared>, lines: Vec<Arc<Line>>, mut shutd
             continue;
         }
         changes.mark_unchanged();
-        let types = shared.registry.table().types().to_vec();
-        let serves: Vec<Serves> = types.into_iter().map(Serves::from).collect();
         // Of more than one wait may be for, each wait is for another part.
-        let serves = Serves::window(&serves, turn);
+        let serves = Serves::window(shared.registry.table().serves(), turn);
         turn = turn.wrapping_add(1);
         let waits: Vec<Lines> =
             lines.iter().map(|line| (line.queue.name.clone(), serves.clone())).collect();

@@ -23,9 +23,9 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Of this task, run by this plugin version.
-    pub(super) fn of(task: &Task, plugin: Digest, ttl_ms: u64) -> Self {
-        Self { key: key(task, plugin), ttl_ms }
+    /// Of this task, run by this version of the plugin of this identity.
+    pub(super) fn of(task: &Task, plugin: &str, version: Digest, ttl_ms: u64) -> Self {
+        Self { key: key(task, plugin, version), ttl_ms }
     }
 
     /// The result, if one is kept.
@@ -64,13 +64,15 @@ async fn on_time<T: Send + 'static>(
 
 /// The name of a result: the type, and a hash of all else that the handler sees. Each part
 /// is preceded by its length, so that no two inputs read alike.
-fn key(task: &Task, plugin: Digest) -> String {
+fn key(task: &Task, plugin: &str, version: Digest) -> String {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_be_bytes());
         hash.update(bytes);
     };
-    part(&plugin.0);
+    part(&version.0);
+    // The same content of another owner may be granted other things.
+    part(plugin.as_bytes());
     part(task.tenant.as_str().as_bytes());
     part(task.payload.content_type.as_bytes());
     part(&task.payload.data);
@@ -110,14 +112,15 @@ mod tests {
 
     #[test]
     fn a_result_is_bound_to_all_that_its_handler_sees() {
-        let plugin = Digest([1; 32]);
+        let version = Digest([1; 32]);
+        let key = |task: &Task, version| super::key(task, "p", version);
         let same = Task {
             id: "0190163d-8694-739b-aea5-966c26f8ad92".parse().unwrap(),
             submitted_at: 9,
             queue: QueueName::new("other").unwrap(),
             ..task()
         };
-        assert_eq!(key(&same, plugin), key(&task(), plugin));
+        assert_eq!(key(&same, version), key(&task(), version));
 
         let after = vec!["mail/0190163d-8694-739b-aea5-966c26f8ad91".parse().unwrap()];
         let payload = |kind: &str, data: &str| Payload::new(kind, data);
@@ -132,8 +135,9 @@ mod tests {
             Task { terms: Terms { after, ..Terms::default() }, ..task() },
         ];
         for other in &others {
-            assert_ne!(key(other, plugin), key(&task(), plugin), "{other:?}");
+            assert_ne!(key(other, version), key(&task(), version), "{other:?}");
         }
-        assert_ne!(key(&task(), Digest([2; 32])), key(&task(), plugin));
+        assert_ne!(key(&task(), Digest([2; 32])), key(&task(), version));
+        assert_ne!(super::key(&task(), "acme/p", version), key(&task(), version));
     }
 }

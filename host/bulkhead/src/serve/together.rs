@@ -59,7 +59,8 @@ fn bound(table: &Table, claim: &Claim) -> usize {
     if claim.attempt > 1 || claim.cancelled {
         return 1;
     }
-    let handler = table.get(&task.task_type).and_then(|s| s.plugin.handler(&task.task_type));
+    let handler =
+        table.get(&task.task_type, &task.tenant).and_then(|s| s.plugin.handler(&task.task_type));
     handler.map_or(1, |handler| handler.max_batch as usize)
 }
 

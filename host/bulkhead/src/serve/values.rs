@@ -159,7 +159,7 @@ mod tests {
     const QUOTA: KvQuota = KvQuota { keys: 2, total_bytes: 20, storage_bytes: Some(25) };
 
     fn values(broker: Arc<dyn Broker>, plugin: &str) -> BrokerValues {
-        let plugin = PluginName::new(plugin).unwrap();
+        let plugin = PluginName::new(plugin).unwrap().into();
         BrokerValues {
             broker,
             control: Runtime::current(),

@@ -27,7 +27,8 @@ pub(super) async fn get(
     owner: &KvOwner,
     key: &str,
 ) -> Result<Option<KvEntry>, QueueError> {
-    let args = [owner.plugin.as_str().as_bytes(), key.as_bytes()];
+    let plugin = owner.plugin.stored();
+    let args = [plugin.as_bytes(), key.as_bytes()];
     let prefix = prefix(broker, &owner.tenant);
     let reply = broker.scripts.kv_get.call_below(broker, &prefix, &args).await?;
     if reply == Value::Nil {
@@ -47,6 +48,7 @@ pub(super) async fn list(
     range: &KvRange,
 ) -> Result<KvPage, QueueError> {
     let (page, prefix) = (range.page(), prefix(broker, &owner.tenant));
+    let stored = owner.plugin.stored();
     let mut first = match &range.after {
         Some(after) if *after >= range.prefix => bound(b'(', after.as_bytes()),
         _ => bound(b'[', range.prefix.as_bytes()),
@@ -60,8 +62,7 @@ pub(super) async fn list(
     loop {
         let wanted = (page + 1 - keys.len()).to_string();
         let looked_at = LOOKED_AT.to_string();
-        let plugin = owner.plugin.as_str().as_bytes();
-        let args = [plugin, &first, &last, wanted.as_bytes(), looked_at.as_bytes()];
+        let args = [stored.as_bytes(), &first, &last, wanted.as_bytes(), looked_at.as_bytes()];
         let reply = broker.scripts.kv_list.call_below(broker, &prefix, &args).await?;
         let [found, looked_at_last] = tuple(reply)?;
         for key in array(found)? {
@@ -107,7 +108,7 @@ pub(super) async fn write(
             broker,
             &prefix(broker, &owner.tenant),
             &[
-                owner.plugin.as_str().as_bytes(),
+                owner.plugin.stored().as_bytes(),
                 write.key.as_bytes(),
                 what.as_bytes(),
                 told(write.ttl_ms.map(reckonable)).as_bytes(),
@@ -143,7 +144,8 @@ pub(super) async fn write(
 
 pub(super) async fn usage(broker: &RedisBroker, owner: &KvOwner) -> Result<KvUsage, QueueError> {
     let prefix = prefix(broker, &owner.tenant);
-    let args = [owner.plugin.as_str().as_bytes()];
+    let plugin = owner.plugin.stored();
+    let args = [plugin.as_bytes()];
     let reply = broker.scripts.kv_usage.call_below(broker, &prefix, &args).await?;
     let [keys, bytes, tenant_bytes] = tuple(reply)?;
     Ok(KvUsage { keys: number(keys)?, bytes: number(bytes)?, tenant_bytes: number(tenant_bytes)? })

@@ -20,11 +20,14 @@ fn host(name: &str, in_flight: u32) -> HostInfo {
         queues: vec!["default".into()],
         plugins: vec![PluginInfo {
             name: "resize".into(),
+            owner: None,
             serving: Some(ServingVersion {
                 version: "1.0.0".into(),
                 digest: Digest([7; 32]),
                 kind: "component".into(),
                 task_types: vec!["resize".into()],
+                tenants: vec!["*".into()],
+                contested: Vec::new(),
                 loaded_at: 3,
             }),
             rejected: None,

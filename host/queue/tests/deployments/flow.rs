@@ -64,7 +64,7 @@ async fn values(broker: &dyn Broker) {
     for tenant in ["acme", "other", "third"] {
         let owner = KvOwner {
             tenant: TenantName::new(tenant).unwrap(),
-            plugin: PluginName::new("p").unwrap(),
+            plugin: PluginName::new("p").unwrap().into(),
         };
         let write = async |key: &str, edit, ttl_ms| {
             let quota = KvQuota { keys: 2, total_bytes: 100, storage_bytes: Some(50) };
@@ -223,11 +223,14 @@ async fn hosts(broker: &dyn Broker) {
         queues: vec!["first".into()],
         plugins: vec![bulkhead_queue::PluginInfo {
             name: "p".into(),
+            owner: None,
             serving: Some(ServingVersion {
                 version: "1".into(),
                 digest: Digest::default(),
                 kind: "component".into(),
                 task_types: vec!["a".into()],
+                tenants: vec!["*".into()],
+                contested: Vec::new(),
                 loaded_at: 1,
             }),
             rejected: None,

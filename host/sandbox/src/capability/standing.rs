@@ -1,5 +1,6 @@
 //! What a plugin asks for, held against what it was granted and what the host has.
 
+use bulkhead_core::TenantName;
 use wasmtime::component::Linker;
 
 use super::{CAPABILITIES, Capability, CapabilitySet, Interface, Standing};
@@ -81,9 +82,10 @@ impl Inspection {
         lines
     }
 
-    /// What is missing and what to do, for the plugin of this name; none if nothing is.
+    /// What is missing and what to do, for the plugin of this name, the operator's or a
+    /// tenant's; none if nothing is.
     #[must_use]
-    pub fn refusal(&self, plugin: &str) -> Option<String> {
+    pub fn refusal(&self, plugin: &str, tenant: Option<&TenantName>) -> Option<String> {
         if self.missing.is_empty() {
             return None;
         }
@@ -95,15 +97,25 @@ impl Inspection {
         }
         let lines = self.lines();
         if !lines.is_empty() {
-            let quote = if plugin.contains('.') { "\"" } else { "" };
-            text.push_str(&format!(
-                "\nadd this to {plugin}.toml, or to bulkhead.toml under \
-                 [grants.{quote}{plugin}{quote}]:\n[grants]\n{}",
-                lines.join("\n")
-            ));
+            let key = toml_key(plugin);
+            let place = match tenant {
+                Some(tenant) => {
+                    let tenant = toml_key(tenant.as_str());
+                    format!("\nadd this to bulkhead.toml:\n[tenants.{tenant}.grants.{key}]")
+                }
+                None => format!(
+                    "\nadd this to {plugin}.toml, or to bulkhead.toml under [grants.{key}]:\n[grants]"
+                ),
+            };
+            text.push_str(&format!("{place}\n{}", lines.join("\n")));
         }
         Some(text)
     }
+}
+
+/// A name as a key of TOML.
+fn toml_key(name: &str) -> String {
+    if name.contains('.') { format!("\"{name}\"") } else { name.to_owned() }
 }
 
 impl Grant {
@@ -202,7 +214,7 @@ mod tests {
         let imports = names(imports);
         Grant::of(&imports, grants, ALL)
             .map(|grant| grant.interfaces.len())
-            .map_err(|inspection| inspection.refusal("shape").unwrap_or_default())
+            .map_err(|inspection| inspection.refusal("shape", None).unwrap_or_default())
     }
 
     #[test]
@@ -243,10 +255,15 @@ mod tests {
         assert_eq!(inspection.granted[1].grant, Some("secrets"));
         let lines = ["kv = true", "enqueue = { types = [\"TYPE\"] }"];
         assert_eq!(inspection.lines(), lines);
-        let refusal = inspection.refusal("my.plugin").unwrap();
+        let refusal = inspection.refusal("my.plugin", None).unwrap();
         let block = format!("[grants.\"my.plugin\"]:\n[grants]\n{}", lines.join("\n"));
         assert!(refusal.ends_with(&block), "{refusal}");
         assert!(refusal.contains("`bulkhead:handler/kv@0.1.0` needs the grant `kv`"), "{refusal}");
+        // What a tenant brought is granted by the operator alone.
+        let refusal = inspection.refusal("resize", Some(&TenantName::new("a.b").unwrap())).unwrap();
+        let block =
+            format!("bulkhead.toml:\n[tenants.\"a.b\".grants.resize]\n{}", lines.join("\n"));
+        assert!(refusal.ends_with(&block) && !refusal.contains("resize.toml"), "{refusal}");
     }
 
     #[test]

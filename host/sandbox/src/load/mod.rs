@@ -18,20 +18,21 @@ mod refusals;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead_core::{Digest, TaskType};
+use bulkhead_core::{Digest, TaskType, TenantName};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Linker;
 use wasmtime::{Engine, Precompiled};
 
 use self::artifact::{Artifact, Facts};
 use self::inspect::Entry;
+use crate::account::Account;
 use crate::capability::{CapabilitySet, Grant, Inspection, open_granted};
 use crate::command::CommandProgram;
 use crate::grants::Grants;
 use crate::handler::HandlerProgram;
 use crate::plugin::{LoadTimes, Manifest, Plugin, PluginKind, PluginSource, Program};
 use crate::sandbox::Sandbox;
+use crate::turns::Turn;
 use crate::{Gate, Rejection};
 
 pub use compile::worker::compile_worker;
@@ -55,15 +56,22 @@ struct Compiled {
 /// What a file is held against once it is known what it asks for.
 struct Approval {
     name: String,
+    account: Option<Account>,
     grants: Grants,
     offers: CapabilitySet,
 }
 
 impl Approval {
+    /// Whose file it is; none for the operator's.
+    fn tenant(&self) -> Option<&TenantName> {
+        self.account.as_ref().map(|account| &account.tenant)
+    }
+
     /// What a file with these imports is linked to.
     fn grant(&self, imports: &[String]) -> Result<Grant, Rejection> {
         Grant::of(imports, &self.grants, self.offers).map_err(|inspection| {
-            Rejection::new(Gate::Imports, inspection.refusal(&self.name).unwrap_or_default())
+            let refusal = inspection.refusal(&self.name, self.tenant());
+            Rejection::new(Gate::Imports, refusal.unwrap_or_default())
         })
     }
 }
@@ -71,7 +79,7 @@ impl Approval {
 impl Sandbox {
     /// Take a file through every gate.
     pub async fn load(&self, source: PluginSource) -> Result<Plugin, Rejection> {
-        let PluginSource { name, bytes, manifest } = source;
+        let PluginSource { name, bytes, manifest, account } = source;
         let config = self.config();
         if bytes.len() > config.max_component_bytes {
             let message = format!(
@@ -87,7 +95,7 @@ impl Sandbox {
             let message = "the manifest's `max_batch` is 0; use 1 for no batches";
             return Err(Rejection::new(Gate::Manifest, message));
         }
-        let (compiled, _permit) = self.link(&name, bytes, &manifest).await?;
+        let (compiled, _turn) = self.link(&name, bytes, &manifest, account).await?;
         check_folders(&manifest, compiled.uses).await?;
         let began = Instant::now();
         let description = match &compiled.program {
@@ -123,17 +131,18 @@ impl Sandbox {
         Ok(Inspection::of(&checked.facts.imports, grants, self.config().offers))
     }
 
-    /// The file compiled and linked, and a permit to run it.
+    /// The file compiled and linked, and a turn to run it.
     async fn link(
         &self,
         name: &str,
         bytes: Vec<u8>,
         manifest: &Manifest,
-    ) -> Result<(Compiled, OwnedSemaphorePermit), Rejection> {
+        account: Option<Account>,
+    ) -> Result<(Compiled, Turn), Rejection> {
         let began = Instant::now();
         let offers = self.config().offers;
-        let approval = Approval { name: name.to_owned(), grants: manifest.grants.clone(), offers };
-        let approval = Arc::new(approval);
+        let (name, grants) = (name.to_owned(), manifest.grants.clone());
+        let approval = Arc::new(Approval { name, account, grants, offers });
         let cache = self.cache().cloned();
         let (bytes, digest, kept) = blocking(move || {
             refuse_precompiled(&bytes)?;
@@ -149,14 +158,13 @@ impl Sandbox {
             Some(artifact) => artifact,
             None => self.compile(digest, bytes, approval.clone()).await?,
         };
-        let permit = Arc::clone(self.loads()).acquire_owned().await;
-        let permit = permit.map_err(|_| broken("the sandbox is closed"))?;
+        let turn = self.loads().turn(approval.tenant()).await;
         let engine = self.engine().clone();
         let (program, kind, Facts { imports, .. }, uses) =
             blocking(move || link(&engine, artifact, &approval)).await?;
         let took = began.elapsed();
         let compiled = Compiled { program, digest, kind, asked: imports, uses, took, cached };
-        Ok((compiled, permit))
+        Ok((compiled, turn))
     }
 
     /// Compile a file that is not in the cache, unless the compiler refused it before.

@@ -53,12 +53,14 @@ async fn the_description_bounds_a_batch_and_the_manifest_lowers_it() {
     assert_eq!((handler(plugin, "together"), handler(plugin, "echo")), (16, 1));
     for (asked, got) in [(4, 4), (1, 1), (200, 16)] {
         let manifest = Manifest { max_batch: Some(asked), ..Manifest::default() };
-        let source = PluginSource { name: "unruly".into(), bytes: guest("unruly"), manifest };
+        let source =
+            PluginSource { name: "unruly".into(), bytes: guest("unruly"), manifest, account: None };
         let plugin = sandbox().await.load(source).await.unwrap();
         assert_eq!((handler(&plugin, "together"), handler(&plugin, "echo")), (got, 1));
     }
     let manifest = Manifest { max_batch: Some(0), ..Manifest::default() };
-    let source = PluginSource { name: "unruly".into(), bytes: guest("unruly"), manifest };
+    let source =
+        PluginSource { name: "unruly".into(), bytes: guest("unruly"), manifest, account: None };
     assert_eq!(sandbox().await.load(source).await.unwrap_err().gate, Gate::Manifest);
 }
 

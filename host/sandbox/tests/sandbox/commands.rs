@@ -103,14 +103,19 @@ async fn a_command_serves_what_its_manifest_names() {
         task_types: Some(vec![task_type("shout"), task_type("yell")]),
         ..Manifest::default()
     };
-    let source = PluginSource { name: "command".into(), bytes: guest("command"), manifest };
+    let source =
+        PluginSource { name: "command".into(), bytes: guest("command"), manifest, account: None };
     let plugin = sandbox().await.load(source).await.unwrap();
     let served: Vec<_> =
         plugin.description().handlers.iter().map(|handler| handler.task_type.as_str()).collect();
     assert_eq!(served, ["shout", "yell"]);
 
-    let nameless =
-        PluginSource { name: "-".into(), bytes: guest("command"), manifest: Manifest::default() };
+    let nameless = PluginSource {
+        name: "-".into(),
+        bytes: guest("command"),
+        manifest: Manifest::default(),
+        account: None,
+    };
     let rejection = sandbox().await.load(nameless).await.unwrap_err();
     assert_eq!(rejection.gate, Gate::Manifest, "{rejection}");
     assert!(rejection.message.contains("task_types"), "{rejection}");

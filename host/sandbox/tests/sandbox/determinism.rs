@@ -34,7 +34,12 @@ async fn load(clocks: Clocks, random: Randomness) -> Plugin {
         ..Grants::default()
     };
     let manifest = Manifest { grants, ..Manifest::default() };
-    let source = PluginSource { name: "toucher".to_owned(), bytes: guest("toucher"), manifest };
+    let source = PluginSource {
+        name: "toucher".to_owned(),
+        bytes: guest("toucher"),
+        manifest,
+        account: None,
+    };
     sandbox.load(source).await.unwrap()
 }
 

@@ -29,7 +29,8 @@ async fn try_load(fs: FsGrant) -> Result<Plugin, Rejection> {
     let sandbox = OFFERING.get_or_init(async || Sandbox::new(config).unwrap()).await;
     let grants = Grants { fs: Some(fs), ..Grants::default() };
     let manifest = Manifest { grants, ..Manifest::default() };
-    let source = PluginSource { name: "filer".to_owned(), bytes: guest("filer"), manifest };
+    let source =
+        PluginSource { name: "filer".to_owned(), bytes: guest("filer"), manifest, account: None };
     sandbox.load(source).await
 }
 

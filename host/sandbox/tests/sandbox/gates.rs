@@ -48,7 +48,8 @@ async fn the_manifest_lowers_and_overrides() {
         retry: Some(retry.clone()),
         ..Manifest::default()
     };
-    let source = PluginSource { name: "unruly".into(), bytes: guest("unruly"), manifest };
+    let source =
+        PluginSource { name: "unruly".into(), bytes: guest("unruly"), manifest, account: None };
     let plugin = sandbox().await.load(source).await.unwrap();
     assert_eq!(plugin.description().handlers.len(), 1);
     let echo = plugin.handler(&task_type("echo")).unwrap();
@@ -320,7 +321,8 @@ async fn description() {
 #[tokio::test]
 async fn manifest() {
     let manifest = Manifest { task_types: Some(vec![task_type("nothing")]), ..Manifest::default() };
-    let unknown = PluginSource { name: "idle".into(), bytes: guest("idle"), manifest };
+    let unknown =
+        PluginSource { name: "idle".into(), bytes: guest("idle"), manifest, account: None };
     check(sandbox().await.load(unknown).await, Gate::Manifest, "does not describe");
     for name in ["", "a/b", "a\u{1b}[31m", &"n".repeat(129)] {
         check(

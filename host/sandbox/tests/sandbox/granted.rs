@@ -50,7 +50,12 @@ fn every() -> Grants {
 
 async fn load(grants: Grants) -> Plugin {
     let manifest = Manifest { grants, ..Manifest::default() };
-    let source = PluginSource { name: "toucher".to_owned(), bytes: guest("toucher"), manifest };
+    let source = PluginSource {
+        name: "toucher".to_owned(),
+        bytes: guest("toucher"),
+        manifest,
+        account: None,
+    };
     offering().await.load(source).await.unwrap()
 }
 
@@ -401,6 +406,7 @@ async fn a_plugin_without_its_grants_is_refused_with_the_lines_to_add() {
         name: "toucher".to_owned(),
         bytes: guest("toucher"),
         manifest: Manifest { grants, ..Manifest::default() },
+        account: None,
     };
     let rejection = offering().await.load(source(Grants::default())).await.unwrap_err();
     assert_eq!(rejection.gate, Gate::Imports);

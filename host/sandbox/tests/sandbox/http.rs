@@ -43,7 +43,12 @@ pub(crate) async fn fetcher(http: HttpGrant) -> Plugin {
         grants: Grants { http: Some(http), ..Grants::default() },
         ..Manifest::default()
     };
-    let source = PluginSource { name: "fetcher".to_owned(), bytes: guest("fetcher"), manifest };
+    let source = PluginSource {
+        name: "fetcher".to_owned(),
+        bytes: guest("fetcher"),
+        manifest,
+        account: None,
+    };
     sandbox().await.load(source).await.unwrap()
 }
 

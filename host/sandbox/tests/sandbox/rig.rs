@@ -53,7 +53,7 @@ pub(crate) async fn load_bytes(sandbox: &Sandbox, bytes: Vec<u8>) -> Result<Plug
 }
 
 pub(crate) fn source(name: &str, bytes: Vec<u8>) -> PluginSource {
-    PluginSource { name: name.to_owned(), bytes, manifest: Manifest::default() }
+    PluginSource { name: name.to_owned(), bytes, manifest: Manifest::default(), account: None }
 }
 
 pub(crate) fn task_type(name: &str) -> TaskType {

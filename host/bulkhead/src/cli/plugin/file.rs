@@ -1,13 +1,15 @@
 //! Plugin files, looked at without a broker.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use bulkhead::config::quantity::{Size, Span};
-use bulkhead::core::{Backoff, Digest, LimitsRequest, RetryRequest};
-use bulkhead::manifest;
+use bulkhead::core::{Backoff, Digest, LimitsRequest, RetryRequest, TenantName};
+use bulkhead::{Identity, manifest};
 use bulkhead_sandbox::{
-    HandlerDescription, Inspection, Plugin, PluginSource, Rejection, Sandbox, SandboxConfig,
+    Account, HandlerDescription, Inspection, Plugin, PluginSource, Rejection, Sandbox,
+    SandboxConfig,
 };
 use comfy_table::{Cell, Color};
 use serde::Serialize;
@@ -22,6 +24,7 @@ use crate::cli::{escape, figures, output};
 /// A loaded file in JSON.
 #[derive(Serialize)]
 struct PluginDocument<'a> {
+    plugin: String,
     name: &'a str,
     version: &'a str,
     kind: String,
@@ -58,6 +61,7 @@ struct MissingDocument<'a> {
 /// A file that misses something, in JSON.
 #[derive(Serialize)]
 struct LackingDocument<'a> {
+    plugin: String,
     file: String,
     digest: String,
     #[serde(flatten)]
@@ -98,22 +102,27 @@ struct Refusal {
 
 /// Describe a file. One that misses a grant cannot be asked what it handles, but what it
 /// misses can be shown.
-pub(super) async fn inspect(session: &Session, path: &Path) -> Result<Exit> {
+pub(super) async fn inspect(
+    session: &Session,
+    path: &Path,
+    tenant: Option<&TenantName>,
+) -> Result<Exit> {
     let sandbox = sandbox(session)?;
     let refused = |refusal: Refusal| {
         let Refusal { gate, reason } = refusal;
         failed(format!("{} fails the gate `{gate}`: {reason}", path.display()))
     };
-    let source = read(session, path)?.map_err(refused)?;
+    let source = read(session, path, tenant)?.map_err(refused)?;
+    let identity = Identity::of(tenant, &source.name).to_string();
     let access = sandbox.inspect(&source.bytes, &source.manifest.grants);
     let access = access.map_err(|rejection| refused(rejection.into()))?;
-    if let Some(refusal) = access.refusal(&source.name) {
+    if let Some(refusal) = access.refusal(&source.name, tenant) {
         let digest = Digest(Sha256::digest(&source.bytes).into()).to_string();
         if session.out.is_json() {
             let (file, access) = (path.display().to_string(), AccessDocument::of(&access));
-            session.out.document(&LackingDocument { file, digest, access })?;
+            session.out.document(&LackingDocument { plugin: identity, file, digest, access })?;
         } else {
-            let name = escape::line(&source.name);
+            let name = escape::line(&identity);
             let refusal = escape::block(&refusal);
             let text = format!("{name}\ndigest    {digest}\n{}{refusal}\n", access_text(&access));
             session.out.text(&text)?;
@@ -122,20 +131,24 @@ pub(super) async fn inspect(session: &Session, path: &Path) -> Result<Exit> {
     }
     let plugin = sandbox.load(source).await.map_err(|rejection| refused(rejection.into()))?;
     if session.out.is_json() {
-        session.out.document(&document(&plugin, &access))?;
+        session.out.document(&document(identity, &plugin, &access))?;
     } else {
-        session.out.text(&described(&plugin, &access))?;
+        session.out.text(&described(&identity, &plugin, &access))?;
     }
     Ok(Exit::Done)
 }
 
 /// Take files through every gate.
-pub(super) async fn check(session: &Session, paths: &[PathBuf]) -> Result<Exit> {
+pub(super) async fn check(
+    session: &Session,
+    paths: &[PathBuf],
+    tenant: Option<&TenantName>,
+) -> Result<Exit> {
     let sandbox = sandbox(session)?;
     let mut checked = Vec::new();
     for path in paths {
         let file = path.display().to_string();
-        checked.push(match load(session, &sandbox, path).await? {
+        checked.push(match load(session, &sandbox, path, tenant).await? {
             Ok(plugin) => CheckDocument {
                 file,
                 ok: true,
@@ -195,19 +208,24 @@ async fn load(
     session: &Session,
     sandbox: &Sandbox,
     path: &Path,
+    tenant: Option<&TenantName>,
 ) -> Result<Result<Plugin, Refusal>> {
-    let source = match read(session, path)? {
+    let source = match read(session, path, tenant)? {
         Ok(source) => source,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    if let Err(reason) = trust::judge(session, path, &source.bytes)? {
+    if let Err(reason) = trust::judge(session, path, tenant, &source.bytes)? {
         return Ok(Err(Refusal { gate: "trust".into(), reason }));
     }
     Ok(sandbox.load(source).await.map_err(Refusal::from))
 }
 
-/// A file and its manifest.
-fn read(session: &Session, path: &Path) -> Result<Result<PluginSource, Refusal>> {
+/// A file and its manifest, as the operator's or this tenant's. No compiler's time is counted.
+fn read(
+    session: &Session,
+    path: &Path,
+    tenant: Option<&TenantName>,
+) -> Result<Result<PluginSource, Refusal>> {
     let unreadable = |e: std::io::Error| usage(format!("cannot read `{}`: {e}", path.display()));
     let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
     let max_bytes = session.config.host.max_plugin_bytes;
@@ -216,7 +234,7 @@ fn read(session: &Session, path: &Path) -> Result<Result<PluginSource, Refusal>>
             format!("it has {} and `plugins.max_bytes` is {}", Size(bytes), Size(max_bytes));
         return Ok(Err(Refusal { gate: "size".into(), reason }));
     }
-    let manifest = match manifest::read(path, &session.config.host.settings.now()) {
+    let manifest = match manifest::read(path, tenant, &session.config.host.settings.now()) {
         Ok(manifest) => manifest,
         Err(error) => {
             return Ok(Err(Refusal { gate: "manifest".into(), reason: error.to_string() }));
@@ -224,7 +242,12 @@ fn read(session: &Session, path: &Path) -> Result<Result<PluginSource, Refusal>>
     };
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let bytes = std::fs::read(path).map_err(unreadable)?;
-    Ok(Ok(PluginSource { name: name.unwrap_or_default(), bytes, manifest }))
+    let account = tenant.map(|tenant| Account {
+        tenant: tenant.clone(),
+        compile_per_hour: None,
+        spent: Arc::default(),
+    });
+    Ok(Ok(PluginSource { name: name.unwrap_or_default(), bytes, manifest, account }))
 }
 
 impl From<Rejection> for Refusal {
@@ -275,9 +298,14 @@ fn types(plugin: &Plugin) -> Vec<String> {
     plugin.description().handlers.iter().map(|handler| handler.task_type.to_string()).collect()
 }
 
-fn document<'a>(plugin: &'a Plugin, access: &'a Inspection) -> PluginDocument<'a> {
+fn document<'a>(
+    identity: String,
+    plugin: &'a Plugin,
+    access: &'a Inspection,
+) -> PluginDocument<'a> {
     let description = plugin.description();
     PluginDocument {
+        plugin: identity,
         name: &description.name,
         version: &description.version,
         kind: plugin.kind().to_string(),
@@ -302,13 +330,14 @@ fn document<'a>(plugin: &'a Plugin, access: &'a Inspection) -> PluginDocument<'a
     }
 }
 
-fn described(plugin: &Plugin, access: &Inspection) -> String {
+fn described(identity: &str, plugin: &Plugin, access: &Inspection) -> String {
     let description = plugin.description();
     let mut text = format!(
-        "{} {} ({})\ndigest    {}\ncompiled  in {}\n",
+        "{} {} ({})\nplugin    {}\ndigest    {}\ncompiled  in {}\n",
         escape::line(&description.name),
         escape::line(&description.version),
         plugin.kind(),
+        escape::line(identity),
         plugin.digest(),
         figures::micros(Span(plugin.load_times().compile).as_ms().saturating_mul(1_000)),
     );

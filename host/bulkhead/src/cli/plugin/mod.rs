@@ -12,6 +12,7 @@ use clap::Subcommand;
 use super::exit::Exit;
 use super::session::Session;
 use bulkhead::config::quantity::Span;
+use bulkhead::core::TenantName;
 
 /// Look at plugins and check plugin files
 #[derive(Debug, Subcommand)]
@@ -22,12 +23,18 @@ pub(crate) enum Plugin {
     Inspect {
         /// The `.wasm` file; a manifest beside it is applied
         file: PathBuf,
+        /// Look at it as a plugin of this tenant's
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<TenantName>,
     },
     /// Take plugin files through every gate that a host has
     Check {
         /// The `.wasm` files; manifests beside them are applied
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Look at them as plugins of this tenant's
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<TenantName>,
     },
     /// Make a key that signs plugins, and print the key that hosts check signatures with
     Keygen {
@@ -49,6 +56,9 @@ pub(crate) enum Plugin {
         /// The `.wasm` files, with their signatures beside them
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+        /// Look at them as plugins of this tenant's
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<TenantName>,
     },
     /// Make all hosts look through their plugin folders now, and wait until they have
     Reload {
@@ -63,11 +73,11 @@ impl Plugin {
     pub(crate) async fn run(self, session: &Session) -> Result<Exit> {
         match self {
             Self::List => serving::list(session).await,
-            Self::Inspect { file } => file::inspect(session, &file).await,
-            Self::Check { files } => file::check(session, &files).await,
+            Self::Inspect { file, tenant } => file::inspect(session, &file, tenant.as_ref()).await,
+            Self::Check { files, tenant } => file::check(session, &files, tenant.as_ref()).await,
             Self::Keygen { out } => trust::keygen(session, &out),
             Self::Sign { key, files } => trust::sign(session, &key, &files),
-            Self::Verify { files } => trust::verify(session, &files),
+            Self::Verify { files, tenant } => trust::verify(session, &files, tenant.as_ref()),
             Self::Reload { timeout } => serving::reload(session, timeout).await,
         }
     }

@@ -74,7 +74,8 @@ fn print(session: &Session, hosts: &[HostInfo]) -> Result<()> {
             plugins().map(|(host, plugin)| PluginDocument { host: &host.name, plugin }).collect();
         return Ok(session.out.document(&documents)?);
     }
-    let header = ["PLUGIN", "HOST", "STATE", "VERSION", "DIGEST", "KIND", "TASK TYPES", "SINCE"];
+    let header =
+        ["PLUGIN", "HOST", "STATE", "VERSION", "DIGEST", "KIND", "TASK TYPES", "TENANTS", "SINCE"];
     let mut table = output::table(&header);
     for (host, plugin) in plugins() {
         rows(&mut table, host, plugin);
@@ -97,12 +98,20 @@ fn print(session: &Session, hosts: &[HostInfo]) -> Result<()> {
         })
     });
     session.out.text(&refused.collect::<String>())?;
+    let contested = plugins().flat_map(|(host, plugin)| {
+        let reasons = plugin.serving.iter().flat_map(|serving| &serving.contested);
+        reasons.map(|reason| {
+            let (name, host) = (escape::line(&plugin.name), escape::line(&host.name));
+            format!("\n{name} on {host} stands back:\n  {}\n", escape::line(reason))
+        })
+    });
+    session.out.text(&contested.collect::<String>())?;
     Ok(())
 }
 
 fn rows(table: &mut Table, host: &HostInfo, plugin: &PluginInfo) {
     let now = figures::now();
-    let mut row = |state: Cell, version: &str, digest: String, kind: &str, types: &str, at| {
+    let mut row = |state: Cell, version: &str, digest: String, kind: &str, whose: [&str; 2], at| {
         table.add_row(vec![
             output::cell(&plugin.name),
             output::cell(&host.name),
@@ -110,18 +119,24 @@ fn rows(table: &mut Table, host: &HostInfo, plugin: &PluginInfo) {
             output::cell(version),
             output::cell(&digest),
             output::cell(kind),
-            output::cell(types),
+            output::cell(whose[0]),
+            output::cell(whose[1]),
             output::cell(&figures::relative(at, now)),
         ]);
     };
     if let Some(serving) = &plugin.serving {
-        let types = serving.task_types.join(", ");
+        let (types, tenants) = (serving.task_types.join(", "), serving.tenants.join(", "));
         let state = Cell::new("serving").fg(Color::Green);
         let digest = serving.digest.short();
-        row(state, &serving.version, digest, &serving.kind, &types, serving.loaded_at);
+        let whose = [types.as_str(), tenants.as_str()];
+        row(state, &serving.version, digest, &serving.kind, whose, serving.loaded_at);
     }
     if let Some(rejected) = &plugin.rejected {
-        let state = Cell::new("refused").fg(Color::Red);
-        row(state, "", rejected.digest.short(), "", "", rejected.at);
+        // What is over a quota is taken up when there is room.
+        let state = match rejected.gate.as_str() {
+            "quota" => Cell::new("waits").fg(Color::Yellow),
+            _ => Cell::new("refused").fg(Color::Red),
+        };
+        row(state, "", rejected.digest.short(), "", ["", ""], rejected.at);
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bulkhead::core::{Digest, check_name};
+use bulkhead::core::{Digest, TenantName, check_name};
 use bulkhead::trust::{MAX_FILE_BYTES, SecretKey};
 use comfy_table::{Cell, Color};
 use serde::Serialize;
@@ -96,11 +96,15 @@ pub(super) fn sign(session: &Session, key: &Path, files: &[PathBuf]) -> Result<E
 }
 
 /// Say whether files are trusted.
-pub(super) fn verify(session: &Session, files: &[PathBuf]) -> Result<Exit> {
+pub(super) fn verify(
+    session: &Session,
+    files: &[PathBuf],
+    tenant: Option<&TenantName>,
+) -> Result<Exit> {
     let mut verdicts = Vec::new();
     for path in files {
         let digest = digest(session, path)?;
-        let judged = judge_digest(session, path, digest)?;
+        let judged = judge_digest(session, path, tenant, digest)?;
         let trusted = judged.is_ok();
         let reason = judged.unwrap_or_else(|reason| reason);
         let (file, digest) = (path.display().to_string(), digest.to_string());
@@ -127,12 +131,18 @@ pub(super) fn verify(session: &Session, files: &[PathBuf]) -> Result<Exit> {
 pub(super) fn judge(
     session: &Session,
     path: &Path,
+    tenant: Option<&TenantName>,
     bytes: &[u8],
 ) -> Result<Result<String, String>> {
-    judge_digest(session, path, Digest(Sha256::digest(bytes).into()))
+    judge_digest(session, path, tenant, Digest(Sha256::digest(bytes).into()))
 }
 
-fn judge_digest(session: &Session, path: &Path, digest: Digest) -> Result<Result<String, String>> {
+fn judge_digest(
+    session: &Session,
+    path: &Path,
+    tenant: Option<&TenantName>,
+    digest: Digest,
+) -> Result<Result<String, String>> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let signature = signature_path(path);
     let signature = match File::open(&signature) {
@@ -141,7 +151,7 @@ fn judge_digest(session: &Session, path: &Path, digest: Digest) -> Result<Result
         Err(error) => return Err(unreadable(&signature, &error)),
     };
     let settings = session.config.host.settings.now();
-    let judged = settings.trust.judge(&name, digest, signature.as_deref());
+    let judged = settings.trust(tenant).judge(&name, digest, signature.as_deref());
     Ok(judged.map(|by| by.to_string()))
 }
 

@@ -106,7 +106,8 @@ impl Submit {
         }
         if self.wait {
             let task = TaskRef { queue: sent.queue, id };
-            return self.waiting().one(session, client, task, Some(&sent.task_type)).await;
+            let of = Some((&sent.task_type, &tenant));
+            return self.waiting().one(session, client, task, of).await;
         }
         if session.out.is_json() {
             session.out.document(&sent.document())?;

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
-use bulkhead::core::{Outcome, Payload, QueueName, State, TaskId, TaskRef, TaskType};
+use bulkhead::EVERY;
+use bulkhead::core::{Outcome, Payload, QueueName, State, TaskId, TaskRef, TaskType, TenantName};
 use bulkhead::queue::{Client, HostInfo, TaskView};
 use comfy_table::Cell;
 
@@ -33,7 +34,7 @@ impl Waiting<'_> {
         session: &Session,
         client: Client,
         task: TaskRef,
-        task_type: Option<&TaskType>,
+        of: Option<(&TaskType, &TenantName)>,
     ) -> Result<Exit> {
         let TaskRef { queue, id } = task;
         let mut ended = None;
@@ -46,7 +47,7 @@ impl Waiting<'_> {
             None => Err(timed_out(format!(
                 "task {id} has not ended within {}; `bulkhead task show {id}` tells more{}",
                 bulkhead::config::quantity::Span(self.timeout),
-                in_vain(followed.client, &queue, task_type).await
+                in_vain(followed.client, &queue, of).await
             ))),
         }
     }
@@ -98,17 +99,25 @@ impl Waiting<'_> {
 async fn in_vain(
     client: Result<Client, String>,
     queue: &QueueName,
-    task_type: Option<&TaskType>,
+    of: Option<(&TaskType, &TenantName)>,
 ) -> String {
     let client = match client {
         Ok(client) => client,
         Err(nobody) => return format!("; {nobody}"),
     };
-    let Some(task_type) = task_type else { return String::new() };
+    let Some((task_type, tenant)) = of else { return String::new() };
     let Ok(hosts) = client.broker().hosts().await else { return String::new() };
     let serves_type = |host: &HostInfo| {
         let mut serving = host.plugins.iter().filter_map(|plugin| plugin.serving.as_ref());
-        serving.any(|version| version.task_types.iter().any(|t| t == task_type.as_str()))
+        serving.any(|version| {
+            let tenants = &version.tenants;
+            version.task_types.iter().any(|t| t == task_type.as_str())
+                && tenants.iter().any(|served| served == EVERY || served == tenant.as_str())
+        })
+    };
+    let of_tenant = match *tenant == TenantName::default() {
+        true => String::new(),
+        false => format!(" of the tenant `{tenant}`"),
     };
     let mut on_queue =
         hosts.iter().filter(|host| host.queues.iter().any(|q| q == queue.as_str())).peekable();
@@ -116,8 +125,8 @@ async fn in_vain(
         format!("; no running host serves the queue `{queue}`: start one with `bulkhead run`")
     } else if !on_queue.any(serves_type) {
         format!(
-            "; no running host has a handler for `{task_type}`: `bulkhead plugin list` shows what \
-             is served"
+            "; no running host has a handler for `{task_type}`{of_tenant}: `bulkhead plugin list` shows \
+             what is served"
         )
     } else {
         String::new()

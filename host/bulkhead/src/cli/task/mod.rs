@@ -121,9 +121,9 @@ impl Wait {
         let client = session.client().await?;
         if let [id] = self.ids.as_slice() {
             let view = client.find(*id).await?.ok_or_else(|| unknown(session, *id))?;
-            let task_type = view.task.as_ref().ok().map(|task| &task.task_type);
+            let of = view.task.as_ref().ok().map(|task| (&task.task_type, &task.tenant));
             let task = TaskRef { queue: view.queue, id: *id };
-            return waiting.one(session, client, task, task_type).await;
+            return waiting.one(session, client, task, of).await;
         }
         let located = locate(client.broker().as_ref(), &self.ids).await?;
         if let Some(missing) = located.missing.first() {

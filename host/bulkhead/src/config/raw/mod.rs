@@ -6,6 +6,7 @@
 mod queue;
 mod schedule;
 mod secret;
+mod tenant;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ use crate::trust::TrustPolicy;
 pub(in crate::config) use queue::{RawBackoff, RawBounds, RawQueue, RawRetry, RawTenant};
 pub(in crate::config) use schedule::{RawAskedLimits, RawSchedule};
 pub(in crate::config) use secret::{RawSecret, RawSecretsKey};
+pub(in crate::config) use tenant::{RawTenantSection, RawTenantTrust};
 
 /// Most bytes of compiled plugins that are kept.
 const DEFAULT_CACHE_BYTES: u64 = 1 << 30;
@@ -67,6 +69,9 @@ pub(in crate::config) struct RawHost {
 #[serde(default)]
 pub(in crate::config) struct RawPlugins {
     pub(in crate::config) dir: String,
+    /// Nothing said: tenants bring no plugins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::config) tenants_dir: Option<String>,
     pub(in crate::config) rescan_every: Span,
     pub(in crate::config) max_bytes: Size,
     pub(in crate::config) compile_budget: Span,
@@ -92,15 +97,6 @@ pub(in crate::config) struct RawTrust {
 
 /// Values by plugin and key.
 pub(in crate::config) type RawValues = BTreeMap<String, BTreeMap<String, String>>;
-
-/// `[tenants.NAME]`; the name `*` stands for every tenant that says nothing itself.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(in crate::config) struct RawTenantSection {
-    pub(in crate::config) storage: Option<Size>,
-    pub(in crate::config) config: RawValues,
-    pub(in crate::config) secrets: BTreeMap<String, RawSecret>,
-}
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
@@ -139,13 +135,14 @@ impl Raw {
         let tenant = RawTenantSection {
             config: values(),
             secrets: secrets(),
-            ..RawTenantSection::default()
+            ..RawTenantSection::with_every_key()
         };
         Self {
             // Stands for any value whatever.
             grants: BTreeMap::from([(any(), serde_json::Value::Null)]),
             config: values(),
             plugins: RawPlugins {
+                tenants_dir: Some(String::new()),
                 cache_dir: Some(String::new()),
                 trust: RawTrust {
                     pins: BTreeMap::from([(any(), serde_json::Value::Null)]),
@@ -222,6 +219,7 @@ impl Default for RawPlugins {
         let options = HostOptions::default();
         Self {
             dir: options.plugin_dir.display().to_string(),
+            tenants_dir: None,
             rescan_every: Span(options.rescan_every),
             max_bytes: Size(options.max_plugin_bytes),
             compile_budget: Span(options.compile_budget),

@@ -27,7 +27,7 @@ fn grants_and_values_are_read_and_shown() {
     let config = Config::load(&sources).unwrap();
     let settings = config.host.settings.now();
     assert_eq!(settings.grants_from, GrantsFrom::Configuration);
-    let grants = settings.grants("mail", Default::default());
+    let grants = settings.grants(&"mail".into(), Default::default());
     assert_eq!(grants.kv.map(|kv| kv.keys), Some(5));
     assert!(grants.config && grants.clocks == Clocks::Coarse);
     let value = |tenant: &str| settings.value("mail", &TenantName::new(tenant).unwrap(), "from");
@@ -78,7 +78,8 @@ fn folders_are_meant_from_where_the_file_is() {
     );
     let config = Config::load(&sources).unwrap();
     assert_eq!(config.host.scratch_dir, dir.path().join("scratch"));
-    let folders = config.host.settings.now().grants("mail", Default::default()).fs.unwrap().dirs;
+    let folders =
+        config.host.settings.now().grants(&"mail".into(), Default::default()).fs.unwrap().dirs;
     assert_eq!(folders[0].host, dir.path().join("fonts"));
     assert_eq!(folders[1].host, std::path::Path::new("/srv"));
     let manifest = "[grants]\nfs.dirs = [{ host = \"fonts\", guest = \"/f\", access = \"read\" }]";

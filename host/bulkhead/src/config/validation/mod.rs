@@ -8,6 +8,7 @@ mod queue;
 mod retry;
 mod schedule;
 mod secret;
+mod tenant;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -138,10 +139,17 @@ impl Check<'_> {
         if plugins.dir.is_empty() {
             self.problem(&["plugins", "dir"], "it is empty; name the folder of plugin files");
         }
+        if plugins.tenants_dir.as_deref() == Some("") {
+            self.problem(&["plugins", "tenants_dir"], "it is empty; name a folder or leave it out");
+        }
         HostOptions {
             name: host.name.clone(),
             queues: self.served(host, queues),
             plugin_dir: self.path(&["plugins", "dir"], &plugins.dir),
+            tenants_dir: plugins
+                .tenants_dir
+                .as_ref()
+                .map(|dir| self.path(&["plugins", "tenants_dir"], dir)),
             rescan_every: self.span(
                 &["plugins", "rescan_every"],
                 plugins.rescan_every,

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_core::{Digest, TenantName};
+use bulkhead_core::{Digest, PluginId, TenantName};
 use bulkhead_sandbox::CacheFolder;
 
 use super::{Check, GIB, MIB};
 use crate::config::raw::{Raw, RawPlugins, RawTrust, RawValues};
 use crate::grants::SaidGrants;
-use crate::plugins::{GrantsFrom, PluginSettings, Values};
+use crate::plugins::{EVERY, GrantsFrom, PluginSettings, Values};
 use crate::trust::{PublicKey, Trust, TrustPolicy};
 
 /// Most pins of one plugin, and most keys.
@@ -22,36 +22,20 @@ const MAX_KEY_BYTES: usize = 256;
 
 impl Check<'_> {
     pub(super) fn plugin_settings(&mut self, raw: &Raw) -> PluginSettings {
-        let grants_from = match raw.plugins.grants_from.as_str() {
-            "manifest" => GrantsFrom::Manifest,
-            "configuration" => GrantsFrom::Configuration,
-            other => {
-                let message =
-                    format!("`{}` is neither `manifest` nor `configuration`", other.escape_debug());
-                self.problem(&["plugins", "grants_from"], message);
-                GrantsFrom::default()
-            }
-        };
+        let grants_from = self.grants_from(&["plugins", "grants_from"], &raw.plugins.grants_from);
         let trust = self.trust(&raw.plugins.trust);
         let mut settings = PluginSettings { grants_from, trust, ..PluginSettings::default() };
-        for (plugin, said) in &raw.grants {
-            self.name(&["grants", plugin], "plugin's name", plugin);
-            match serde_json::from_value::<SaidGrants>(said.clone()) {
-                Ok(said) => {
-                    let base = self.path(&["grants", plugin, "fs"], "");
-                    drop(settings.grants.insert(plugin.clone(), said.beneath(&base)));
-                }
-                Err(error) => self.problem(&["grants", plugin], error),
-            }
-        }
+        settings.grants = self.grants(&["grants"], &raw.grants);
         settings.values = self.values(&["config"], &raw.config);
         for (tenant, section) in &raw.tenants {
             let storage = section
                 .storage
                 .map(|storage| self.size(&["tenants", tenant, "storage"], storage, 0..=1024 * GIB));
             let path = ["tenants", tenant.as_str(), "config"];
-            if tenant == "*" {
+            let said = self.tenant_plugins(tenant, section);
+            if tenant == EVERY {
                 settings.other_storage = storage;
+                settings.other_tenants = said;
                 if !section.config.is_empty() {
                     self.problem(&path, "values for every tenant are those of `[config.NAME]`");
                 }
@@ -60,10 +44,52 @@ impl Check<'_> {
             let values = self.values(&path, &section.config);
             if let Some(tenant) = self.parsed::<TenantName>(&["tenants", tenant], tenant) {
                 settings.tenant_storage.extend(storage.map(|storage| (tenant.clone(), storage)));
+                settings.tenants.insert(tenant.clone(), said);
                 settings.tenant_values.insert(tenant, values);
             }
         }
+        for tenant in raw.tenants.keys().filter_map(|tenant| TenantName::new(tenant).ok()) {
+            self.signed_by_somebody(&tenant, &settings);
+        }
         settings
+    }
+
+    pub(super) fn grants_from(&mut self, path: &[&str], said: &str) -> GrantsFrom {
+        match said {
+            "manifest" => GrantsFrom::Manifest,
+            "configuration" => GrantsFrom::Configuration,
+            other => {
+                let message =
+                    format!("`{}` is neither `manifest` nor `configuration`", other.escape_debug());
+                self.problem(path, message);
+                GrantsFrom::default()
+            }
+        }
+    }
+
+    /// Grants by plugin.
+    pub(super) fn grants(
+        &mut self,
+        path: &[&str],
+        raw: &BTreeMap<String, serde_json::Value>,
+    ) -> BTreeMap<String, SaidGrants> {
+        let mut grants = BTreeMap::new();
+        for (plugin, said) in raw {
+            let path: Vec<&str> = path.iter().copied().chain([plugin.as_str()]).collect();
+            // The name for each plugin is one among a tenant's only.
+            if path.len() < 4 || plugin != EVERY {
+                self.name(&path, "plugin's name", plugin);
+            }
+            match serde_json::from_value::<SaidGrants>(said.clone()) {
+                Ok(said) => {
+                    let folders: Vec<&str> = path.iter().copied().chain(["fs"]).collect();
+                    let base = self.path(&folders, "");
+                    drop(grants.insert(plugin.clone(), said.beneath(&base)));
+                }
+                Err(error) => self.problem(&path, error),
+            }
+        }
+        grants
     }
 
     /// Where compiled plugins are kept, if anywhere.
@@ -85,34 +111,54 @@ impl Check<'_> {
         {
             trust.policy = policy;
         }
-        for (plugin, pins) in &raw.pins {
-            let path = ["plugins", "trust", "pins", plugin.as_str()];
-            self.name(&path, "plugin's name", plugin);
-            match read_pins(pins) {
-                Ok(pins) => drop(trust.pins.insert(plugin.clone(), pins)),
-                Err(message) => self.problem(&path, message),
-            }
-        }
-        for (name, key) in &raw.keys {
-            let path = ["plugins", "trust", "keys", name.as_str()];
-            if let Some(key) = self.parsed::<PublicKey>(&path, key) {
-                trust.keys.insert(name.clone(), key);
-            }
-        }
-        if trust.keys.len() > MAX_TRUSTED {
-            let message = format!("at most {MAX_TRUSTED} keys can be trusted");
-            self.problem(&["plugins", "trust", "keys"], message);
-        }
+        trust.pins = self.trusted_pins(&["plugins", "trust", "pins"], &raw.pins);
+        trust.keys = self.trusted_keys(&["plugins", "trust", "keys"], &raw.keys);
         if trust.policy == TrustPolicy::Signed && raw.keys.is_empty() {
             self.problem(&["plugins", "trust", "policy"], "it is `signed`, and no key is trusted");
         }
         trust
     }
 
+    pub(super) fn trusted_pins(
+        &mut self,
+        path: &[&str],
+        raw: &BTreeMap<String, serde_json::Value>,
+    ) -> BTreeMap<String, Vec<Digest>> {
+        let mut all = BTreeMap::new();
+        for (plugin, pins) in raw {
+            let path: Vec<&str> = path.iter().copied().chain([plugin.as_str()]).collect();
+            self.name(&path, "plugin's name", plugin);
+            match read_pins(pins) {
+                Ok(pins) => drop(all.insert(plugin.clone(), pins)),
+                Err(message) => self.problem(&path, message),
+            }
+        }
+        all
+    }
+
+    pub(super) fn trusted_keys(
+        &mut self,
+        path: &[&str],
+        raw: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, PublicKey> {
+        let mut keys = BTreeMap::new();
+        for (name, key) in raw {
+            let path: Vec<&str> = path.iter().copied().chain([name.as_str()]).collect();
+            if let Some(key) = self.parsed::<PublicKey>(&path, key) {
+                keys.insert(name.clone(), key);
+            }
+        }
+        if keys.len() > MAX_TRUSTED {
+            self.problem(path, format!("at most {MAX_TRUSTED} keys can be trusted"));
+        }
+        keys
+    }
+
     fn values(&mut self, path: &[&str], raw: &RawValues) -> BTreeMap<String, Values> {
         for (plugin, values) in raw {
             let path: Vec<&str> = path.iter().copied().chain([plugin.as_str()]).collect();
-            self.name(&path, "plugin's name", plugin);
+            // A tenant's plugin is another than the operator's of the same name.
+            drop(self.parsed::<PluginId>(&path, plugin));
             let bytes: usize = values.iter().map(|(key, value)| key.len() + value.len()).sum();
             if bytes > MAX_VALUES_BYTES {
                 let message = format!(

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use bulkhead_core::{PluginName, TenantName};
+use bulkhead_core::{PluginId, TenantName};
 use bytes::Bytes;
 
 use super::journal::Row;
@@ -32,9 +32,9 @@ pub(super) struct Kv {
 /// What one tenant's plugins keep.
 #[derive(Debug, Default)]
 struct Holdings {
-    spaces: BTreeMap<PluginName, Space>,
+    spaces: BTreeMap<PluginId, Space>,
     bytes: u64,
-    expiring: BTreeSet<(u64, PluginName, String)>,
+    expiring: BTreeSet<(u64, PluginId, String)>,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ struct Kept {
 }
 
 /// A key that changed; without one, the plugin's newest version.
-type Change = (PluginName, Option<String>);
+type Change = (PluginId, Option<String>);
 
 impl Machine {
     /// What is stored under a key, unless its time has passed.
@@ -110,7 +110,7 @@ impl Machine {
 impl Holdings {
     fn write(
         &mut self,
-        plugin: &PluginName,
+        plugin: &PluginId,
         write: &KvWrite,
         now_ms: u64,
         changes: &mut Vec<Change>,
@@ -155,13 +155,13 @@ impl Holdings {
         sum.map_or(KvWritten::Stored(version), KvWritten::Sum)
     }
 
-    fn kept(&self, plugin: &PluginName, key: &str) -> Option<&Kept> {
+    fn kept(&self, plugin: &PluginId, key: &str) -> Option<&Kept> {
         self.spaces.get(plugin)?.kept.get(key)
     }
 
     fn over(
         &self,
-        plugin: &PluginName,
+        plugin: &PluginId,
         quota: &KvQuota,
         is_new: bool,
         grown: u64,
@@ -196,7 +196,7 @@ impl Holdings {
     }
 
     /// Whether there was anything to forget.
-    fn forget(&mut self, plugin: &PluginName, key: &str, changes: &mut Vec<Change>) -> bool {
+    fn forget(&mut self, plugin: &PluginId, key: &str, changes: &mut Vec<Change>) -> bool {
         let Some(space) = self.spaces.get_mut(plugin) else { return false };
         let Some(kept) = space.kept.remove(key) else { return false };
         let bytes = bytes_of(key, &kept.value);
@@ -211,7 +211,7 @@ impl Holdings {
 
     fn put(
         &mut self,
-        plugin: &PluginName,
+        plugin: &PluginId,
         key: &str,
         value: Bytes,
         until_ms: Option<u64>,
@@ -226,7 +226,7 @@ impl Holdings {
     }
 
     /// Put a value where there is none.
-    fn keep(&mut self, plugin: &PluginName, key: &str, kept: Kept) {
+    fn keep(&mut self, plugin: &PluginId, key: &str, kept: Kept) {
         let space = self.spaces.entry(plugin.clone()).or_default();
         space.newest = space.newest.max(kept.version);
         space.bytes += bytes_of(key, &kept.value);
@@ -254,7 +254,8 @@ fn decimal(value: &[u8]) -> Option<i64> {
     text.parse().ok().filter(|number: &i64| number.to_string() == text)
 }
 
-/// The rows. A key is `tenant/plugin` or `tenant/plugin/key`; names have no slash.
+/// The rows. A key is `tenant/plugin` or `tenant/plugin/key`; neither part before the key has a
+/// slash.
 impl Kv {
     fn space(&self, owner: &KvOwner) -> Option<&Space> {
         self.tenants.get(&owner.tenant)?.spaces.get(&owner.plugin)
@@ -280,7 +281,8 @@ impl Kv {
         let space = self.tenants.get(tenant).and_then(|held| held.spaces.get(plugin));
         let Some(key) = key else {
             let newest = space.map(|space| Bytes::copy_from_slice(&space.newest.to_be_bytes()));
-            let key = [&[tag::KV_NEWEST], format!("{tenant}/{plugin}").as_bytes()].concat();
+            let key =
+                [&[tag::KV_NEWEST], format!("{tenant}/{}", plugin.stored()).as_bytes()].concat();
             return Row { key, value: newest };
         };
         let kept = space.and_then(|space| space.kept.get(key));
@@ -289,7 +291,8 @@ impl Kv {
             let head = [kept.version.to_be_bytes(), until_ms.to_be_bytes()].concat();
             Bytes::from([&head[..], &kept.value].concat())
         });
-        let key = [&[tag::KV_VALUE], format!("{tenant}/{plugin}/{key}").as_bytes()].concat();
+        let key =
+            [&[tag::KV_VALUE], format!("{tenant}/{}/{key}", plugin.stored()).as_bytes()].concat();
         Row { key, value }
     }
 
@@ -302,7 +305,7 @@ impl Kv {
             None => (rest, None),
         };
         let tenant: TenantName = tenant.parse().map_err(|e| format!("{e}"))?;
-        let plugin: PluginName = plugin.parse().map_err(|e| format!("{e}"))?;
+        let plugin = PluginId::from_stored(plugin).map_err(|e| e.to_string())?;
         let holdings = self.tenants.entry(tenant).or_default();
         let word = |at: usize| {
             let word = value.get(at..at + 8).and_then(|word| word.try_into().ok());

@@ -2,7 +2,7 @@
 
 mod quotas;
 
-use bulkhead_core::PluginName;
+use bulkhead_core::PluginId;
 use bulkhead_queue::{
     KvEdit, KvEntry, KvOwner, KvPage, KvQuota, KvRange, KvUsage, KvWrite, KvWritten,
 };
@@ -38,7 +38,8 @@ struct Space<'a> {
 }
 
 fn space<'a>(talk: &'a Talk, plugin: &str, of: &str) -> Space<'a> {
-    let owner = KvOwner { tenant: tenant(of), plugin: PluginName::new(plugin).unwrap() };
+    let plugin: PluginId = plugin.parse().unwrap();
+    let owner = KvOwner { tenant: tenant(of), plugin };
     Space { talk, owner, quota: ROOMY }
 }
 
@@ -391,19 +392,21 @@ async fn a_prefix_means_nothing_but_itself(talk: Talk) {
 }
 
 async fn owners_see_nothing_of_each_other(talk: Talk) {
-    let owners = [("p", "acme"), ("p", "acme2"), ("p2", "acme"), ("P", "acme"), ("acme", "p")];
-    for (at, (plugin, of)) in owners.into_iter().enumerate() {
+    let of_operator = [("p", "acme"), ("p", "acme2"), ("p2", "acme"), ("P", "acme"), ("acme", "p")];
+    let of_tenants = [("acme/p", "acme"), ("other/p", "acme"), ("acme/p", "acme2")];
+    let owners = of_operator.into_iter().chain(of_tenants);
+    for (at, (plugin, of)) in owners.clone().enumerate() {
         let mine = space(&talk, plugin, of);
         assert_eq!(mine.keys("").await, Vec::<String>::new(), "{plugin} of {of}");
-        for (name, _) in owners {
+        for (name, _) in owners.clone() {
             mine.set(&format!("{name}/k"), at.to_string()).await;
         }
         mine.set("k", at.to_string()).await;
     }
-    for (at, (plugin, of)) in owners.into_iter().enumerate() {
+    for (at, (plugin, of)) in owners.enumerate() {
         let mine = space(&talk, plugin, of);
         assert_eq!(mine.value("k").await, Some(at.to_string()), "{plugin} of {of}");
-        assert_eq!(mine.usage().await.keys, 5, "four names and k");
+        assert_eq!(mine.usage().await.keys, 7, "six names and k");
     }
     assert!(space(&talk, "p", "acme").delete("k").await);
     assert!(space(&talk, "p2", "acme").find("k").await.is_some());

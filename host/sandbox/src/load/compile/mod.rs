@@ -13,12 +13,14 @@ use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use wasmtime::Engine;
 
 use super::artifact::{Artifact, Facts};
 use super::inspect::{self, Form};
 use super::{Approval, adapt};
+use crate::account::Account;
 use crate::sandbox::Sandbox;
 use crate::{Gate, Rejection};
 
@@ -78,17 +80,19 @@ pub(super) async fn compile(
     bytes: Vec<u8>,
     approval: Arc<Approval>,
 ) -> Result<Artifact, Refused> {
-    let permit = Arc::clone(sandbox.compiles()).acquire_owned().await;
-    let permit = permit
-        .map_err(|_| Refused::passing(Rejection::new(Gate::Compile, "the sandbox is closed")))?;
+    let turn = sandbox.compiles().turn(approval.tenant()).await;
+    if let Some(account) = &approval.account {
+        account.admit(Instant::now()).map_err(Refused::passing)?;
+    }
+    let charge = approval.account.as_ref().map(Account::charge);
     let config = sandbox.config();
     if let Compiler::Worker(program) = &config.compiler {
         return child::compile(sandbox, program, &bytes, &approval).await;
     }
     let (engine, max_bytes) = (sandbox.engine().clone(), config.max_component_bytes);
     let compiling = tokio::task::spawn_blocking(move || {
-        // A thread that overruns keeps its permit until it is done.
-        let _permit = permit;
+        // A thread that overruns keeps its turn until it is done.
+        let _kept = (turn, charge);
         let checked = check(&bytes, max_bytes).map_err(Refused::lasting)?;
         approval.grant(&checked.facts.imports).map_err(Refused::passing)?;
         let code = machine_code(&engine, &checked).map_err(Refused::lasting)?;

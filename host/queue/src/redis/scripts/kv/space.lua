@@ -1,6 +1,6 @@
 -- What the scripts of values begin with. KEYS[1] is a tenant's prefix `{namespace:kv:tenant}`:
 -- all that its plugins store lives in one hash slot, so that its sum is exact. ARGV[1] is the
--- plugin's name, which has no `:` and no `/` in it.
+-- plugin's name, or OWNER@NAME; it has no `:` and no `/` in it.
 local call = redis.call
 local S, plugin = KEYS[1], ARGV[1]
 local VALUES, VERSIONS, NAMES = S .. ':values:', S .. ':versions:', S .. ':keys:'
