@@ -19,6 +19,9 @@ mod config;
 mod engine;
 mod error;
 mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 mod handler;
 mod journal;

@@ -9,6 +9,7 @@ mod behaviour;
 mod behaviours;
 mod measure;
 mod rig;
+mod server;
 mod table;
 mod text;
 
@@ -17,3 +18,4 @@ pub use behaviours::BEHAVIOURS;
 pub use measure::{Measured, measure};
 pub use rig::{Rig, Seen};
 pub use table::{replace_between_markers, rows};
+pub use text::component;
