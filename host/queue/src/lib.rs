@@ -13,6 +13,9 @@ mod embedded;
 mod error;
 mod event;
 mod finding;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod kv;
 mod redis;

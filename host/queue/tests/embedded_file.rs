@@ -235,3 +235,17 @@ async fn memory_warns_and_a_file_does_not() {
     assert!(warnings[0].contains("lost when the process ends"), "{warnings:?}");
     assert!(Talk::with_file().broker.check().await.unwrap().is_empty());
 }
+
+/// Everybody's tasks are in there.
+#[tokio::test]
+async fn a_new_folder_and_its_files_are_its_users_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("made/queue");
+    let _broker = EmbeddedBroker::open(&folder).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|it| it.unwrap().path()).collect();
+    assert_eq!(files.len(), 2, "{files:?}");
+    assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+}

@@ -20,6 +20,9 @@ mod config;
 mod engine;
 mod error;
 mod failure;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grants;
 mod handler;
 mod journal;

@@ -24,8 +24,19 @@ pub enum Guest {
     Rust {
         /// The plugin, as `cargo xtask guests` names its file.
         plugin: &'static str,
-        /// The payload.
+        /// The payload. `{server}` is the address of the rig's server.
         payload: &'static str,
+        /// What it does.
+        does: &'static str,
+    },
+    /// A handler that follows commands, and what they make it do.
+    Told {
+        /// The plugin.
+        plugin: &'static str,
+        /// Its task type.
+        task_type: &'static str,
+        /// The commands, one a line. `{port}` is that of the rig's server.
+        commands: &'static str,
         /// What it does.
         does: &'static str,
     },
@@ -43,6 +54,8 @@ pub enum Guest {
 pub enum Expected {
     /// Its task completes. The output is this text.
     Completes(&'static str),
+    /// Its task completes. Each line of the output has one of these words.
+    Answers(&'static [&'static str]),
     /// Its task completes with an output that is not looked at.
     Ends,
     /// Its task fails, in one of these ways.
@@ -62,7 +75,9 @@ impl Behaviour {
                 let lines = text.lines().map_while(|line| line.strip_prefix(";; "));
                 lines.collect::<Vec<_>>().join(" ")
             }
-            Guest::Rust { does, .. } | Guest::File { does, .. } => does.to_owned(),
+            Guest::Rust { does, .. } | Guest::Told { does, .. } | Guest::File { does, .. } => {
+                does.to_owned()
+            }
         }
     }
 

@@ -10,6 +10,7 @@ mod behaviours;
 mod flood;
 mod measure;
 mod rig;
+mod server;
 mod table;
 mod text;
 
@@ -19,3 +20,4 @@ pub use flood::{FLOODS, Flood, flooded};
 pub use measure::{Measured, Waits, measure};
 pub use rig::{Rig, Seen};
 pub use table::{replace_between_markers, rows};
+pub use text::component;

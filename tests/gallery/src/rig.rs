@@ -3,7 +3,8 @@
 //! A behaviour is one plugin file or a task type of one. What must be refused is put into the
 //! folder when it is its turn and taken away afterwards.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -19,15 +20,27 @@ use bulkhead_stage::RedisServer;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use crate::server::Server;
 use crate::text::component;
 use crate::{BEHAVIOURS, Behaviour, Expected, Guest};
 
-/// The plugins from Rust, and the grants of each.
-const COMPILED: [(&str, &str); 2] =
-    [("unruly", ""), ("hostile", "[grants]\nclocks = \"coarse\"\n")];
+/// The plugins from Rust, and the grants of each. `{port}` is that of the rig's server.
+const COMPILED: [(&str, &str); 4] = [
+    ("unruly", ""),
+    ("hostile", "[grants]\nclocks = \"coarse\"\n"),
+    ("fetcher", include_str!("../grants/fetcher.toml")),
+    ("greedy", include_str!("../grants/greedy.toml")),
+];
 
 /// The ceilings of one attempt: small, so that what is stopped by them is stopped soon.
-const SETTINGS: &str = "[limits]\nfuel = 300_000_000\nmemory = \"64 MiB\"\nwall = \"1s\"\n";
+const SETTINGS: &str = "[limits]\nfuel = 300_000_000\nmemory = \"64 MiB\"\nwall = \"1s\"\n\
+    [secrets.token]\nfile = \"token\"\n[secrets.other]\nfile = \"token\"\n";
+
+/// A secret that `greedy` is handed: with what JSON and Rust write otherwise, and two lines.
+const SECRET: &str = "s3cr\"et-of-Bk\nline-two-of-it";
+
+/// What of the secret must be told nowhere.
+const UNSPOKEN: [&str; 2] = ["s3cr", "line-two-of-it"];
 
 /// Attempts at once.
 const CONCURRENCY: &str = "8";
@@ -45,6 +58,7 @@ pub struct Rig {
     host: Child,
     compiled: PathBuf,
     folder: TempDir,
+    web: Server,
     _server: RedisServer,
 }
 
@@ -64,11 +78,16 @@ impl Rig {
     /// it serves all that it should serve.
     pub async fn start(host: &Path, compiled: &Path) -> Result<Self> {
         let server = RedisServer::start();
+        let web = Server::start()?;
         let folder = tempfile::tempdir()?;
         for (name, grants) in COMPILED {
             install(folder.path(), name, &built(compiled, name)?)?;
+            let grants = grants.replace("{port}", &web.port().to_string());
             fs::write(folder.path().join(format!("{name}.toml")), grants)?;
         }
+        let token = folder.path().join("token");
+        fs::write(&token, SECRET)?;
+        fs::set_permissions(&token, Permissions::from_mode(0o600))?;
         for behaviour in texts().filter(|behaviour| !behaviour.is_refused()) {
             install(folder.path(), behaviour.name, &bytes(behaviour, compiled)?)?;
         }
@@ -89,7 +108,8 @@ impl Rig {
         command.env("BULKHEAD_PLUGINS__CACHE_DIR", plugins.join("compiled"));
         let log = File::create(plugins.join("host.log"))?;
         let host = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
-        let rig = Self { client, host, compiled: compiled.to_owned(), folder, _server: server };
+        let rig =
+            Self { client, host, compiled: compiled.to_owned(), folder, web, _server: server };
         rig.eventually("every guest is served", async || {
             let plugins = rig.plugins().await?;
             let serves = |name: &str| {
@@ -103,6 +123,9 @@ impl Rig {
             Ok(wanted.all(serves).then_some(()))
         })
         .await?;
+        let left = rig.submit_as("neighbour", "kv-leave", "of the neighbour").await?;
+        let left = rig.ended(left).await?;
+        ensure!(left.state == State::Completed, "the neighbour keeps no value: {left:?}");
         Ok(rig)
     }
 
@@ -120,11 +143,15 @@ impl Rig {
 
     /// Submit one task of it, as a tenant of its own.
     pub async fn submit(&self, behaviour: &Behaviour) -> Result<TaskId> {
-        let payload = match behaviour.guest {
-            Guest::Rust { payload, .. } => payload,
-            Guest::Text(_) | Guest::File { .. } => "",
+        let (task_type, payload) = match behaviour.guest {
+            Guest::Rust { payload, .. } => (behaviour.name, payload),
+            Guest::Told { task_type, commands, .. } => (task_type, commands),
+            Guest::Text(_) | Guest::File { .. } => (behaviour.name, ""),
         };
-        self.submit_as("attacker", behaviour.name, payload).await
+        let port = self.web.port();
+        let payload = payload.replace("{server}", &format!("127.0.0.1:{port}"));
+        let payload = payload.replace("{port}", &port.to_string());
+        self.submit_as("attacker", task_type, &payload).await
     }
 
     /// Submit one task, to be tried once.
@@ -197,6 +224,13 @@ impl Rig {
     pub fn log(&self) -> String {
         let bytes = fs::read(self.folder.path().join("host.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Whether something of the secret is in what the host has logged.
+    #[must_use]
+    pub fn log_tells_the_secret(&self) -> bool {
+        let log = self.log();
+        UNSPOKEN.iter().any(|piece| log.contains(piece))
     }
 
     /// Offer a file that must be refused, and take it away.
@@ -286,7 +320,7 @@ fn texts() -> impl Iterator<Item = &'static Behaviour> {
 fn bytes(behaviour: &Behaviour, compiled: &Path) -> Result<Vec<u8>> {
     match behaviour.guest {
         Guest::Text(text) => component(behaviour.name, text),
-        Guest::Rust { plugin, .. } => built(compiled, plugin),
+        Guest::Rust { plugin, .. } | Guest::Told { plugin, .. } => built(compiled, plugin),
         Guest::File { bytes, .. } => Ok(bytes()),
     }
 }
@@ -321,6 +355,9 @@ fn judged(view: &TaskView, expected: Expected) -> Seen {
     let kind: Option<FailureKind> = failed.map(|failure| failure.kind);
     let as_expected = match expected {
         Expected::Completes(text) => output.as_deref() == Some(text),
+        Expected::Answers(words) => output.as_deref().is_some_and(|output| {
+            output.lines().all(|line| words.iter().any(|word| line.contains(word)))
+        }),
         Expected::Ends => view.state == State::Completed,
         Expected::Fails(kinds) => {
             view.state == State::Failed && kind.is_some_and(|kind| kinds.contains(&kind))
@@ -332,6 +369,12 @@ fn judged(view: &TaskView, expected: Expected) -> Seen {
         Some(kind) => kind.as_str().replace('_', " "),
         None => view.state.to_string(),
     };
+    let told = format!("{view:?}");
+    let told = UNSPOKEN.iter().find(|piece| told.contains(**piece));
+    if told.is_some() {
+        let wrong = Some("it tells its secret".to_owned());
+        return Seen { outcome, stopped_after: Duration::from_micros(wall_us), wrong };
+    }
     let wrong = (!as_expected).then(|| match (failed, output) {
         (Some(failure), _) => format!("{}: {} {}", view.state, failure.kind, failure.message),
         (None, output) => format!("{}: {output:?}", view.state),

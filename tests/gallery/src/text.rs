@@ -26,7 +26,7 @@ const DESCRIPTION_AT: usize = 256;
 const TASK_TYPE_AT: usize = 288;
 
 /// The component of a text; `name` is its plugin's and its task type's.
-pub(crate) fn component(name: &str, text: &str) -> Result<Vec<u8>> {
+pub fn component(name: &str, text: &str) -> Result<Vec<u8>> {
     let text = whole(name, text);
     let mut module = wat::parse_str(&text).with_context(|| format!("the text of `{name}`"))?;
     let mut resolve = Resolve::default();

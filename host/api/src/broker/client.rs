@@ -126,7 +126,10 @@ async fn ask(
         .map_err(|error| QueueError::Unavailable(format!("the host went away: {error}")))
 }
 
-fn understand<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, QueueError> {
+pub(super) fn understand<T: DeserializeOwned>(
+    status: StatusCode,
+    body: &[u8],
+) -> Result<T, QueueError> {
     if status.is_success() {
         return rmp_serde::from_slice(body)
             .map_err(|error| QueueError::Protocol(format!("the answer cannot be read: {error}")));
@@ -250,7 +253,7 @@ async fn stream_signals(
 }
 
 /// Take the first whole signal out of what has arrived.
-fn next_signal(buffer: &mut BytesMut) -> Result<Option<Signal>, QueueError> {
+pub(super) fn next_signal(buffer: &mut BytesMut) -> Result<Option<Signal>, QueueError> {
     let Some((length, _)) = buffer.split_first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_be_bytes(*length) as usize;
     if length > MAX_SIGNAL_BYTES {

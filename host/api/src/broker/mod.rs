@@ -7,6 +7,8 @@
 //! Work is not handed out this way: claims belong to the process that has the broker.
 
 mod client;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod operations;
 mod server;
 

@@ -75,7 +75,7 @@ impl<'a, T> Lend<'a, Option<&'a T>> for Option<T> {
 
 macro_rules! dispatch {
     ($($name:ident($($arg:ident: $lent:ty = $owned:ty),*) -> $answer:ty;)*) => {
-        async fn ask(
+        pub(super) async fn ask(
             broker: &dyn Broker,
             operation: &str,
             body: &[u8],

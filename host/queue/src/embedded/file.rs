@@ -3,7 +3,8 @@
 //! It keeps the machine's rows in one table and knows nothing of what they mean, but for
 //! the first, which names the format.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use redb::{
@@ -25,6 +26,13 @@ const LOCK: &str = "lock";
 /// Memory for pages of the file. What tasks need is in the machine, so few are read.
 const CACHE_BYTES: usize = 64 << 20;
 
+/// What the folder's user may do with a folder that is made, and nobody else: in it are
+/// everybody's tasks.
+const PRIVATE_FOLDER: u32 = 0o700;
+
+/// The same of its files.
+const PRIVATE: u32 = 0o600;
+
 /// An open folder.
 pub(super) struct RowFile {
     database: Option<Database>,
@@ -39,8 +47,11 @@ impl RowFile {
         let cannot = |what: &str, e: &dyn std::fmt::Display| {
             QueueError::Refused(format!("cannot {what} `{}`: {e}", folder.display()))
         };
-        std::fs::create_dir_all(folder).map_err(|e| cannot("make the folder", &e))?;
+        let mut made = DirBuilder::new();
+        made.recursive(true).mode(PRIVATE_FOLDER);
+        made.create(folder).map_err(|e| cannot("make the folder", &e))?;
         let lock = File::options()
+            .mode(PRIVATE)
             .create(true)
             .truncate(false)
             .write(true)
@@ -98,6 +109,8 @@ fn write<'a>(database: &Database, rows: impl Iterator<Item = &'a Row>) -> Result
 }
 
 fn open_database(path: &Path) -> Result<Database, QueueError> {
+    // An empty file is a new database. Why it cannot be made is said better by the next call.
+    let _ = File::options().create(true).truncate(false).write(true).mode(PRIVATE).open(path);
     let opened = Database::builder().set_cache_size(CACHE_BYTES).create(path);
     opened.map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => {

@@ -67,7 +67,7 @@ fn check(id: &str) -> Result<&str, QueueError> {
 }
 
 /// Events as the stream holds them; what is none was put there by somebody else's hand.
-fn parse(entries: Value) -> Result<Vec<Event>, QueueError> {
+pub(super) fn parse(entries: Value) -> Result<Vec<Event>, QueueError> {
     let mut events = Vec::new();
     for entry in script::array(entries)? {
         let [id, fields] = script::tuple::<2>(entry)?;

@@ -59,7 +59,7 @@ pub(super) fn ended_as(history: &[Entry]) -> State {
     }
 }
 
-fn view(queue: &QueueName, id: TaskId, found: Value) -> Result<TaskView, QueueError> {
+pub(super) fn view(queue: &QueueName, id: TaskId, found: Value) -> Result<TaskView, QueueError> {
     let [record, place, time, member, cancel, progress, parents] = script::tuple::<7>(found)?;
     let (task, history) = match codec::decode(queue, id, &script::bytes(record)?) {
         Ok(record) => (Ok(record.task), record.history),

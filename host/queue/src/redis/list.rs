@@ -93,7 +93,7 @@ struct Page {
     ids: Vec<TaskId>,
 }
 
-fn id_of(member: Value) -> Option<TaskId> {
+pub(super) fn id_of(member: Value) -> Option<TaskId> {
     let member = script::text(member).ok()?;
     parse_id(member.get(..36).unwrap_or(&member)).ok()
 }

@@ -11,6 +11,8 @@ mod edges;
 mod events;
 mod examine;
 mod failure;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod hosts;
 mod inspect;
 mod kv;

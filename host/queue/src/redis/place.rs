@@ -130,7 +130,7 @@ async fn slots_of(dial: &Dial, node: &Address) -> RedisResult<Vec<(u16, u16, Add
         .ok_or_else(|| (ErrorKind::Parse, "CLUSTER SLOTS has an unknown form").into())
 }
 
-fn read_slots(node: &Address, reply: Value) -> Option<Vec<(u16, u16, Address)>> {
+pub(super) fn read_slots(node: &Address, reply: Value) -> Option<Vec<(u16, u16, Address)>> {
     let Value::Array(rows) = reply else { return None };
     let mut ranges = Vec::with_capacity(rows.len());
     for row in rows {

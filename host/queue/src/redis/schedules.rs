@@ -90,7 +90,7 @@ async fn look(
     })
 }
 
-fn view(found: Value) -> Result<ScheduleView, QueueError> {
+pub(super) fn view(found: Value) -> Result<ScheduleView, QueueError> {
     let [name, definition, state] = script::tuple::<3>(found)?;
     let name = script::text(name)?;
     let schedule: Schedule = rmp_serde::from_slice(&script::bytes(definition)?).map_err(|e| {

@@ -218,7 +218,7 @@ fn write_settlement(
     Ok(())
 }
 
-fn read_reply(queue: &QueueName, reply: Value) -> Result<Stepped, QueueError> {
+pub(super) fn read_reply(queue: &QueueName, reply: Value) -> Result<Stepped, QueueError> {
     let [stale, lost, cancel, members, records, flags, next_due, reclaimed, outbox] =
         script::tuple::<9>(reply)?;
     let from_one = |indexes: Vec<i64>| {

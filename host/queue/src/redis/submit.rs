@@ -84,7 +84,7 @@ fn encode(task: &Task) -> Result<Vec<u8>, QueueError> {
         .map_err(|e| QueueError::Refused(format!("the task cannot be encoded: {e}")))
 }
 
-fn read_answer(answer: Value) -> Result<SubmitAnswer, QueueError> {
+pub(super) fn read_answer(answer: Value) -> Result<SubmitAnswer, QueueError> {
     let (kind, holder) = match answer {
         Value::Int(kind) => (kind, None),
         with_holder => {

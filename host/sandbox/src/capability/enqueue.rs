@@ -67,12 +67,12 @@ impl Compartment {
     }
 }
 
-fn text_bytes(child: &enqueue::Child) -> u64 {
+pub(super) fn text_bytes(child: &enqueue::Child) -> u64 {
     let pairs = child.metadata.iter().map(|(key, value)| key.len() + value.len());
     (child.payload.content_type.len() + child.payload.data.len() + pairs.sum::<usize>()) as u64
 }
 
-fn check_quotas(
+pub(super) fn check_quotas(
     grant: &EnqueueGrant,
     depth: u32,
     number: usize,
@@ -100,7 +100,7 @@ fn check_quotas(
 }
 
 /// The child as a task, if it is allowed and makes sense.
-fn checked(
+pub(super) fn checked(
     child: enqueue::Child,
     parent: &Task,
     place: u32,

@@ -193,15 +193,15 @@ impl HttpSession {
 }
 
 /// What a guest asks for, taken apart.
-struct Asked {
+pub(super) struct Asked {
     method: Method,
-    target: Target,
-    path_and_query: PathAndQuery,
+    pub(super) target: Target,
+    pub(super) path_and_query: PathAndQuery,
 }
 
 /// Why a request is not one that a rule could allow.
 #[derive(Debug, thiserror::Error)]
-enum Unaskable {
+pub(super) enum Unaskable {
     #[error(transparent)]
     Target(#[from] TargetError),
     #[error("the method is none")]
@@ -213,7 +213,7 @@ enum Unaskable {
 }
 
 impl Asked {
-    fn of(request: &HostOutgoingRequest) -> Result<Self, Unaskable> {
+    pub(super) fn of(request: &HostOutgoingRequest) -> Result<Self, Unaskable> {
         let method: Method =
             request.method.clone().try_into().map_err(|_: InvalidMethod| Unaskable::Method)?;
         if method.as_str().eq_ignore_ascii_case("CONNECT") {
@@ -237,12 +237,13 @@ impl Asked {
 }
 
 /// The length that a guest tells of its body.
-fn told_length(headers: &HeaderMap, has_body: bool) -> Result<Option<u64>, ErrorCode> {
+pub(super) fn told_length(headers: &HeaderMap, has_body: bool) -> Result<Option<u64>, ErrorCode> {
     let mut told = headers.get_all(CONTENT_LENGTH).iter();
     let (length, more) = (told.next(), told.next());
     let Some(length) = length else { return Ok(None) };
-    let length = length.to_str().ok().and_then(|length| length.parse::<u64>().ok());
-    match length {
+    // Digits and nothing else: `+5` is a number to some readers only.
+    let length = length.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    match length.and_then(|length| length.parse::<u64>().ok()) {
         Some(bytes) if more.is_none() && (has_body || bytes == 0) => Ok(Some(bytes)),
         _ => Err(ErrorCode::HttpProtocolError),
     }
@@ -320,9 +321,13 @@ mod tests {
         assert_eq!(told_length(&lengths(&[]), true).ok(), Some(None));
         assert_eq!(told_length(&lengths(&["5"]), true).ok(), Some(Some(5)));
         assert_eq!(told_length(&lengths(&["0"]), false).ok(), Some(Some(0)));
-        for (odd, has_body) in
-            [(&["5"][..], false), (&["5", "5"], true), (&["5", "50"], true), (&["5, 5"], true)]
-        {
+        for (odd, has_body) in [
+            (&["5"][..], false),
+            (&["5", "5"], true),
+            (&["5", "50"], true),
+            (&["5, 5"], true),
+            (&["+5"], true),
+        ] {
             assert!(told_length(&lengths(odd), has_body).is_err(), "{odd:?} {has_body}");
         }
     }

@@ -36,6 +36,8 @@ mod context;
 mod contract;
 mod enqueue;
 mod fs;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod http;
 mod kv;
 mod log;

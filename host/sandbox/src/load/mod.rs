@@ -12,6 +12,8 @@ mod adapt;
 mod artifact;
 mod compile;
 mod describe;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod inspect;
 mod refusals;
 

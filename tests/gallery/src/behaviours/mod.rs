@@ -18,22 +18,31 @@ macro_rules! text {
 
 mod boundary;
 mod cpu;
+mod enqueue;
 mod file;
+mod fs;
+mod http;
+mod kv;
 mod load;
 mod memory;
 mod rust;
+mod secrets;
 mod trap;
 
 use crate::Behaviour;
 
-/// Every behaviour, in groups. Those of `kv`, `http`, `fs`, `secrets` and `enqueue` are added as
-/// groups of their own.
+/// Every behaviour, in groups.
 pub const BEHAVIOURS: &[&[Behaviour]] = &[
     cpu::BEHAVIOURS,
     memory::BEHAVIOURS,
     trap::BEHAVIOURS,
     boundary::BEHAVIOURS,
     rust::BEHAVIOURS,
+    kv::BEHAVIOURS,
+    fs::BEHAVIOURS,
+    http::BEHAVIOURS,
+    secrets::BEHAVIOURS,
+    enqueue::BEHAVIOURS,
     load::BEHAVIOURS,
     file::BEHAVIOURS,
 ];

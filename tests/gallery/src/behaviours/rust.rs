@@ -7,7 +7,7 @@ use bulkhead_core::FailureKind::{
 use crate::Expected::{Completes, Ends, Fails, Refused, Waits};
 use crate::{Behaviour, Expected, Guest};
 
-const fn rust(
+pub(super) const fn rust(
     plugin: &'static str,
     name: &'static str,
     promise: &'static str,

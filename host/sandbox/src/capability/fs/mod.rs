@@ -6,6 +6,8 @@
 
 mod account;
 mod folders;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod host;
 mod listing;
 mod path;

@@ -16,32 +16,32 @@ use crate::engine::CodeSettings;
 use crate::{Gate, Rejection};
 
 /// The byte by which the host asks for machine code.
-pub(super) const GO: u8 = b'g';
+pub(in crate::load) const GO: u8 = b'g';
 
 /// Longest header: a thousand imports of 256 bytes, twice escaped.
-pub(super) const MAX_HEADER_BYTES: usize = 2 << 20;
+pub(in crate::load) const MAX_HEADER_BYTES: usize = 2 << 20;
 
 /// What the host wants compiled, and within which limits.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Request {
+pub(in crate::load) struct Request {
     /// What the machine code is for.
-    pub(super) code: CodeSettings,
+    pub(in crate::load) code: CodeSettings,
     /// What it must fit, so that another build of this program answers nothing wrong.
-    pub(super) compatibility: [u8; 32],
+    pub(in crate::load) compatibility: [u8; 32],
     /// Most memory beyond the program itself, in bytes of address space.
-    pub(super) memory_bytes: u64,
+    pub(in crate::load) memory_bytes: u64,
     /// Most CPU time, in seconds.
-    pub(super) cpu_s: u64,
+    pub(in crate::load) cpu_s: u64,
     /// Largest plugin file.
-    pub(super) max_component_bytes: usize,
+    pub(in crate::load) max_component_bytes: usize,
     /// The length of the file that follows.
-    pub(super) file_bytes: usize,
+    pub(in crate::load) file_bytes: usize,
 }
 
 /// What the worker has to say.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Answer {
+pub(in crate::load) enum Answer {
     /// The file is valid.
     Checked(Facts),
     /// The machine code of so many bytes follows.
@@ -59,7 +59,7 @@ impl From<Rejection> for Answer {
 }
 
 /// A header as it is sent.
-pub(super) fn encode(header: &impl Serialize) -> io::Result<Vec<u8>> {
+pub(in crate::load) fn encode(header: &impl Serialize) -> io::Result<Vec<u8>> {
     let header = serde_json::to_vec(header)?;
     let length = u32::try_from(header.len()).map_err(|_| too_long())?;
     let mut frame = Vec::with_capacity(header.len() + 4);
@@ -69,13 +69,13 @@ pub(super) fn encode(header: &impl Serialize) -> io::Result<Vec<u8>> {
 }
 
 /// The length of a header, of its first four bytes.
-pub(super) fn length(prefix: [u8; 4]) -> io::Result<usize> {
+pub(in crate::load) fn length(prefix: [u8; 4]) -> io::Result<usize> {
     let length = u32::from_le_bytes(prefix) as usize;
     if length > MAX_HEADER_BYTES { Err(too_long()) } else { Ok(length) }
 }
 
 /// Read one header.
-pub(super) fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<T> {
+pub(in crate::load) fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<T> {
     let mut prefix = [0; 4];
     from.read_exact(&mut prefix)?;
     let mut header = vec![0; length(prefix)?];

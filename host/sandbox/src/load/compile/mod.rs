@@ -6,7 +6,7 @@
 
 mod caps;
 mod child;
-mod frame;
+pub(super) mod frame;
 pub(super) mod worker;
 
 use std::borrow::Cow;

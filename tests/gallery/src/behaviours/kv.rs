@@ -1,0 +1,82 @@
+//! Too much of `kv`, and what others keep there.
+
+use bulkhead_core::FailureKind::Trapped;
+
+use super::rust::rust;
+use crate::Behaviour;
+use crate::Expected::{Completes, Fails};
+
+pub(super) const BEHAVIOURS: &[Behaviour] = &[
+    rust(
+        "greedy",
+        "kv-keys",
+        "bounded-host",
+        "",
+        "Writes 50 keys where 30 are granted.",
+        Completes("nothing"),
+    ),
+    rust(
+        "greedy",
+        "kv-total",
+        "bounded-host",
+        "",
+        "Fills its values with long keys and large values.",
+        Completes("nothing"),
+    ),
+    rust(
+        "greedy",
+        "kv-value",
+        "bounded-host",
+        "",
+        "Writes values that are too large, up to 15 MiB.",
+        Completes("nothing"),
+    ),
+    rust(
+        "greedy",
+        "kv-giant",
+        "bounded-host",
+        "",
+        "Hands over a value of 24 MiB in one call.",
+        Fails(&[Trapped]),
+    ),
+    rust(
+        "greedy",
+        "kv-names",
+        "plain-text",
+        "",
+        "Uses keys that are empty, huge or full of control characters.",
+        Completes("nothing"),
+    ),
+    rust(
+        "greedy",
+        "kv-lies",
+        "sealed",
+        "",
+        "Lies about times to live, versions and numbers.",
+        Completes("nothing"),
+    ),
+    rust(
+        "greedy",
+        "kv-list",
+        "bounded-host",
+        "",
+        "Lists with limits from 0 to 4,294,967,295, and patterns for prefixes.",
+        Completes("nothing"),
+    ),
+    rust(
+        "greedy",
+        "kv-operations",
+        "bounded-host",
+        "",
+        "Makes 250 calls where 200 are granted.",
+        Completes("nothing"),
+    ),
+    rust(
+        "greedy",
+        "kv-others",
+        "tenant-only",
+        "",
+        "Looks for the value that the same plugin keeps for another tenant.",
+        Completes("nothing"),
+    ),
+];
