@@ -95,7 +95,7 @@ impl World {
     async fn compare_usage(&self, queue: usize) -> Result<(), Disagreement> {
         let name = &self.queues[queue];
         let sorted = |mut rows: Vec<bulkhead_queue::UsageRow>| {
-            rows.sort_by(|a, b| (a.day, &a.tenant).cmp(&(b.day, &b.tenant)));
+            rows.sort_by(|a, b| (a.day, &a.line).cmp(&(b.day, &b.line)));
             rows
         };
         let today = Day::of(self.now());

@@ -103,12 +103,16 @@ fn bounds_that_make_no_sense_name_their_key() {
           - `queues.q.rate` (file bulkhead.toml): `fast` is no rate; write a count and a period, such as `10/s`, `600/m`, `1/250ms` or `10/s burst 20`
           - `queues.q.keys.x.rate` (file bulkhead.toml): `0/s` is no rate; write a count and a period, such as `10/s`, `600/m`, `1/250ms` or `10/s burst 20`
           - `queues.q.types.a b` (file bulkhead.toml): the task type `a b` has the character ' '; use only A-Z a-z 0-9 . _ -, with a letter or digit first
+          - `queues.q.tenants.*.gib_seconds_per_minute` (file bulkhead.toml): 0 is not from 1 to 4294967
+          - `queues.q.tenants.*.when_spent` (file bulkhead.toml): `never` is neither `wait` nor `refuse`
           - `queues.q.events` (file bulkhead.toml): 0 is not from 1 to 1000000
           - `queues.q.concurrency` (file bulkhead.toml): 0 is not from 1 to 1000000; pause to stop all
           - `queues.q.keys.a b*` (file bulkhead.toml): the key `a b*` has the character ' '; leave out spaces and control characters
+          - `queues.q.tenants.poor.when_spent` (file bulkhead.toml): there is no quota to spend; give `fuel_per_minute` or `gib_seconds_per_minute`
           - `queues.q.tenants.*.weight` (file bulkhead.toml): 0 is not from 1 to 1000
           - `queues.q.tenants.*.in_flight` (file bulkhead.toml): 0 is not from 1 to 1000000; pause to stop all
           - `queues.q.tenants.*.pending` (file bulkhead.toml): 2000000000000 is not from 0 to 1000000000000
+          - `queues.q.tenants.*.fuel_per_minute` (file bulkhead.toml): 0 is not from 1 to 4503599627370496
           - `queues.q.tenants.*.payload` (file bulkhead.toml): 1099511627776 bytes are not from 1 byte to 256 MiB
         "
     );
