@@ -202,7 +202,10 @@ fn settlements(claims: Vec<Claim>) -> Vec<Settlement> {
         retention_ms: KEPT_MS,
         children: Vec::new(),
     };
-    claims.iter().map(|claim| Settlement { token: claim.token.clone(), end: end(claim) }).collect()
+    claims
+        .iter()
+        .map(|claim| Settlement { token: claim.token.clone(), end: end(claim), plugin: None })
+        .collect()
 }
 
 fn unix_ms() -> Result<UnixMs> {

@@ -14,6 +14,7 @@ mod parent;
 mod plugin;
 mod policy;
 mod priority;
+mod quota;
 mod rate;
 mod report;
 mod retry;
@@ -29,8 +30,9 @@ pub use name::{Name, NameError, PluginName, QueueName, TaskType, TenantName, che
 pub use outcome::{Failure, FailureKind, Outcome};
 pub use parent::Parent;
 pub use plugin::PluginId;
-pub use policy::{Bounds, PolicyError, QueuePolicy, TenantPolicy};
+pub use policy::{Bounds, PolicyError, QueuePolicy, TenantPolicy, WhenSpent};
 pub use priority::{Priority, PriorityError};
+pub use quota::MinuteBucket;
 pub use rate::Rate;
 pub use report::{AttemptReport, Digest, DigestError, LogLevel, LogLine, Metering};
 pub use retry::{Backoff, RetryPolicy, RetryRequest};

@@ -90,6 +90,24 @@ pub struct TenantPolicy {
     /// Bytes of one task's record (payload, metadata and about 100 bytes); larger ones are
     /// refused.
     pub payload_bytes: Option<u64>,
+    /// Fuel that its attempts may use a minute; see [`crate::MinuteBucket`].
+    pub fuel_per_minute: Option<u64>,
+    /// Memory × time that its attempts may use a minute, in kibibyte-milliseconds (a
+    /// gibibyte-second is 1,048,576,000 of them).
+    pub kib_ms_per_minute: Option<u64>,
+    /// What becomes of its new tasks while one of these two is spent.
+    pub when_spent: WhenSpent,
+}
+
+/// What becomes of the new tasks of a tenant that has spent its minute's quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenSpent {
+    /// They are taken, and wait like those that are there.
+    #[default]
+    Wait,
+    /// They are refused.
+    Refuse,
 }
 
 impl Default for TenantPolicy {
@@ -100,6 +118,9 @@ impl Default for TenantPolicy {
             rate: None,
             pending: None,
             payload_bytes: None,
+            fuel_per_minute: None,
+            kib_ms_per_minute: None,
+            when_spent: WhenSpent::Wait,
         }
     }
 }
@@ -113,6 +134,15 @@ impl TenantPolicy {
     pub const MAX_PENDING: u64 = 1_000_000_000_000;
     /// The largest quota of one task's bytes.
     pub const MAX_PAYLOAD_BYTES: u64 = 256 << 20;
+
+    /// A gibibyte-second in kibibyte-milliseconds.
+    pub const GIB_SECOND: u64 = 1_048_576_000;
+
+    /// Whether it has a quota of a minute.
+    #[must_use]
+    pub fn is_metered(self) -> bool {
+        self.fuel_per_minute.or(self.kib_ms_per_minute).is_some()
+    }
 
     /// How far one claim moves a tenant's virtual time.
     #[must_use]

@@ -40,8 +40,8 @@ pub use schedule::{DueSchedules, Fire, FireAnswer, LastFire, ScheduleView};
 pub use secret::{Sealed, SecretId};
 pub use serves::Serves;
 pub use step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
-pub use usage::{Day, Usage, UsageRow};
+pub use usage::{Day, Usage, UsageLine, UsageRow};
 pub use view::{
-    CancelAnswer, CancelReason, Entry, Holder, ListFilter, Next, Progress, QueueStats, RerunAnswer,
-    SubmitAnswer, TaskView, TenantDepth, TypeDepth,
+    CancelAnswer, CancelReason, Entry, HeldBy, HeldTenant, Holder, ListFilter, Next, Progress,
+    QueueStats, RerunAnswer, SubmitAnswer, TaskView, TenantDepth, TypeDepth,
 };

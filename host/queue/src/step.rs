@@ -6,7 +6,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bulkhead_core::{AttemptReport, Parent, Priority, Task, TaskId, TaskType, TenantName};
+use bulkhead_core::{
+    AttemptReport, Parent, PluginId, Priority, Task, TaskId, TaskType, TenantName,
+};
 
 use crate::codec::Unreadable;
 use crate::serves::Serves;
@@ -18,24 +20,36 @@ use crate::view::Progress;
 pub struct ClaimToken(pub(crate) String);
 
 impl ClaimToken {
-    /// The token of one claim: `id:token:tenant:host`, the token in 20 digits. The tenant is
-    /// told what a stale attempt used, when its task may be forgotten.
-    pub(crate) fn of(id: TaskId, token: u64, tenant: &TenantName, host: &str) -> Self {
-        let tenant = tenant.as_str();
-        let mut text = String::with_capacity(59 + tenant.len() + host.len());
+    /// The token of one claim: `id:token:tenant:type:host`, the token in 20 digits. Tenant and
+    /// type are told what a stale attempt used, when its task may be forgotten.
+    pub(crate) fn of(
+        id: TaskId,
+        token: u64,
+        (tenant, task_type): (&TenantName, &TaskType),
+        host: &str,
+    ) -> Self {
+        let (tenant, task_type) = (tenant.as_str(), task_type.as_str());
+        let length = 60 + tenant.len() + task_type.len() + host.len();
+        let mut text = String::with_capacity(length);
         let mut buffer = uuid::Uuid::encode_buffer();
         text.push_str(id.0.as_hyphenated().encode_lower(&mut buffer));
         // Writing to a string does not fail.
-        let _ = write!(text, ":{token:020}:{tenant}:{host}");
+        let _ = write!(text, ":{token:020}:{tenant}:{task_type}:{host}");
         Self(text)
     }
 
-    /// Id, fencing token, tenant and host; nothing if this is no token.
-    pub(crate) fn parts(&self) -> Option<(TaskId, u64, &str, &str)> {
+    /// Id, fencing token and host; nothing if this is no token.
+    pub(crate) fn parts(&self) -> Option<(TaskId, u64, &str)> {
         let id = self.0.get(..36)?.parse().ok()?;
-        let (token, names) = self.0.get(37..)?.split_once(':')?;
-        let (tenant, host) = names.split_once(':')?;
-        Some((id, token.parse().ok()?, tenant, host))
+        let mut parts = self.0.get(37..)?.splitn(4, ':');
+        let token = parts.next()?.parse().ok()?;
+        Some((id, token, parts.nth(2)?))
+    }
+
+    /// Tenant and task type.
+    pub(crate) fn line(&self) -> Option<(&str, &str)> {
+        let mut parts = self.0.get(37..)?.splitn(4, ':').skip(1);
+        Some((parts.next()?, parts.next()?))
     }
 }
 
@@ -133,6 +147,8 @@ pub struct Settlement {
     pub token: ClaimToken,
     /// What it came to.
     pub end: End,
+    /// The plugin that ran, for metering; `None` if none did.
+    pub plugin: Option<PluginId>,
 }
 
 impl Settlement {

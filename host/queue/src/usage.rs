@@ -1,10 +1,12 @@
-//! What tenants use, counted by day.
+//! What tenants use, counted by day, plugin and task type.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bulkhead_core::{Metering, TenantName, UnixMs};
+use bulkhead_core::{Metering, PluginId, UnixMs};
 use serde::{Deserialize, Serialize};
+
+use crate::step::{End, Settlement};
 
 /// A day in UTC, as days since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,15 +26,57 @@ impl fmt::Display for Day {
     }
 }
 
-/// What one tenant used in one queue on one day. Attempts count on the day they are
-/// settled, also those whose claim had become stale.
+/// Whose usage it is: of a tenant, by a plugin, for a task type.
+///
+/// A queue keeps 100,000 of them a day. What is over is summed up by tenant, with
+/// [`UsageLine::OTHER`] for plugin and type, for 10,000 tenants, and then with it for the
+/// tenant too.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UsageLine {
+    /// The tenant.
+    pub tenant: String,
+    /// The plugin; empty if none ran.
+    pub plugin: String,
+    /// The task type.
+    pub task_type: String,
+}
+
+impl UsageLine {
+    /// What stands for all others; no name is like it.
+    pub const OTHER: &'static str = "*";
+    /// Lines that a day of a queue has for tenants, plugins and types.
+    pub const DAY_MAX: u32 = 100_000;
+    /// Tenants beyond them that have a line of their own.
+    pub const TENANTS_MAX: u32 = 10_000;
+
+    pub(crate) fn others_of(tenant: &str) -> Self {
+        let other = || Self::OTHER.to_owned();
+        Self { tenant: tenant.to_owned(), plugin: other(), task_type: other() }
+    }
+
+    /// From `tenant:plugin:type`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ':').map(str::to_owned);
+        Some(Self { tenant: parts.next()?, plugin: parts.next()?, task_type: parts.next()? })
+    }
+}
+
+/// `tenant:plugin:type`.
+impl fmt::Display for UsageLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.tenant, self.plugin, self.task_type)
+    }
+}
+
+/// What was used in one queue on one day. Attempts count on the day they are settled, also
+/// those whose claim had become stale.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageRow {
     /// The day.
     pub day: Day,
-    /// The tenant.
-    pub tenant: TenantName,
-    /// What it used.
+    /// Whose.
+    pub line: UsageLine,
+    /// What was used.
     pub usage: Usage,
 }
 
@@ -91,13 +135,30 @@ impl Usage {
     }
 }
 
-/// Sum up by tenant.
-pub(crate) fn by_tenant<'a>(
-    attempts: impl Iterator<Item = (&'a str, &'a Metering)>,
-) -> BTreeMap<&'a str, Usage> {
-    let mut sums: BTreeMap<&str, Usage> = BTreeMap::new();
-    for (tenant, metering) in attempts {
-        sums.entry(tenant).or_default().add(Usage::of(metering));
+/// The most that one step adds to a sum: sums stay within 64 bits for ever.
+const ADDED_MAX: u64 = 1 << 52;
+
+/// What the attempts of these settlements used, by tenant, plugin and type, in this order.
+pub(crate) fn sums(settle: &[Settlement]) -> BTreeMap<(&str, &str, &str), Usage> {
+    let mut sums: BTreeMap<(&str, &str, &str), Usage> = BTreeMap::new();
+    for settlement in settle {
+        let report = match &settlement.end {
+            End::Complete { report, .. }
+            | End::DeadLetter { report, .. }
+            | End::Cancel { report, .. }
+            | End::Retry { report, .. }
+            | End::Unreadable { report, .. } => report,
+            End::Return { .. } => continue,
+        };
+        let Some((tenant, task_type)) = settlement.token.line() else { continue };
+        let plugin = settlement.plugin.as_ref().map_or("", PluginId::as_str);
+        sums.entry((tenant, plugin, task_type)).or_default().add(Usage::of(&report.metering));
+    }
+    for sum in sums.values_mut() {
+        let Usage { attempts: _, fuel, cpu_us, kib_ms, host_calls, bytes_in, bytes_out } = sum;
+        for sum in [fuel, cpu_us, kib_ms, host_calls, bytes_in, bytes_out] {
+            *sum = (*sum).min(ADDED_MAX);
+        }
     }
     sums
 }

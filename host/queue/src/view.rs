@@ -281,6 +281,9 @@ pub enum SubmitAnswer {
     OverPending,
     /// It is larger than its tenant's tasks may be; `payload_bytes` of the policy.
     OverPayload,
+    /// Its tenant has spent its fuel or memory × time of a minute, until this time;
+    /// `fuel_per_minute` and `kib_ms_per_minute` of the policy.
+    OverUsage(UnixMs),
 }
 
 impl SubmitAnswer {
@@ -337,6 +340,31 @@ pub struct TenantDepth {
     pub open: u64,
 }
 
+/// A tenant whose pending tasks are passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldTenant {
+    /// The tenant.
+    pub tenant: String,
+    /// What holds it back.
+    pub by: HeldBy,
+    /// When it is looked at again; `None` if one of its tasks has to end first.
+    pub until: Option<UnixMs>,
+}
+
+/// The bound that holds a tenant back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldBy {
+    /// As many of its tasks run as may.
+    InFlight,
+    /// Its tasks may not start so often.
+    Rate,
+    /// Its fuel of a minute is spent.
+    Fuel,
+    /// Its memory × time of a minute is spent.
+    Memory,
+}
+
 /// Depths and counters of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct QueueStats {
@@ -359,6 +387,9 @@ pub struct QueueStats {
     pub by_type: Vec<TypeDepth>,
     /// Tenants with the most tasks that have not ended, at most 100.
     pub by_tenant: Vec<TenantDepth>,
+    /// Tenants whose tasks a bound of theirs holds back, as far as a host has come upon it,
+    /// at most 100.
+    pub held_tenants: Vec<HeldTenant>,
     /// Totals since the queue was made: submitted, completed, retried, dead_lettered,
     /// cancelled, expired, returned, unreadable, reclaimed, replayed, purged, ghosts.
     pub totals: BTreeMap<String, u64>,

@@ -58,7 +58,7 @@ async fn a_task_is_submitted_claimed_and_completed(talk: Talk) {
     assert_eq!(talk.broker.queues().await.unwrap(), [queue()]);
     let day = bulkhead_queue::Day::of(now_ms());
     let usage = talk.broker.usage(&queue(), bulkhead_queue::Day(day.0 - 1), day).await.unwrap();
-    assert_eq!((usage[0].tenant.as_str(), usage[0].usage.fuel), ("acme", 10));
+    assert_eq!((usage[0].line.tenant.as_str(), usage[0].usage.fuel), ("acme", 10));
     talk.examined().await;
 }
 

@@ -23,7 +23,9 @@ pub(super) struct Ran {
 
 /// The settlement of a job that ended so; nothing if the claim is no longer this host's.
 pub(super) fn conclude(line: &Line, job: Job, end: AttemptEnd, ran: Ran) -> Option<Settlement> {
-    let Job { token, task, attempt, policy, started_at, handle, .. } = job;
+    let Job { token, task, attempt, policy, started_at, handle, serving, .. } = job;
+    let plugin = serving.filter(|_| ran.plugin != Digest::default());
+    let plugin = plugin.and_then(|serving| serving.id.clone());
     let interrupted = matches!(
         &end.outcome,
         Outcome::Failed(failure) if failure.kind == FailureKind::Cancelled
@@ -72,7 +74,7 @@ pub(super) fn conclude(line: &Line, job: Job, end: AttemptEnd, ran: Ran) -> Opti
         }
         Disposition::Return => return Some(give_back(line, token, &task)),
     };
-    Some(Settlement { token, end })
+    Some(Settlement { token, end, plugin })
 }
 
 /// The settlement of a claim that this host has no room for.
@@ -92,7 +94,7 @@ pub(super) fn give_back(line: &Line, token: ClaimToken, task: &Task) -> Settleme
         priority: task.priority,
         retention_ms: line.queue.retention_ms,
     };
-    Settlement { token, end }
+    Settlement { token, end, plugin: None }
 }
 
 /// The settlement of a record that cannot be read: a dead letter that keeps the bytes.
@@ -129,7 +131,8 @@ pub(super) fn bury(
         terms: Terms::default(),
     };
     let retention_ms = line.queue.dead_retention_ms;
-    Settlement { token, end: End::Unreadable { task: Box::new(task), report, retention_ms } }
+    let end = End::Unreadable { task: Box::new(task), report, retention_ms };
+    Settlement { token, end, plugin: None }
 }
 
 /// The end of an attempt that came to this without running.

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::{Bounds, QueuePolicy, TenantPolicy};
-use crate::{Rate, TermKey};
+use super::{Bounds, QueuePolicy, TenantPolicy, WhenSpent};
+use crate::{MinuteBucket, Rate, TermKey};
 
 /// The longest time for one token to come back: a year.
 const MAX_INTERVAL_US: u64 = 366 * 86_400_000_000;
@@ -129,6 +129,19 @@ impl Found {
         if let Some(pending) = tenant.pending {
             self.within(&of("pending"), pending, 0..=TenantPolicy::MAX_PENDING);
         }
+        for (key, quota) in [
+            ("fuel_per_minute", tenant.fuel_per_minute),
+            ("kib_ms_per_minute", tenant.kib_ms_per_minute),
+        ] {
+            if let Some(quota) = quota {
+                self.within(&of(key), quota, 1..=MinuteBucket::MAX_QUOTA);
+            }
+        }
+        if tenant.when_spent == WhenSpent::Refuse && !tenant.is_metered() {
+            let message = "there is no quota to spend; give `fuel_per_minute` or \
+                           `gib_seconds_per_minute`";
+            self.add(&of("when_spent"), message.to_owned());
+        }
         if let Some(bytes) = tenant.payload_bytes {
             let most = TenantPolicy::MAX_PAYLOAD_BYTES;
             if !(1..=most).contains(&bytes) {
@@ -187,6 +200,15 @@ mod tests {
             (of_all(TenantPolicy { in_flight: Some(0), ..normal }), "`tenants.*.in_flight`"),
             (of_all(TenantPolicy { pending: Some(u64::MAX), ..normal }), "`tenants.*.pending`"),
             (of_all(TenantPolicy { payload_bytes: Some(0), ..normal }), "`tenants.*.payload`"),
+            (
+                of_all(TenantPolicy { fuel_per_minute: Some(0), ..normal }),
+                "`tenants.*.fuel_per_minute`",
+            ),
+            (
+                of_all(TenantPolicy { kib_ms_per_minute: Some(u64::MAX), ..normal }),
+                "`tenants.*.kib_ms_per_minute`",
+            ),
+            (of_all(TenantPolicy { when_spent: WhenSpent::Refuse, ..normal }), "no quota to spend"),
         ] {
             let refusal = refusal(&policy);
             assert!(refusal.contains(says), "`{says}` is not in: {refusal}");
@@ -201,6 +223,9 @@ mod tests {
             rate: Some(Rate { interval_us: MAX_INTERVAL_US, burst: 71 }),
             pending: Some(0),
             payload_bytes: Some(TenantPolicy::MAX_PAYLOAD_BYTES),
+            fuel_per_minute: Some(MinuteBucket::MAX_QUOTA),
+            kib_ms_per_minute: Some(1),
+            when_spent: WhenSpent::Refuse,
         };
         let policy = QueuePolicy {
             concurrency: Some(QueuePolicy::MAX_AT_ONCE),

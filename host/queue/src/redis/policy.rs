@@ -5,7 +5,7 @@
 //! `T:<tenant>`, `T:*` all others. A policy that is kept has been checked, so scripts can
 //! reckon with its numbers.
 
-use bulkhead_core::{Bounds, QueueName, QueuePolicy, Rate, TaskType, TenantPolicy};
+use bulkhead_core::{Bounds, QueueName, QueuePolicy, Rate, TaskType, TenantPolicy, WhenSpent};
 use redis::{Cmd, Value};
 use serde::Serialize;
 
@@ -34,7 +34,19 @@ fn bounds(bounds: &Bounds) -> BoundsOut {
 fn tenant(tenant: &TenantPolicy) -> impl Serialize + use<> {
     let (interval_us, burst) = rate(tenant.rate);
     let TenantPolicy { weight, in_flight, pending, payload_bytes, .. } = *tenant;
-    (weight, in_flight, interval_us, burst, pending, payload_bytes)
+    let TenantPolicy { fuel_per_minute, kib_ms_per_minute, when_spent, .. } = *tenant;
+    let refuses = when_spent == WhenSpent::Refuse;
+    (
+        weight,
+        in_flight,
+        interval_us,
+        burst,
+        pending,
+        payload_bytes,
+        fuel_per_minute,
+        kib_ms_per_minute,
+        refuses.then_some(true),
+    )
 }
 
 fn encode(value: &impl Serialize) -> Result<Vec<u8>, QueueError> {
@@ -75,6 +87,11 @@ fn fields(policy: &QueuePolicy) -> Result<Vec<(String, Vec<u8>)>, QueueError> {
     Ok(fields)
 }
 
+/// Whether it keeps new tasks out.
+fn keeps_out(tenant: &TenantPolicy) -> bool {
+    tenant.pending.or(tenant.payload_bytes).is_some() || tenant.when_spent == WhenSpent::Refuse
+}
+
 /// The kinds of limits that there are, so that scripts look no others up.
 fn kinds(policy: &QueuePolicy) -> String {
     let tenants = || policy.tenants.values().chain(&policy.other_tenants);
@@ -84,7 +101,8 @@ fn kinds(policy: &QueuePolicy) -> String {
         ('c', policy.types.values().any(|bounds| bounds.concurrency.is_some())),
         ('T', tenants().next().is_some()),
         ('n', tenants().any(|tenant| tenant.in_flight.is_some())),
-        ('p', tenants().any(|tenant| tenant.pending.or(tenant.payload_bytes).is_some())),
+        ('p', tenants().any(keeps_out)),
+        ('u', tenants().any(|tenant| tenant.is_metered())),
         ('k', !policy.keys.is_empty()),
     ]
     .into_iter()

@@ -7,7 +7,7 @@ use redis::Value;
 
 use super::{RedisBroker, script};
 use crate::error::QueueError;
-use crate::view::{QueueStats, TenantDepth, TypeDepth};
+use crate::view::{HeldBy, HeldTenant, QueueStats, TenantDepth, TypeDepth};
 
 /// Tenants that are told.
 const TENANTS: usize = 100;
@@ -17,8 +17,8 @@ pub(super) async fn stats(
     queue: &QueueName,
 ) -> Result<QueueStats, QueueError> {
     let reply = broker.scripts.stats.call(broker, queue, &[]).await?;
-    let [scheduled, blocked, running, failed, by_type, held_back, oldest, totals, config] =
-        script::tuple::<9>(reply)?;
+    let [scheduled, blocked, running, failed, by_type, held_back, oldest, totals, config, held] =
+        script::tuple::<10>(reply)?;
     let count = |value| script::integer(value).map(|n| u64::try_from(n).unwrap_or(0));
     let mut depths = script::array(by_type)?
         .into_iter()
@@ -47,10 +47,26 @@ pub(super) async fn stats(
         oldest_pending_at: u64::try_from(script::integer(oldest)?).ok(),
         by_type: depths,
         by_tenant: tenants(broker, queue).await?,
+        held_tenants: script::array(held)?
+            .into_iter()
+            .map(held_tenant)
+            .collect::<Result<_, _>>()?,
         totals: named,
         paused: config.contains_key("paused"),
         concurrency: config.get("concurrency").and_then(|limit| limit.parse().ok()),
     })
+}
+
+fn held_tenant(held: Value) -> Result<HeldTenant, QueueError> {
+    let [tenant, by, until] = script::tuple::<3>(held)?;
+    let by = match script::text(by)?.as_str() {
+        "in_flight" => HeldBy::InFlight,
+        "f" => HeldBy::Fuel,
+        "m" => HeldBy::Memory,
+        _ => HeldBy::Rate,
+    };
+    let until = u64::try_from(script::integer(until)?).ok();
+    Ok(HeldTenant { tenant: script::text(tenant)?, by, until })
 }
 
 /// The tenants with the most tasks that have not ended.

@@ -89,7 +89,14 @@ fn read_answer(answer: Value) -> Result<SubmitAnswer, QueueError> {
         Value::Int(kind) => (kind, None),
         with_holder => {
             let [kind, holder] = script::tuple::<2>(with_holder)?;
-            (script::integer(kind)?, Some(parse_id(&script::text(holder)?)?))
+            let (kind, text) = (script::integer(kind)?, script::text(holder)?);
+            if kind == 7 {
+                let until = text.parse().map_err(|_| {
+                    QueueError::Protocol("a quota is spent until a time that is none".into())
+                })?;
+                return Ok(SubmitAnswer::OverUsage(until));
+            }
+            (kind, Some(parse_id(&text)?))
         }
     };
     Ok(match (kind, holder) {

@@ -1,24 +1,22 @@
-//! What tenants used, by day.
+//! What was used, by day.
 
 use std::collections::BTreeMap;
 
-use bulkhead_core::{QueueName, TenantName};
+use bulkhead_core::QueueName;
 
 use super::RedisBroker;
 use super::stats::pairs;
 use crate::error::QueueError;
-use crate::step::{End, Settlement};
-use crate::usage::{Day, Usage, UsageRow, by_tenant};
+use crate::step::Settlement;
+use crate::usage::{Day, Usage, UsageLine, UsageRow, sums};
 
 /// Days that one look covers.
 const DAYS: u32 = 400;
-/// The most that one step adds to a sum: sums stay within 64 bits for ever.
-const ADDED_MAX: u64 = 1 << 52;
 
 /// One of a day's sums.
 type Sum = fn(&Usage) -> u64;
 
-/// The fields of a tenant's day besides the number of attempts, and what they hold.
+/// The fields of a line's day besides the number of attempts, and what they hold.
 const FIELDS: [(&str, Sum); 6] = [
     (":f", |usage| usage.fuel),
     (":c", |usage| usage.cpu_us),
@@ -28,30 +26,18 @@ const FIELDS: [(&str, Sum); 6] = [
     (":o", |usage| usage.bytes_out),
 ];
 
-/// Push what the attempts of these settlements used, summed up by tenant.
+/// Push what the attempts of these settlements used, summed up.
 pub(super) fn write(command: &mut redis::Cmd, settle: &[Settlement]) {
-    let attempts = settle.iter().filter_map(|settlement| {
-        let report = match &settlement.end {
-            End::Complete { report, .. }
-            | End::DeadLetter { report, .. }
-            | End::Cancel { report, .. }
-            | End::Retry { report, .. }
-            | End::Unreadable { report, .. } => report,
-            End::Return { .. } => return None,
-        };
-        // A member is `id:token:tenant:type:host`.
-        Some((settlement.token.0.split(':').nth(2)?, &report.metering))
-    });
-    let sums = by_tenant(attempts);
+    let sums = sums(settle);
     command.arg(sums.len());
-    for (tenant, usage) in sums {
-        command.arg(tenant).arg(usage.attempts);
+    for ((tenant, plugin, task_type), usage) in sums {
+        command.arg(format!("{tenant}:{plugin}:{task_type}")).arg(usage.attempts);
         // What most attempts use none of costs nothing.
         let sums = FIELDS.map(|(field, sum)| (field, sum(&usage))).into_iter();
         let sums: Vec<_> = sums.filter(|(_, sum)| *sum > 0).collect();
         command.arg(sums.len());
         for (field, sum) in sums {
-            command.arg(field).arg(sum.min(ADDED_MAX));
+            command.arg(field).arg(sum);
         }
     }
 }
@@ -67,10 +53,10 @@ pub(super) async fn read(
     let prefix = broker.prefix(queue);
     for day in (from.0..=to.0).map(Day) {
         let sums = broker.run(&redis::Cmd::hgetall(format!("{prefix}:usage:{day}"))).await?;
-        let mut tenants: BTreeMap<String, Usage> = BTreeMap::new();
+        let mut lines: BTreeMap<String, Usage> = BTreeMap::new();
         for (field, sum) in pairs(sums)? {
-            let Some((tenant, what)) = field.split_once(':') else { continue };
-            let usage = tenants.entry(tenant.to_owned()).or_default();
+            let Some((line, what)) = field.rsplit_once(':') else { continue };
+            let usage = lines.entry(line.to_owned()).or_default();
             let sum = sum.parse().unwrap_or(0);
             match what {
                 "a" => usage.attempts = sum,
@@ -82,10 +68,11 @@ pub(super) async fn read(
                 _ => usage.kib_ms = sum,
             }
         }
-        for (tenant, usage) in tenants {
-            let tenant = TenantName::new(&tenant)
-                .map_err(|e| QueueError::Protocol(format!("a usage row: {e}")))?;
-            rows.push(UsageRow { day, tenant, usage });
+        for (line, usage) in lines {
+            let line = UsageLine::parse(&line).ok_or_else(|| {
+                QueueError::Protocol("a row of usage names no tenant, plugin and type".into())
+            })?;
+            rows.push(UsageRow { day, line, usage });
         }
     }
     Ok(rows)

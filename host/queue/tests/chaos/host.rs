@@ -131,6 +131,7 @@ impl Host {
             .map(|(token, attempt)| Settlement {
                 token: token.clone(),
                 end: end(&self.name, attempt),
+                plugin: None,
             })
             .collect();
         let renew: Vec<ClaimToken> = line.running.keys().cloned().collect();

@@ -97,7 +97,7 @@ async fn failures_are_filtered_by_kind_and_text(talk: Talk) {
         let claim = talk.claim_one().await;
         let report = report(1, Outcome::Failed(Failure::new(kind, message)));
         let end = End::DeadLetter { report, retention_ms: DAY_MS };
-        talk.settle(Settlement { token: claim.token, end }).await;
+        talk.settle(Settlement { token: claim.token, end, plugin: None }).await;
     }
     let base = ListFilter::of(State::Failed);
     let trapped = ListFilter { failure: Some(FailureKind::Trapped), ..base.clone() };

@@ -30,6 +30,7 @@ mod narrow;
 mod on_redis;
 mod progress;
 mod purge;
+mod quotas;
 mod rerun;
 mod results;
 mod retention;

@@ -2,7 +2,7 @@
 //! that forgets.
 
 use bulkhead_core::{Failure, FailureKind, Outcome, Payload, State, TaskId};
-use bulkhead_queue::{Broker as _, End, FindingKind, NewTask, Settlement};
+use bulkhead_queue::{Broker as _, Day, End, FindingKind, NewTask, Settlement, UsageLine};
 
 use crate::stage::Kind;
 use crate::talk::{Say, Talk};
@@ -16,6 +16,41 @@ fn damage(talk: &Talk, id: TaskId, bytes: &[u8]) {
 
 fn set(talk: &Talk, name: &str, value: &str) {
     talk.server().run(&[b"CONFIG", b"SET", name.as_bytes(), value.as_bytes()]);
+}
+
+/// A day that has as many rows of usage as it may.
+#[tokio::test]
+async fn usage_beyond_the_rows_of_a_day_is_its_tenants_and_then_everybodys() {
+    let talk = Talk::on(Kind::Redis).await;
+    talk.pass((DAY_MS - talk.now() % DAY_MS) + DAY_MS / 2);
+    let day = Day::of(talk.now());
+    let key = format!("{{bulkhead:default}}:usage:{day}");
+    let rows = async || {
+        let rows = talk.broker.usage(&queue(), day, day).await.unwrap();
+        let rows = rows.into_iter().map(|row| (row.line.to_string(), row.usage.attempts));
+        rows.collect::<Vec<_>>()
+    };
+    let settle = async |tenant: &str, plugin: &str| {
+        talk.submit(of_tenant("a", tenant)).await;
+        let claim = talk.claim_one().await;
+        let plugin = plugin.parse().ok();
+        talk.settle(Settlement { plugin, ..done(&claim) }).await;
+    };
+    settle("acme", "known").await;
+    let full = UsageLine::DAY_MAX.to_string();
+    talk.server().run(&[b"HSET", key.as_bytes(), b"rows", full.as_bytes()]);
+    settle("acme", "known").await;
+    settle("acme", "new").await;
+    settle("acme", "newer").await;
+    let of_acme = [("acme:*:*".to_owned(), 2), ("acme:known:a".to_owned(), 2)];
+    assert_eq!(rows().await, of_acme);
+    let full = (UsageLine::DAY_MAX + UsageLine::TENANTS_MAX).to_string();
+    talk.server().run(&[b"HSET", key.as_bytes(), b"rows", full.as_bytes()]);
+    settle("acme", "newest").await;
+    settle("late", "p").await;
+    settle("later", "p").await;
+    let all = ["*:*:*", "acme:*:*", "acme:known:a"].map(str::to_owned).into_iter();
+    assert_eq!(rows().await, all.zip([2, 3, 2]).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -39,7 +74,7 @@ async fn hostile_records_are_claimed_as_unreadable_and_buried_with_their_bytes()
         let failure = Failure::new(FailureKind::Unreadable, unreadable.to_string());
         let report = report(1, Outcome::Failed(failure));
         let end = End::Unreadable { task: Box::new(known), report, retention_ms: DAY_MS };
-        talk.settle(Settlement { token: claim.token, end }).await;
+        talk.settle(Settlement { token: claim.token, end, plugin: None }).await;
         let view = talk.view(id).await;
         assert_eq!(view.state, State::Failed);
         assert_eq!(view.task.unwrap().payload.data, bytes);

@@ -58,7 +58,7 @@ async fn the_report_is_kept_as_given(talk: Talk) {
         fields: vec![("k".into(), String::new())],
     }];
     let end = End::DeadLetter { report: report.clone(), retention_ms: DAY_MS };
-    talk.settle(Settlement { token: claim.token, end }).await;
+    talk.settle(Settlement { token: claim.token, end, plugin: None }).await;
     assert_eq!(talk.view(id).await.last_report(), Some(&report));
 }
 
@@ -123,7 +123,7 @@ async fn what_nobody_can_read_becomes_a_dead_letter_with_its_bytes(talk: Talk) {
         report: report(1, Outcome::Failed(failure)),
         retention_ms: DAY_MS,
     };
-    talk.settle(Settlement { token: claim.token, end }).await;
+    talk.settle(Settlement { token: claim.token, end, plugin: None }).await;
     let view = talk.view(id).await;
     assert_eq!(view.state, State::Failed);
     assert_eq!(view.task.unwrap().payload.data, b"\xc1");

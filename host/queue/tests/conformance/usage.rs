@@ -8,6 +8,7 @@ use crate::words::*;
 
 crate::every_broker![
     every_settled_attempt_adds_to_its_tenants_day,
+    tenants_plugins_and_types_are_apart,
     days_are_apart_and_asked_for_by_their_range,
     what_a_stale_claim_used_counts_too,
     what_was_given_back_used_nothing,
@@ -27,17 +28,22 @@ const METERING: Metering = Metering {
 };
 
 fn metered(claim: &Claim) -> Settlement {
+    metered_by(claim, Some("p"))
+}
+
+fn metered_by(claim: &Claim, plugin: Option<&str>) -> Settlement {
+    let plugin = plugin.map(|name| name.parse().unwrap());
     let outcome = Outcome::Done(Payload::default());
     let report =
         bulkhead_core::AttemptReport { metering: METERING, ..report(claim.attempt, outcome) };
     let end = End::Complete { report, retention_ms: 0, children: Vec::new() };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin }
 }
 
 async fn today(talk: &Talk) -> Vec<UsageRow> {
     let day = Day::of(talk.now());
     let mut rows = talk.broker.usage(&queue(), day, day).await.unwrap();
-    rows.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+    rows.sort_by(|a, b| a.line.cmp(&b.line));
     rows
 }
 
@@ -60,9 +66,37 @@ async fn every_settled_attempt_adds_to_its_tenants_day(talk: Talk) {
     let mut thrice = once;
     thrice.add(once);
     thrice.add(once);
-    assert_eq!((rows[0].tenant.as_str(), rows[0].usage), ("acme", thrice));
-    assert_eq!((rows[1].tenant.as_str(), rows[1].usage), ("other", once));
+    assert_eq!((rows[0].line.to_string(), rows[0].usage), ("acme:p:a".into(), thrice));
+    assert_eq!((rows[1].line.to_string(), rows[1].usage), ("other:p:a".into(), once));
     assert_eq!(once.kib_ms, 2_048 * 4);
+}
+
+async fn tenants_plugins_and_types_are_apart(talk: Talk) {
+    noon(&talk);
+    for (task_type, of) in [("a", "acme"), ("b", "acme"), ("a", "acme"), ("a", "other")] {
+        talk.submit(of_tenant(task_type, of)).await;
+    }
+    let claims = talk.claim(10).await;
+    let plugins = [Some("p"), Some("acme/p"), None, Some("p")];
+    let ids = ids(&claims);
+    let mut settle: Vec<Settlement> = Vec::new();
+    for (claim, plugin) in claims.iter().zip(plugins) {
+        settle.push(metered_by(claim, plugin));
+    }
+    assert_eq!(ids.len(), 4);
+    assert!(talk.say(Say { settle, ..Say::default() }).await.stale.is_empty());
+    let mut due: Vec<String> = claims
+        .iter()
+        .zip(plugins)
+        .map(|(claim, plugin)| {
+            let task = claim.task.as_ref().unwrap();
+            format!("{}:{}:{}", task.tenant, plugin.unwrap_or(""), task.task_type)
+        })
+        .collect();
+    due.sort();
+    let rows = today(&talk).await;
+    assert_eq!(rows.iter().map(|row| row.line.to_string()).collect::<Vec<_>>(), due);
+    assert!(rows.iter().all(|row| row.usage == Usage::of(&METERING)), "{rows:#?}");
 }
 
 async fn days_are_apart_and_asked_for_by_their_range(talk: Talk) {

@@ -139,11 +139,15 @@ pub(crate) fn done_for(claim: &Claim, retention_ms: u64) -> Settlement {
 pub(crate) fn done_with(claim: &Claim, retention_ms: u64, children: Vec<Task>) -> Settlement {
     let output = Outcome::Done(Payload::new(Payload::TEXT, "out"));
     let end = End::Complete { report: report(claim.attempt, output), retention_ms, children };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) fn failed(claim: &Claim, end: impl FnOnce(AttemptReport) -> End) -> Settlement {
-    Settlement { token: claim.token.clone(), end: end(report(claim.attempt, failure())) }
+    Settlement {
+        token: claim.token.clone(),
+        end: end(report(claim.attempt, failure())),
+        plugin: None,
+    }
 }
 
 /// Make a claim's task a dead letter.
@@ -170,7 +174,7 @@ pub(crate) fn given_back(claim: &Claim) -> Settlement {
         priority: task.priority,
         retention_ms: DAY_MS,
     };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) fn ids(claims: &[Claim]) -> Vec<TaskId> {

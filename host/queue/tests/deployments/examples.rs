@@ -98,7 +98,7 @@ async fn submits_and_waits(mut producer: Command) {
     let output = Outcome::Done(Payload::new(Payload::TEXT, "7 letters"));
     let end =
         End::Complete { report: report(1, output), retention_ms: DAY_MS, children: Vec::new() };
-    let settled = Settlement { token: claim.token.clone(), end };
+    let settled = Settlement { token: claim.token.clone(), end, plugin: None };
     assert!(worker.step(&broker, &[settled], &[], 0).await.unwrap().stale.is_empty());
     let ended = tokio::task::spawn_blocking(move || producer.wait_with_output());
     let ended = tokio::time::timeout(PATIENCE, ended).await.expect("an end").unwrap().unwrap();

@@ -95,7 +95,7 @@ impl Worker {
     }
 
     pub(crate) async fn settle(&self, broker: &dyn Broker, claim: &Claim, end: End) {
-        let settlement = Settlement { token: claim.token.clone(), end };
+        let settlement = Settlement { token: claim.token.clone(), end, plugin: None };
         let stepped = self.step(broker, &[settlement], &[], 0).await.unwrap();
         assert!(stepped.stale.is_empty());
     }
@@ -108,5 +108,5 @@ pub(crate) fn done(claim: &Claim) -> Settlement {
         retention_ms: DAY_MS,
         children: Vec::new(),
     };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }

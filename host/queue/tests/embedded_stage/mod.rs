@@ -78,7 +78,7 @@ pub(crate) fn done_with(claim: &Claim, output: &str, retention_ms: u64) -> Settl
     let output = Outcome::Done(Payload::new(Payload::TEXT, output));
     let end =
         End::Complete { report: report(claim.attempt, output), retention_ms, children: Vec::new() };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) fn done(claim: &Claim) -> Settlement {
@@ -87,7 +87,11 @@ pub(crate) fn done(claim: &Claim) -> Settlement {
 
 pub(crate) fn failed(claim: &Claim, end: impl FnOnce(AttemptReport) -> End) -> Settlement {
     let outcome = Outcome::Failed(Failure::new(FailureKind::Retry, "not now"));
-    Settlement { token: claim.token.clone(), end: end(report(claim.attempt, outcome)) }
+    Settlement {
+        token: claim.token.clone(),
+        end: end(report(claim.attempt, outcome)),
+        plugin: None,
+    }
 }
 
 pub(crate) fn dead(claim: &Claim) -> Settlement {
@@ -102,7 +106,7 @@ pub(crate) fn given_back(claim: &Claim) -> Settlement {
         priority: task.priority,
         retention_ms: DAY_MS,
     };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) struct Talk {

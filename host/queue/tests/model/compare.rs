@@ -95,7 +95,7 @@ impl World {
     async fn compare_usage(&self, queue: usize) -> Result<(), Disagreement> {
         let name = &self.queues[queue];
         let sorted = |mut rows: Vec<bulkhead_queue::UsageRow>| {
-            rows.sort_by(|a, b| (a.day, &a.tenant).cmp(&(b.day, &b.tenant)));
+            rows.sort_by(|a, b| (a.day, &a.line).cmp(&(b.day, &b.line)));
             rows
         };
         let today = Day::of(self.now());
@@ -163,8 +163,10 @@ impl World {
     }
 }
 
-/// Totals that are 0 may be left out; ghosts are Redis's own.
+/// Totals that are 0 may be left out; ghosts are Redis's own. When a host comes upon a tenant
+/// that is held back is each broker's own affair.
 fn clean(mut stats: QueueStats) -> QueueStats {
+    stats.held_tenants.clear();
     stats.totals.retain(|name, total| *total > 0 && name != "ghosts");
     stats.by_tenant.retain(|tenant| tenant.open > 0);
     stats.by_type.retain(|depth| depth.pending > 0 || depth.paused);

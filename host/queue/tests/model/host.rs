@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bulkhead_core::{
-    AttemptReport, Digest, Failure, FailureKind, Metering, Outcome, Payload, Priority, Task,
+    AttemptReport, Digest, Failure, FailureKind, Metering, Outcome, Payload, PluginId, Priority,
+    Task,
 };
 use bulkhead_queue::{Claim, End, Progress, Serves, Settlement, Step, Stepped};
 
@@ -47,6 +48,19 @@ enum How {
 }
 
 impl How {
+    /// What ran: one of two plugins, or none.
+    fn plugin(&self) -> Option<PluginId> {
+        let (Self::Complete(report, ..)
+        | Self::DeadLetter(report, ..)
+        | Self::Cancel(report, ..)
+        | Self::Retry(report, ..)) = self
+        else {
+            return None;
+        };
+        let name = ["p", "pp"].get(report.metering.fuel as usize % 3)?;
+        name.parse().ok()
+    }
+
     fn end(&self) -> End {
         match self.clone() {
             Self::Complete(report, retention_ms, children) => {
@@ -223,7 +237,11 @@ impl World {
             let settle: Vec<Settlement> = said
                 .settle
                 .iter()
-                .map(|(held, how)| Settlement { token: token(held), end: how.end() })
+                .map(|(held, how)| Settlement {
+                    token: token(held),
+                    end: how.end(),
+                    plugin: how.plugin(),
+                })
                 .collect();
             let renew: Vec<_> = said.renew.iter().map(token).collect();
             let progress: Vec<_> =

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bulkhead_core::{
     BatchRef, Bounds, Conflict, LimitsRequest, OnFailedParent, Payload, Priority, QueuePolicy,
     Rate, Task, TaskId, TaskRef, TenantName, TenantPolicy, TermKey, Terms, Unique, UnixMs,
+    WhenSpent,
 };
 
 use crate::chance::Chance;
@@ -130,7 +131,14 @@ pub(crate) fn policy(chance: &mut Chance, kind: Kind, keys: Keys) -> QueuePolicy
         return policy;
     }
     let shared = |chance: &mut Chance| match kind {
-        Kind::Turns => TenantPolicy { in_flight: None, rate: None, ..tenant_policy(chance) },
+        Kind::Turns => TenantPolicy {
+            in_flight: None,
+            rate: None,
+            fuel_per_minute: None,
+            kib_ms_per_minute: None,
+            when_spent: WhenSpent::Wait,
+            ..tenant_policy(chance)
+        },
         Kind::Bounds | Kind::Loose => tenant_policy(chance),
     };
     for name in TENANTS {
@@ -181,11 +189,18 @@ fn rate(chance: &mut Chance) -> Rate {
 }
 
 fn tenant_policy(chance: &mut Chance) -> TenantPolicy {
-    TenantPolicy {
+    let mut tenant = TenantPolicy {
         weight: chance.of(&[1, 10, 10, 35, 1_000]),
         in_flight: chance.once_in(4).then(|| chance.of(&[1, 2, 4])),
         rate: chance.once_in(4).then(|| rate(chance)),
         pending: chance.once_in(4).then(|| chance.of(&[0, 3, 8])),
         payload_bytes: chance.once_in(6).then(|| chance.of(&[300, 600])),
+        fuel_per_minute: chance.once_in(5).then(|| chance.of(&[1, 700, 5_000])),
+        kib_ms_per_minute: chance.once_in(5).then(|| chance.of(&[1_000_000, 30_000_000])),
+        when_spent: WhenSpent::Wait,
+    };
+    if tenant.is_metered() && chance.once_in(3) {
+        tenant.when_spent = WhenSpent::Refuse;
     }
+    tenant
 }

@@ -186,8 +186,13 @@ async fn usage_adds_up_by_tenant_and_day() {
     let row = |n: u64| Usage { attempts: n, fuel: 7 * n, cpu_us: 5 * n, ..Usage::default() };
     let stale = claims[2].task.as_ref().unwrap().tenant.clone();
     for found in &rows {
-        let n = if found.tenant.as_str() == "acme" { 2 } else { 1 };
-        assert_eq!(found.usage, row(n + u64::from(found.tenant == stale)), "{}", found.tenant);
+        let n = if found.line.tenant == "acme" { 2 } else { 1 };
+        assert_eq!(
+            found.usage,
+            row(n + u64::from(found.line.tenant == stale.as_str())),
+            "{}",
+            found.line
+        );
     }
     assert_eq!(rows.len(), 2);
 }

@@ -78,7 +78,7 @@ pub(crate) fn kept(claim: &Claim, retention_ms: u64) -> Settlement {
     let output = Outcome::Done(Payload::new(Payload::TEXT, format!("out of {}", claim.id)));
     let end =
         End::Complete { report: report(claim.attempt, output), retention_ms, children: Vec::new() };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 fn failure(claim: &Claim) -> AttemptReport {
@@ -88,12 +88,12 @@ fn failure(claim: &Claim) -> AttemptReport {
 
 pub(crate) fn dead(claim: &Claim) -> Settlement {
     let end = End::DeadLetter { report: failure(claim), retention_ms: DAY_MS };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) fn retry(claim: &Claim, delay_ms: u64) -> Settlement {
     let end = End::Retry { report: failure(claim), delay_ms, retention_ms: DAY_MS };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) fn give_back(claim: &Claim) -> Settlement {
@@ -104,7 +104,7 @@ pub(crate) fn give_back(claim: &Claim) -> Settlement {
         priority: task.priority,
         retention_ms: DAY_MS,
     };
-    Settlement { token: claim.token.clone(), end }
+    Settlement { token: claim.token.clone(), end, plugin: None }
 }
 
 pub(crate) struct Talk {

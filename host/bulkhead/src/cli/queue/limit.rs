@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use anyhow::Result;
 use bulkhead::config::quantity::Size;
-use bulkhead::core::{Bounds, QueueName, QueuePolicy, Rate, TaskType, TenantName, TenantPolicy};
+use bulkhead::core::{
+    Bounds, QueueName, QueuePolicy, Rate, TaskType, TenantName, TenantPolicy, WhenSpent,
+};
 use clap::Args;
 
 use super::policy;
@@ -47,12 +49,22 @@ pub(crate) struct Limit {
     /// The size of a tenant's task; larger ones are refused
     #[arg(long = "payload", value_name = "SIZE|none", value_parser = change::<Size>)]
     payload_bytes: Option<Change<Size>>,
+    /// Fuel that a tenant's attempts may use a minute
+    #[arg(long, value_name = "N|none", value_parser = change::<u64>)]
+    fuel_per_minute: Option<Change<u64>>,
+    /// Memory × time that a tenant's attempts may use a minute, in GiB·s
+    #[arg(long, value_name = "N|none", value_parser = change::<u64>)]
+    gib_seconds_per_minute: Option<Change<u64>>,
+    /// What becomes of a tenant's new tasks while one of these two is spent
+    #[arg(long, value_name = "wait|refuse", value_parser = when_spent)]
+    when_spent: Option<WhenSpent>,
     /// How many of the queue's lifecycle events are kept
     #[arg(long, value_name = "N|none", value_parser = change::<u32>)]
     events: Option<Change<u32>>,
     /// Forget the limits of the type, the key or the tenants
     #[arg(long, requires = "whose", conflicts_with_all = ["concurrency", "rate", "weight",
-        "in_flight", "pending", "payload_bytes", "events"])]
+        "in_flight", "pending", "payload_bytes", "fuel_per_minute", "gib_seconds_per_minute",
+        "when_spent", "events"])]
     remove: bool,
 }
 
@@ -67,6 +79,14 @@ fn change<T: FromStr<Err: ToString>>(text: &str) -> Result<Change<T>, String> {
     match text {
         "none" => Ok(Change::Lift),
         text => text.parse().map(Change::Set).map_err(|e: T::Err| e.to_string()),
+    }
+}
+
+fn when_spent(text: &str) -> Result<WhenSpent, String> {
+    match text {
+        "wait" => Ok(WhenSpent::Wait),
+        "refuse" => Ok(WhenSpent::Refuse),
+        _ => Err("write wait or refuse".into()),
     }
 }
 
@@ -100,6 +120,9 @@ impl Limit {
             ("--in-flight", self.in_flight.is_some(), of_tenants),
             ("--pending", self.pending.is_some(), of_tenants),
             ("--payload", self.payload_bytes.is_some(), of_tenants),
+            ("--fuel-per-minute", self.fuel_per_minute.is_some(), of_tenants),
+            ("--gib-seconds-per-minute", self.gib_seconds_per_minute.is_some(), of_tenants),
+            ("--when-spent", self.when_spent.is_some(), of_tenants),
             ("--events", self.events.is_some(), of_queue),
         ];
         if let Some((flag, ..)) = given.iter().find(|(_, given, fits)| *given && !fits) {
@@ -162,6 +185,20 @@ impl Limit {
         let mut size = tenant.payload_bytes.map(Size);
         apply(self.payload_bytes, &mut size);
         tenant.payload_bytes = size.map(|size| size.0);
+        apply(self.fuel_per_minute, &mut tenant.fuel_per_minute);
+        match self.gib_seconds_per_minute {
+            None => {}
+            Some(Change::Lift) => tenant.kib_ms_per_minute = None,
+            Some(Change::Set(gib_seconds)) => {
+                let kib_ms = gib_seconds.saturating_mul(TenantPolicy::GIB_SECOND);
+                tenant.kib_ms_per_minute = Some(kib_ms);
+            }
+        }
+        tenant.when_spent = match self.when_spent {
+            // Without a quota there is nothing to refuse for.
+            None if !tenant.is_metered() => WhenSpent::Wait,
+            when => when.unwrap_or(tenant.when_spent),
+        };
     }
 }
 
@@ -196,6 +233,8 @@ mod tests {
         changed(&mut policy, "--key smtp:* --rate 1/s");
         changed(&mut policy, "--other-tenants --pending 100 --payload 1MiB");
         changed(&mut policy, "--tenant acme --weight 20");
+        changed(&mut policy, "--tenant acme --fuel-per-minute 1000 --when-spent refuse");
+        changed(&mut policy, "--tenant acme --gib-seconds-per-minute 60");
         changed(&mut policy, "--rate none");
         assert_eq!((policy.concurrency, policy.rate, policy.events), (Some(5), None, Some(100)));
         let mail = policy.types[&TaskType::new("mail").unwrap()];
@@ -204,6 +243,11 @@ mod tests {
         let acme = policy.tenants[&TenantName::new("acme").unwrap()];
         assert_eq!((acme.weight, acme.pending), (20, Some(100)));
         assert_eq!(acme.payload_bytes, Some(1 << 20));
+        assert_eq!((acme.fuel_per_minute, acme.when_spent), (Some(1_000), WhenSpent::Refuse));
+        assert_eq!(acme.kib_ms_per_minute, Some(60 * 1_048_576_000));
+        changed(&mut policy, "--tenant acme --fuel-per-minute none --gib-seconds-per-minute none");
+        let acme = policy.tenants[&TenantName::new("acme").unwrap()];
+        assert_eq!((acme.is_metered(), acme.when_spent), (false, WhenSpent::Wait));
         for which in ["--type mail", "--key smtp:*", "--tenant acme", "--other-tenants"] {
             changed(&mut policy, &format!("{which} --remove"));
         }
@@ -219,6 +263,8 @@ mod tests {
             ("--weight 2", "--other-tenants"),
             ("--type a --pending 2", "--other-tenants"),
             ("--type a --events 2", "whole queue"),
+            ("--type a --fuel-per-minute 2", "--other-tenants"),
+            ("--tenant a --when-spent never", "wait or refuse"),
             ("--type a --key b --rate 1/s", "cannot be used with"),
             ("--remove", "required"),
             ("--rate sometimes", "is no rate"),

@@ -16,6 +16,8 @@ use super::output;
 use super::session::{Session, known_queue};
 use super::task::depth;
 
+pub(crate) use stats::held_back;
+
 /// Look at queues, pause them, bound them, empty them
 #[derive(Debug, Subcommand)]
 pub(crate) enum Queue {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use bulkhead::config::quantity::Size;
-use bulkhead::core::{Bounds, QueueName, QueuePolicy, Rate};
+use bulkhead::core::{Bounds, QueueName, QueuePolicy, Rate, TenantPolicy, WhenSpent};
 use clap::Subcommand;
 use comfy_table::{Cell, Table};
 use serde::Serialize;
@@ -100,7 +100,31 @@ pub(super) fn print(session: &Session, queue: &QueueName, policy: &QueuePolicy) 
     });
     session.out.text(&format!("queue {queue}; {events}\n\n"))?;
     session.out.table(table(policy), "nothing is bounded")?;
+    session.out.text(&by_minute(policy))?;
     Ok(Exit::Done)
+}
+
+/// The quotas of a minute, a line each.
+fn by_minute(policy: &QueuePolicy) -> String {
+    let named = policy.tenants.iter().map(|(name, tenant)| (format!("tenant {name}"), tenant));
+    let others = policy.other_tenants.iter().map(|tenant| ("other tenants".to_owned(), tenant));
+    let mut text = String::new();
+    for (of, tenant) in named.chain(others).filter(|(_, tenant)| tenant.is_metered()) {
+        let fuel = tenant.fuel_per_minute.map(|fuel| format!("{fuel} fuel"));
+        let memory = tenant
+            .kib_ms_per_minute
+            .map(|kib_ms| format!("{} GiB·s", kib_ms as f64 / TenantPolicy::GIB_SECOND as f64));
+        let quotas: Vec<String> = fuel.into_iter().chain(memory).collect();
+        let when = match tenant.when_spent {
+            WhenSpent::Wait => "its tasks wait",
+            WhenSpent::Refuse => "its new tasks are refused",
+        };
+        text.push_str(&format!(
+            "\n{of}: {} a minute; when that is spent, {when}\n",
+            quotas.join(" and ")
+        ));
+    }
+    text
 }
 
 fn table(policy: &QueuePolicy) -> Table {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use bulkhead::core::QueueName;
-use bulkhead::queue::QueueStats;
+use bulkhead::queue::{HeldBy, HeldTenant, QueueStats};
 use serde::Serialize;
 
 use crate::cli::exit::Exit;
@@ -105,5 +105,25 @@ pub(super) async fn stats(session: &Session, queue: &QueueName) -> Result<Exit> 
     }
     session.out.text(&format!("{}\n\n", escape::line(&text)))?;
     session.out.table(table, "")?;
+    let held: String = stats.held_tenants.iter().map(|held| held_back(held) + "\n").collect();
+    if !held.is_empty() {
+        session.out.text(&format!("\n{held}"))?;
+    }
     Ok(Exit::Done)
+}
+
+/// What holds a tenant's tasks back: `held back: fuel quota of tenant acme spent, again in 12s`.
+pub(crate) fn held_back(held: &HeldTenant) -> String {
+    let tenant = escape::line(&held.tenant);
+    let why = match held.by {
+        HeldBy::InFlight => format!("tenant {tenant} runs as many tasks as it may"),
+        HeldBy::Rate => format!("rate of tenant {tenant} reached"),
+        HeldBy::Fuel => format!("fuel quota of tenant {tenant} spent"),
+        HeldBy::Memory => format!("memory quota (GiB·s) of tenant {tenant} spent"),
+    };
+    let again = match held.until {
+        Some(until) => figures::relative(until, figures::now()),
+        None => "when one of its tasks ends".to_owned(),
+    };
+    format!("held back: {why}, again {again}")
 }

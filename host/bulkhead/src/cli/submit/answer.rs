@@ -26,6 +26,9 @@ pub(crate) struct SentDocument<'a> {
     holder: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replaced: Option<String>,
+    /// Until when the tenant's quota is spent, in Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
 }
 
 impl Sent {
@@ -47,7 +50,10 @@ impl Sent {
                 Some(self.id)
             }
             SubmitAnswer::Existing(holder) => Some(holder),
-            SubmitAnswer::Taken(_) | SubmitAnswer::OverPending | SubmitAnswer::OverPayload => None,
+            SubmitAnswer::Taken(_)
+            | SubmitAnswer::OverPending
+            | SubmitAnswer::OverPayload
+            | SubmitAnswer::OverUsage(_) => None,
         }
     }
 
@@ -71,6 +77,10 @@ impl Sent {
             answer: name(self.answer),
             holder: holder.map(|id| id.to_string()),
             replaced: replaced.map(|id| id.to_string()),
+            until: match self.answer {
+                SubmitAnswer::OverUsage(until) => Some(until),
+                _ => None,
+            },
         }
     }
 
@@ -98,6 +108,7 @@ fn name(answer: SubmitAnswer) -> &'static str {
         SubmitAnswer::Replaced(_) => "replaced",
         SubmitAnswer::OverPending => "over_pending",
         SubmitAnswer::OverPayload => "over_payload",
+        SubmitAnswer::OverUsage(_) => "over_usage",
     }
 }
 
@@ -110,6 +121,7 @@ pub(crate) struct Tally {
     taken: usize,
     over_pending: usize,
     over_payload: usize,
+    over_usage: usize,
 }
 
 impl Tally {
@@ -124,6 +136,7 @@ impl Tally {
                 SubmitAnswer::Taken(_) => &mut tally.taken,
                 SubmitAnswer::OverPending => &mut tally.over_pending,
                 SubmitAnswer::OverPayload => &mut tally.over_payload,
+                SubmitAnswer::OverUsage(_) => &mut tally.over_usage,
             } += 1;
         }
         tally
@@ -144,11 +157,12 @@ impl Tally {
 
     /// What was refused, if anything was.
     pub(crate) fn refused(&self) -> Option<String> {
-        let refused = self.taken + self.over_pending + self.over_payload;
+        let refused = self.taken + self.over_pending + self.over_payload + self.over_usage;
         let reasons: Vec<String> = [
             (self.taken, "whose unique key is taken"),
             (self.over_pending, "over their tenant's quota of tasks (`pending`)"),
             (self.over_payload, "over their tenant's size of a task (`payload`)"),
+            (self.over_usage, "over their tenant's quota of a minute"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)
@@ -188,6 +202,8 @@ mod tests {
         assert_eq!(replaced["id"], id(1).to_string());
         assert_eq!(replaced["replaced"], id(2).to_string());
         assert_eq!(sent(SubmitAnswer::Taken(id(2))).stands(), None);
+        let spent = serde_json::to_value(sent(SubmitAnswer::OverUsage(7)).document()).unwrap();
+        assert_eq!((&spent["answer"], &spent["until"]), (&"over_usage".into(), &7.into()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use bulkhead::queue::{Broker, SubmitAnswer};
 
 use super::Sent;
 use crate::cli::exit::usage;
+use crate::cli::figures;
 
 /// The error for a task that was refused.
 pub(super) async fn explain(broker: &dyn Broker, sent: &Sent, tenant: &TenantName) -> Error {
@@ -25,6 +26,12 @@ pub(super) async fn explain(broker: &dyn Broker, sent: &Sent, tenant: &TenantNam
              wait for some to end, or raise it with `bulkhead queue limit {queue} --tenant {tenant} \
              --pending N`",
             figure(quota.and_then(|quota| quota.pending).map(|pending| pending.to_string()))
+        ),
+        SubmitAnswer::OverUsage(until) => format!(
+            "the task was refused: tenant {tenant} has spent its quota of a minute in queue \
+             {queue}; submit it again {}, or raise the quota with `bulkhead queue limit {queue} \
+             --tenant {tenant} --fuel-per-minute N --gib-seconds-per-minute N`",
+            figures::relative(until, figures::now())
         ),
         _ => format!(
             "the task was refused: it is larger than tasks of tenant {tenant} in queue {queue} may \

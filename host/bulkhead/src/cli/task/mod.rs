@@ -77,7 +77,11 @@ impl Task {
     /// Do it.
     pub(crate) async fn run(self, session: &Session) -> Result<Exit> {
         match self {
-            Self::Show { id } => show::show(session, &find(session, id).await?),
+            Self::Show { id } => {
+                let view = find(session, id).await?;
+                show::show(session, &view)?;
+                show::why_held(session, &view).await
+            }
             Self::List(list) => list.run(session).await,
             Self::Output { id, out } => {
                 let view = find(session, id).await?;

@@ -11,6 +11,7 @@ use bulkhead::queue::{CancelReason, Entry, TaskView};
 
 use crate::cli::document::{TaskDocument, next_name};
 use crate::cli::exit::Exit;
+use crate::cli::queue::held_back;
 use crate::cli::session::Session;
 use crate::cli::{escape, figures};
 
@@ -23,6 +24,20 @@ pub(crate) fn show(session: &Session, view: &TaskView) -> Result<Exit> {
         session.out.document(&TaskDocument::from(view))?;
     } else {
         session.out.text(&described(view))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Say which bound holds a pending task's tenant back, if one does.
+pub(super) async fn why_held(session: &Session, view: &TaskView) -> Result<Exit> {
+    let Ok(task) = &view.task else { return Ok(Exit::Done) };
+    if session.out.is_json() || view.state != State::Pending {
+        return Ok(Exit::Done);
+    }
+    let stats = session.broker().await?.stats(&view.queue).await?;
+    let held = stats.held_tenants.iter().find(|held| held.tenant == task.tenant.as_str());
+    if let Some(held) = held {
+        session.out.text(&format!("\n{}\n", held_back(held)))?;
     }
     Ok(Exit::Done)
 }

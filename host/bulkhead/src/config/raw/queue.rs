@@ -38,6 +38,9 @@ pub(in crate::config) struct RawTenant {
     pub(in crate::config) rate: Option<String>,
     pub(in crate::config) pending: Option<u64>,
     pub(in crate::config) payload: Option<Size>,
+    pub(in crate::config) fuel_per_minute: Option<u64>,
+    pub(in crate::config) gib_seconds_per_minute: Option<u64>,
+    pub(in crate::config) when_spent: Option<String>,
 }
 
 /// What is absent follows the next wider policy.

@@ -25,6 +25,9 @@ fn a_policy_is_read_in_full() {
         rate = "5/s"
         pending = 100_000
         payload = "1 MiB"
+        fuel_per_minute = 10_000_000_000
+        gib_seconds_per_minute = 60
+        when_spent = "refuse"
         [queues.mail.tenants."*"]
         in_flight = 2
         [queues.plain]
@@ -42,6 +45,9 @@ fn a_policy_is_read_in_full() {
     let acme = policy.tenant(&TenantName::new("acme").unwrap());
     assert_eq!((acme.weight, acme.in_flight, acme.pending), (40, Some(8), Some(100_000)));
     assert_eq!((acme.payload_bytes, acme.rate.unwrap().burst), (Some(1 << 20), 5));
+    assert_eq!(acme.fuel_per_minute, Some(10_000_000_000));
+    assert_eq!(acme.kib_ms_per_minute, Some(60 * TenantPolicy::GIB_SECOND));
+    assert_eq!(acme.when_spent, bulkhead_core::WhenSpent::Refuse);
     let other = policy.tenant(&TenantName::new("other").unwrap());
     assert_eq!(other, TenantPolicy { in_flight: Some(2), ..Default::default() });
     // A section that says nothing of it leaves the stored policy alone.
@@ -85,6 +91,11 @@ fn bounds_that_make_no_sense_name_their_key() {
             in_flight = 0
             pending = 2_000_000_000_000
             payload = "1 TiB"
+            fuel_per_minute = 0
+            gib_seconds_per_minute = 0
+            when_spent = "never"
+            [queues.q.tenants.poor]
+            when_spent = "refuse"
             "#,
         ),
         @"
@@ -92,12 +103,16 @@ fn bounds_that_make_no_sense_name_their_key() {
           - `queues.q.rate` (file bulkhead.toml): `fast` is no rate; write a count and a period, such as `10/s`, `600/m`, `1/250ms` or `10/s burst 20`
           - `queues.q.keys.x.rate` (file bulkhead.toml): `0/s` is no rate; write a count and a period, such as `10/s`, `600/m`, `1/250ms` or `10/s burst 20`
           - `queues.q.types.a b` (file bulkhead.toml): the task type `a b` has the character ' '; use only A-Z a-z 0-9 . _ -, with a letter or digit first
+          - `queues.q.tenants.*.gib_seconds_per_minute` (file bulkhead.toml): 0 is not from 1 to 4294967
+          - `queues.q.tenants.*.when_spent` (file bulkhead.toml): `never` is neither `wait` nor `refuse`
           - `queues.q.events` (file bulkhead.toml): 0 is not from 1 to 1000000
           - `queues.q.concurrency` (file bulkhead.toml): 0 is not from 1 to 1000000; pause to stop all
           - `queues.q.keys.a b*` (file bulkhead.toml): the key `a b*` has the character ' '; leave out spaces and control characters
+          - `queues.q.tenants.poor.when_spent` (file bulkhead.toml): there is no quota to spend; give `fuel_per_minute` or `gib_seconds_per_minute`
           - `queues.q.tenants.*.weight` (file bulkhead.toml): 0 is not from 1 to 1000
           - `queues.q.tenants.*.in_flight` (file bulkhead.toml): 0 is not from 1 to 1000000; pause to stop all
           - `queues.q.tenants.*.pending` (file bulkhead.toml): 2000000000000 is not from 0 to 1000000000000
+          - `queues.q.tenants.*.fuel_per_minute` (file bulkhead.toml): 0 is not from 1 to 4503599627370496
           - `queues.q.tenants.*.payload` (file bulkhead.toml): 1099511627776 bytes are not from 1 byte to 256 MiB
         "
     );

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bulkhead_core::{
-    Bounds, QueueName, QueuePolicy, Rate, RetryPolicy, TaskType, TenantName, TenantPolicy,
+    Bounds, MinuteBucket, QueueName, QueuePolicy, Rate, RetryPolicy, TaskType, TenantName,
+    TenantPolicy, WhenSpent,
 };
 
 use super::{Check, DAY};
@@ -87,6 +88,29 @@ impl Check<'_> {
         raw.iter().map(bounds).collect()
     }
 
+    fn kib_ms(&mut self, at: &[&str], gib_seconds: Option<u64>) -> Option<u64> {
+        let gib_seconds = gib_seconds?;
+        let most = MinuteBucket::MAX_QUOTA / TenantPolicy::GIB_SECOND;
+        if !(1..=most).contains(&gib_seconds) {
+            let message = format!("{gib_seconds} is not from 1 to {most}");
+            self.problem(&[at, &["gib_seconds_per_minute"]].concat(), message);
+            return None;
+        }
+        Some(gib_seconds * TenantPolicy::GIB_SECOND)
+    }
+
+    fn when_spent(&mut self, at: &[&str], when: Option<&str>) -> WhenSpent {
+        match when {
+            None | Some("wait") => WhenSpent::Wait,
+            Some("refuse") => WhenSpent::Refuse,
+            Some(other) => {
+                let message = format!("`{}` is neither `wait` nor `refuse`", other.escape_debug());
+                self.problem(&[at, &["when_spent"]].concat(), message);
+                WhenSpent::Wait
+            }
+        }
+    }
+
     fn tenant(&mut self, at: &[&str], raw: &RawTenant) -> TenantPolicy {
         TenantPolicy {
             weight: raw.weight.unwrap_or(TenantPolicy::NORMAL_WEIGHT),
@@ -94,6 +118,9 @@ impl Check<'_> {
             rate: self.rate(at, &raw.rate),
             pending: raw.pending,
             payload_bytes: raw.payload.map(|size| size.0),
+            fuel_per_minute: raw.fuel_per_minute,
+            kib_ms_per_minute: self.kib_ms(at, raw.gib_seconds_per_minute),
+            when_spent: self.when_spent(at, raw.when_spent.as_deref()),
         }
     }
 }

@@ -30,6 +30,7 @@ pub(crate) struct RawClaim {
     pub(crate) id: TaskId,
     pub(crate) token: u64,
     pub(crate) tenant: TenantName,
+    pub(crate) task_type: TaskType,
     pub(crate) record: Bytes,
     /// What happened to it, if it may have waited for others.
     pub(crate) history: Vec<Bytes>,
@@ -227,6 +228,7 @@ impl Queue {
             id,
             token: lease.token,
             tenant: kept.tenant.clone(),
+            task_type: kept.task_type.clone(),
             record: kept.record.clone(),
             history: kept.tied_history(),
             attempt: kept.attempts.saturating_add(1),

@@ -3,6 +3,8 @@
 use bulkhead_core::{BatchId, TaskId, TaskType, TenantName, TermKey};
 use bytes::Bytes;
 
+use crate::usage::UsageLine;
+
 /// A row to be written; without a value, to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -38,7 +40,7 @@ pub(super) enum Touch {
     Batch(BatchId),
     BatchCount(BatchId),
     BatchMember(BatchId, u32),
-    Usage(u32, TenantName),
+    Usage(u32, UsageLine),
     Memo(String),
 }
 

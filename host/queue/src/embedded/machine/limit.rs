@@ -1,25 +1,34 @@
 //! What bounds hold back: how much room queue, types and tenants have left.
 
-use bulkhead_core::{Bounds, Rate, TaskType, TenantName, TermKey};
+use bulkhead_core::{
+    Bounds, MinuteBucket, Rate, TaskType, TenantName, TenantPolicy, TermKey, WhenSpent,
+};
 
 use super::Now;
 use super::journal::Touch;
 use super::queue::Queue;
-use crate::view::SubmitAnswer;
+use crate::view::{HeldBy, HeldTenant, SubmitAnswer};
 
 /// The answer to a task that a quota of its tenant keeps out.
 pub(super) fn over_quota(
     queue: &Queue,
     tenant: &TenantName,
     record_bytes: usize,
+    now: Now,
 ) -> Option<SubmitAnswer> {
     let policy = queue.facts.policy.tenant(tenant);
     if policy.payload_bytes.is_some_and(|most| record_bytes as u64 > most) {
         return Some(SubmitAnswer::OverPayload);
     }
-    let most = policy.pending?;
     let open = queue.index.tenants.get(tenant).map_or(0, |load| load.open);
-    (open >= most).then_some(SubmitAnswer::OverPending)
+    if policy.pending.is_some_and(|most| open >= most) {
+        return Some(SubmitAnswer::OverPending);
+    }
+    if policy.when_spent == WhenSpent::Wait {
+        return None;
+    }
+    let (until_us, _) = queue.spent_until(tenant, &policy, now)?;
+    Some(SubmitAnswer::OverUsage(until_us.div_ceil(1_000)))
 }
 
 /// Why a tenant's lines are passed over, as when they are to be looked at again: at a time
@@ -84,11 +93,48 @@ impl Queue {
         if free == 0 {
             return Err(u64::MAX);
         }
+        if let Some((until_us, _)) = self.spent_until(tenant, &policy, now) {
+            return Err(until_us);
+        }
         let tokens_us = self.facts.shares.get(tenant).map_or(0, |share| share.tokens_us);
         match (policy.rate, tokens(policy.rate, tokens_us, now)) {
             (Some(rate), 0) => Err(rate.ready_at_us(bucket(rate, tokens_us, now), 1)),
             (_, tokens) => Ok(free.min(tokens)),
         }
+    }
+
+    /// Until when, in microseconds, a tenant's quotas of a minute are spent, and the one that
+    /// is for the longest.
+    fn spent_until(
+        &self,
+        tenant: &TenantName,
+        policy: &TenantPolicy,
+        now: Now,
+    ) -> Option<(LookAgain, HeldBy)> {
+        if !policy.is_metered() {
+            return None;
+        }
+        let share = self.facts.shares.get(tenant)?;
+        let until =
+            |bucket: MinuteBucket, quota: Option<u64>| bucket.empty_until_us(quota?, now.us());
+        let fuel = until(share.fuel, policy.fuel_per_minute).map(|at| (at, HeldBy::Fuel));
+        let memory = until(share.memory, policy.kib_ms_per_minute).map(|at| (at, HeldBy::Memory));
+        match (fuel, memory) {
+            (Some(fuel), Some(memory)) => Some(if memory.0 > fuel.0 { memory } else { fuel }),
+            (fuel, memory) => fuel.or(memory),
+        }
+    }
+
+    /// By which bound a parked tenant is held back; nothing if none of them holds any more.
+    pub(super) fn held(&self, tenant: &TenantName, now: Now) -> Option<HeldTenant> {
+        let until_us = self.tenant_room(tenant, now).err()?;
+        let spent = || self.spent_until(tenant, &self.facts.policy.tenant(tenant), now);
+        let by = match until_us {
+            u64::MAX => HeldBy::InFlight,
+            _ => spent().map_or(HeldBy::Rate, |(_, by)| by),
+        };
+        let until = (until_us != u64::MAX).then(|| until_us.div_ceil(1_000));
+        Some(HeldTenant { tenant: tenant.to_string(), by, until })
     }
 
     /// The bounds of a key, if it has any.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bulkhead_core::{
-    BatchId, Payload, QueueName, QueuePolicy, TaskId, TaskType, TenantName, TermKey,
+    BatchId, MinuteBucket, Payload, QueueName, QueuePolicy, TaskId, TaskType, TenantName, TermKey,
 };
 
 use super::batch::Group;
@@ -14,7 +14,7 @@ use super::journal::{Journal, Touch};
 use super::task::{Kept, Place, entry_bytes};
 use super::{Note, Now};
 use crate::schedule::ScheduleView;
-use crate::usage::Usage;
+use crate::usage::{Usage, UsageLine};
 use crate::view::{Entry, Progress};
 
 /// What one priority level is worth, so that a line has one order: a task waits at most
@@ -62,7 +62,9 @@ pub(super) struct Facts {
     pub(super) batches: BTreeMap<BatchId, Group>,
     /// Open and over batches by the end of their retention.
     pub(super) batches_kept: BTreeSet<(u64, BatchId)>,
-    pub(super) usage: BTreeMap<(u32, TenantName), Usage>,
+    pub(super) usage: BTreeMap<(u32, UsageLine), Usage>,
+    /// How many lines of usage each day has, without the one of all other tenants.
+    pub(super) usage_rows: BTreeMap<u32, u32>,
     pub(super) memos: HashMap<String, Memo>,
     pub(super) memos_kept: BTreeSet<(u64, String)>,
 }
@@ -88,11 +90,13 @@ pub(super) struct TypeFacts {
     pub(super) tokens_us: u64,
 }
 
-/// A tenant's virtual time and token bucket.
+/// A tenant's virtual time, token bucket and quotas of a minute.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Share {
     pub(super) virtual_time: u64,
     pub(super) tokens_us: u64,
+    pub(super) fuel: MinuteBucket,
+    pub(super) memory: MinuteBucket,
 }
 
 /// A remembered result.
@@ -269,6 +273,7 @@ impl Queue {
                 _ => break,
             }
         }
+        self.sweep_usage(now, FORGET_AT_MOST);
         self.sweep_memos(now, FORGET_AT_MOST);
         self.sweep_tokens(now, FORGET_AT_MOST);
         self.sweep_batches(now, FORGET_AT_MOST);

@@ -68,6 +68,7 @@ impl Machine {
                 id: *id,
                 token: *token,
                 tenant: kept.tenant.clone(),
+                task_type: kept.task_type.clone(),
                 record: kept.record.clone(),
                 history: kept.tied_history(),
                 attempt: kept.attempts.saturating_add(1),

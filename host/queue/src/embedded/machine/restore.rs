@@ -21,6 +21,7 @@ use super::task::{Kept, Place, Ties};
 use crate::batch::Batch;
 use crate::codec;
 use crate::secret::Sealed;
+use crate::usage::UsageLine;
 use crate::view::Entry;
 
 /// A machine that is being read.
@@ -106,9 +107,9 @@ impl Restoring {
                 facts.types.insert(name, TypeFacts { paused, tokens_us });
             }
             tag::SHARE => {
-                let (virtual_time, tokens_us) = decode(value)?;
+                let (virtual_time, tokens_us, fuel, memory) = decode(value)?;
                 let name: TenantName = name(rest)?;
-                facts.shares.insert(name, Share { virtual_time, tokens_us });
+                facts.shares.insert(name, Share { virtual_time, tokens_us, fuel, memory });
             }
             tag::KEY_TOKENS => {
                 let (key, tokens_us): (TermKey, u64) = (name(rest)?, decode(value)?);
@@ -138,9 +139,10 @@ impl Restoring {
                 counted.push(place);
             }
             tag::USAGE => {
-                let (day, tenant) = rest.split_at_checked(4).ok_or("its key is short")?;
+                let (day, line) = rest.split_at_checked(4).ok_or("its key is short")?;
                 let day = u32::from_be_bytes(day.try_into().map_err(|_| "its key is short")?);
-                facts.usage.insert((day, name(tenant)?), decode(value)?);
+                let line = UsageLine::parse(text(line)?).ok_or("its key has no line")?;
+                facts.put_usage((day, line), decode(value)?);
             }
             tag::MEMO => {
                 let (output, until_ms) = decode(value)?;

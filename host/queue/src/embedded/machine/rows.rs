@@ -84,7 +84,7 @@ impl Queue {
             let counted = counted.filter(|(_, member)| !group.open.contains_key(*member));
             all.extend(counted.map(|(at, _)| Touch::BatchMember(*id, at)));
         }
-        all.extend(facts.usage.keys().cloned().map(|(day, tenant)| Touch::Usage(day, tenant)));
+        all.extend(facts.usage.keys().cloned().map(|(day, line)| Touch::Usage(day, line)));
         all.extend(facts.memos.keys().cloned().map(Touch::Memo));
         for (id, kept) in &self.tasks {
             all.extend([Touch::Task(*id), Touch::Record(*id)]);
@@ -133,7 +133,9 @@ impl Queue {
             }
             Touch::Share(tenant) => {
                 let row = facts.shares.get(tenant);
-                let row = row.and_then(|share| value(&(share.virtual_time, share.tokens_us)));
+                let row = row.and_then(|share| {
+                    value(&(share.virtual_time, share.tokens_us, share.fuel, share.memory))
+                });
                 put(self.key(tag::SHARE, tenant.as_str().as_bytes()), row);
             }
             Touch::KeyTokens(key) => {
@@ -164,10 +166,10 @@ impl Queue {
                 });
                 put(self.member_key(id.0.as_bytes(), *at), counted.then(Bytes::new));
             }
-            Touch::Usage(day, tenant) => {
-                let row = facts.usage.get(&(*day, tenant.clone())).and_then(value);
+            Touch::Usage(day, line) => {
+                let row = facts.usage.get(&(*day, line.clone())).and_then(value);
                 let mut rest = day.to_be_bytes().to_vec();
-                rest.extend_from_slice(tenant.as_str().as_bytes());
+                rest.extend_from_slice(line.to_string().as_bytes());
                 put(self.key(tag::USAGE, &rest), row);
             }
             Touch::Memo(key) => {

@@ -1,6 +1,6 @@
 //! Settlement: how a claim ends. Only the newest claim's token settles.
 
-use bulkhead_core::{AttemptReport, State, Task, TaskId, TenantName};
+use bulkhead_core::{AttemptReport, State, Task, TaskId};
 use bytes::Bytes;
 
 use super::queue::{Queue, RETURN_US, Total};
@@ -48,22 +48,10 @@ impl Written {
     }
 }
 
-/// The report that a settlement carries.
-fn report(end: &End) -> Option<&AttemptReport> {
-    match end {
-        End::Complete { report, .. }
-        | End::DeadLetter { report, .. }
-        | End::Cancel { report, .. }
-        | End::Retry { report, .. }
-        | End::Unreadable { report, .. } => Some(report),
-        End::Return { .. } => None,
-    }
-}
-
 impl Queue {
     /// Whether a token is that of the task's newest claim.
     pub(super) fn holds(&self, claim: &ClaimToken) -> Option<TaskId> {
-        let (id, token, _, host) = claim.parts()?;
+        let (id, token, host) = claim.parts()?;
         match &self.tasks.get(&id)?.place {
             Place::Running { token: newest, host: holder, .. }
                 if *newest == token && **holder == *host =>
@@ -76,11 +64,6 @@ impl Queue {
 
     /// Settle one claim; `false` if it is stale.
     pub(super) fn settle(&mut self, settlement: &Settlement, written: Written, now: Now) -> bool {
-        let tenant =
-            settlement.token.parts().and_then(|(_, _, name, _)| TenantName::new(name).ok());
-        if let (Some(report), Some(tenant)) = (report(&settlement.end), tenant) {
-            self.meter(&tenant, &report.metering, now);
-        }
         let Some(id) = self.holds(&settlement.token) else { return false };
         if let Some(entry) = written.entry {
             self.append_bytes(id, entry);

@@ -45,6 +45,8 @@ impl Queue {
             .collect();
         by_tenant.sort_by(|a, b| b.open.cmp(&a.open).then_with(|| a.tenant.cmp(&b.tenant)));
         by_tenant.truncate(TENANTS_SHOWN);
+        let parked = index.parked.iter().take(TENANTS_SHOWN);
+        let held_tenants = parked.filter_map(|(_, tenant)| self.held(tenant, now)).collect();
         let over = index.dead.iter().take_while(|(until_ms, _)| *until_ms < now.ms()).count();
         let totals = Total::ALL
             .iter()
@@ -61,6 +63,7 @@ impl Queue {
             oldest_pending_at: self.oldest_head_ms(),
             by_type,
             by_tenant,
+            held_tenants,
             totals,
             paused: self.facts.paused,
             concurrency: self.facts.policy.concurrency,

@@ -48,6 +48,7 @@ impl Machine {
         };
         let queue = &mut self.queues[at];
         queue.sweep(now);
+        queue.meter(step.settle, now);
         let mut born = Vec::new();
         for (place, (settlement, mut written)) in step.settle.iter().zip(written).enumerate() {
             let records = std::mem::take(&mut written.children);
@@ -112,7 +113,7 @@ pub(crate) fn decode_claims(queue: &QueueName, host: &str, claims: Vec<RawClaim>
             Err(unreadable) => (Err(unreadable), Vec::new()),
         };
         Claim {
-            token: ClaimToken::of(raw.id, raw.token, &raw.tenant, host),
+            token: ClaimToken::of(raw.id, raw.token, (&raw.tenant, &raw.task_type), host),
             id: raw.id,
             task,
             attempt: raw.attempt,

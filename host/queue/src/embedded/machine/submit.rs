@@ -84,7 +84,7 @@ impl Machine {
             None => {}
         }
         queue.list_it();
-        if bounded && let Some(refusal) = over_quota(queue, &task.tenant, record.len()) {
+        if bounded && let Some(refusal) = over_quota(queue, &task.tenant, record.len(), now) {
             return refusal;
         }
         let ties = Ties::of(&task.terms, now.ms());

@@ -197,7 +197,7 @@ impl World {
         for (of, token) in std::mem::take(&mut self.claims) {
             if of == queue && self.dice.one_in(2) {
                 let end = self.end();
-                settle.push(Settlement { token, end });
+                settle.push(Settlement { token, end, plugin: None });
             } else {
                 if of == queue && self.dice.one_in(2) {
                     renew.push(token.clone());

@@ -48,7 +48,7 @@ local NARROW = config[8] and tonumber(config[8]) > now
 local function int(n) return string.format('%d', n) end
 
 -- Whether the policy has limits of one kind: q queue rate, t types, c their concurrency,
--- T tenants, n their tasks in flight, p their quotas, k keys.
+-- T tenants, n their tasks in flight, p their quotas of what is stored, u of a minute, k keys.
 local function limited(kind) return LIMITED and find(LIMITED, kind, 1, true) ~= nil end
 
 -- Hosts that serve a type for single tenants wait for markers of those tenants. Without a

@@ -2,7 +2,9 @@
 -- KEYS[1]  queue prefix
 -- Returns  { scheduled, blocked, running, failed, { { type, pending, paused }... },
 --            held back by their keys, when the oldest pending one was put in line (Unix ms,
---            -1 = nothing pending), counters as a flat list, config as a flat list }
+--            -1 = nothing pending), counters as a flat list, config as a flat list,
+--            { { tenant, bound that holds it back, until (Unix ms, -1 = until one of its
+--            tasks ends) }... } at most 100 }
 -- Cost     O(lines), of which at most 2,000 are looked at
 local L = lib()
 local head = L.head
@@ -51,9 +53,16 @@ end
 for t, n in pairs(count) do
   if not seen[t] then by_type[#by_type + 1] = { t, n, 0 } end
 end
+local held = {}
+for _, tenant in ipairs(call('ZRANGE', P .. ':parked', '0', '99')) do
+  local why, until_us = L.held_by(tenant)
+  if why then
+    held[#held + 1] = { tenant, why, until_us < FAR_US and math.ceil(until_us / 1000) or -1 }
+  end
+end
 return {
   call('ZCARD', SCHEDULED), call('ZCARD', P .. ':blocked'), call('ZCARD', LEASES),
   call('ZCOUNT', DEAD, int(now), '+inf'), by_type, held_back,
   oldest_us < FAR_US and math.floor(oldest_us / 1000) or -1,
-  call('HGETALL', STATS), call('HGETALL', CONFIG),
+  call('HGETALL', STATS), call('HGETALL', CONFIG), held,
 }

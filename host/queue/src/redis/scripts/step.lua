@@ -15,8 +15,8 @@
 --            r      entry, delay    retry after delay ms
 --            b      type, tenant, priority   give back, no attempt spent
 --          n progress, then per attempt: member, progress,
---          n tenants, then per tenant: name, attempts, n fields, then per field:
---            its suffix and what to add (see docs/redis.md)
+--          n rows of usage, then per row: `tenant:plugin:type`, attempts, n fields, then per
+--            field: its suffix and what to add (see docs/redis.md)
 --          A member is `id:token:tenant:type:host`, as a claim returned it.
 --          At most 1,000 of each; the host sends 250, where a settlement that submits counts
 --          its tasks too. One with more travels alone.

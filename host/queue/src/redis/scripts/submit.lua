@@ -5,7 +5,8 @@
 -- Returns  one answer per task: 1 accepted, 0 the id is already known,
 --          { 2, holder } the unique key is taken, { 3, holder } this task exists under it,
 --          { 4, holder } accepted in place of the holder, 5 over the tenant's pending
---          quota, 6 over its payload quota
+--          quota, 6 over its payload quota, { 7, Unix ms } its minute's quota is spent until
+--          then
 -- Cost     O(log n) per task, and per parent of a task that waits for others
 -- `line` is the one that came last: most tasks of a call share one.
 local lines, line, answer, n, accepted = {}, {}, {}, 0, 0

@@ -28,7 +28,8 @@ local function key_bounds(key)
   return nil
 end
 
--- {weight, in_flight, interval_us, burst, pending, payload_bytes} of a tenant.
+-- {weight, in_flight, interval_us, burst, pending, payload_bytes, fuel and KiB·ms a minute,
+-- whether new tasks are refused while these are spent} of a tenant.
 local function tenant_bounds(tenant) return bounds('T:' .. tenant) or bounds('T:*') end
 
 -- A bucket is the time at which it will be full again, as in bulkhead_core::Rate. One that
@@ -63,12 +64,49 @@ local function allowance(name, concurrency, interval, burst)
   end
   return a
 end
-local function room(a) return math.min(a.slots, a.tokens) end
+local function room(a) return a.spent and 0 or math.min(a.slots, a.tokens) end
 local function use(a, n) a.slots, a.tokens, a.taken = a.slots - n, a.tokens - n, a.taken + n end
 -- When a bound that leaves nothing will leave something; FAR_US if a settlement decides.
 local function frees_at(a)
-  if a.slots <= 0 or not a.interval then return FAR_US end
+  if a.slots <= 0 then return FAR_US end
+  if a.spent then return a.spent end
+  if not a.interval then return FAR_US end
   return math.max(a.tat, now_us) + a.interval * (a.taken - (a.burst - 1))
+end
+
+-- Quotas of a minute, as in bulkhead_core::MinuteBucket: a bucket is the time in µs at which
+-- it is full, and the quota it is of.
+local USAGE, MINUTE_US = { f = 7, m = 8 }, 60000000
+local function usage_tat(kind, tenant, quota)
+  local raw = try('GET', P .. ':rate:' .. kind .. ':' .. tenant)
+  local tat, of = string.match(type(raw) == 'string' and raw or '', '^(%d+):(%d+)$')
+  return tonumber(of) == quota and tonumber(tat) or 0
+end
+-- When there is something left of a tenant's quotas again, and which of them says so; nil if
+-- there is now.
+local function spent_until(tenant, b)
+  local at, which
+  for kind, place in pairs(USAGE) do
+    local ready = b[place] and usage_tat(kind, tenant, b[place]) + 1 - MINUTE_US or 0
+    if ready > math.max(now_us, at or 0) or ready == at and kind == 'f' then
+      at, which = ready, kind
+    end
+  end
+  return at, which
+end
+-- Take what a tenant's attempts used from its quotas.
+local function take_usage(tenant, used)
+  local b = tenant_bounds(tenant) or {}
+  for kind, place in pairs(USAGE) do
+    local quota, n = b[place], used[kind]
+    if quota and n > 0 then
+      local tat = math.max(usage_tat(kind, tenant, quota), now_us)
+        + math.ceil(n * MINUTE_US / quota)
+      tat = math.min(tat, now_us + 2251799813685248)
+      try('SET', P .. ':rate:' .. kind .. ':' .. tenant, int(tat) .. ':' .. int(quota),
+        'PX', int(math.ceil((tat - now_us) / 1000) + 1))
+    end
+  end
 end
 
 -- What a tenant's bounds leave, and how far a claim moves its virtual time.
@@ -76,7 +114,16 @@ local function tenant_allowance(name)
   local b = tenant_bounds(name) or {}
   local a = allowance('T:' .. name, b[2], b[3], b[4])
   a.stride = math.floor(100000 / math.max(1, b[1] or 10))
+  if limited('u') then a.spent, a.spent_of = spent_until(name, b) end
   return a
+end
+
+-- By which bound a tenant is held back, and until when in µs (FAR_US: a settlement decides).
+local function held_by(tenant)
+  local a = tenant_allowance(tenant)
+  if room(a) > 0 then return nil end
+  local why = a.slots <= 0 and 'in_flight' or a.spent and a.spent_of or 'rate'
+  return why, frees_at(a)
 end
 
 -- Take a tenant's line out of the ring until a time, or until one of its tasks is settled.

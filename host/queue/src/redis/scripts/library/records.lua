@@ -59,6 +59,23 @@ local function live(tenant)
   return (tonumber(try('HGET', LIVE, tenant)) or 0) + (live_change[tenant] or 0)
 end
 
+-- Rows of usage a day: for tenants, plugins and types; over them one for each tenant, up to
+-- these; over them one for all.
+local USAGE_ROWS, USAGE_TENANTS = 100000, 10000
+-- A day's row, `tenant:plugin:type`, that was just begun: where its sums go.
+local function open_usage_row(day, row, attempts)
+  try('EXPIRE', day, '34646400')
+  local rows = tonumber(try('HINCRBY', day, 'rows', '1')) or 0
+  if rows <= USAGE_ROWS then return row end
+  try('HDEL', day, row .. ':a')
+  local other = string.match(row, '^[^:]*') .. ':*:*'
+  local is_known = call('HEXISTS', day, other .. ':a') == 1
+  if not is_known and rows > USAGE_ROWS + USAGE_TENANTS then other = '*:*:*' end
+  if is_known or other == '*:*:*' then try('HINCRBY', day, 'rows', '-1') end
+  try('HINCRBY', day, other .. ':a', attempts)
+  return other
+end
+
 local function event(kind, id, task_type, tenant)
   try('XADD', P .. ':events', 'MAXLEN', EVENTS, '*',
     'k', kind, 'i', id, 'y', task_type, 'o', tenant)

@@ -71,7 +71,8 @@ local function schedule(id, task_type, tenant, due)
 end
 
 -- Returns 1 accepted, 0 known, { 2 taken | 3 existing | 4 replaced, holder },
--- 5 over the tenant's pending quota, 6 over its payload quota.
+-- 5 over the tenant's pending quota, 6 over its payload quota, { 7, Unix ms } its minute's
+-- quota is spent until then.
 -- `offset` keeps tasks of one call in order.
 local function store(id, record, task_type, tenant, level, due, offset, exempt)
   if call('EXISTS', TASK .. id) == 1 then return 0 end
@@ -79,6 +80,10 @@ local function store(id, record, task_type, tenant, level, due, offset, exempt)
     local quota = tenant_bounds(tenant)
     if quota and quota[6] and #record > quota[6] then return 6 end
     if quota and quota[5] and live(tenant) >= quota[5] then return 5 end
+    if quota and quota[9] then
+      local at = spent_until(tenant, quota)
+      if at then return { 7, int(math.ceil(at / 1000)) } end
+    end
   end
   local h = { 1, task_type, tenant, level }
   local b = byte(record) == BOUND and bonds(read_head(record)) or nil
@@ -175,6 +180,7 @@ return {
   bury = bury, line_up = line_up, leave_line = leave_line, score_of = score_of,
   bounds = bounds, key_bounds = key_bounds, tenant_bounds = tenant_bounds, bucket = bucket,
   tokens = tokens, spend = spend, allowance = allowance, tenant_allowance = tenant_allowance,
+  take_usage = take_usage, held_by = held_by, open_usage_row = open_usage_row,
   room = room, use = use, frees_at = frees_at, park = park, unpark = unpark,
   lane_room = lane_room, release = release,
   enter_lane = enter_lane, leave_lane = leave_lane, place = place, come_back = come_back,

@@ -152,14 +152,26 @@ for _ = 1, tonumber(take()) do
   end
 end
 
--- Metering, by tenant and day.
+-- Metering, by day, tenant, plugin and type.
 local metered = tonumber(take())
 if metered > 0 then
   local day = P .. ':usage:' .. int(math.floor(now / 86400000))
+  local used = limited('u') and {}
   for _ = 1, metered do
-    local tenant, attempts = take(), take()
-    local sum = try('HINCRBY', day, tenant .. ':a', attempts)
-    if sum == tonumber(attempts) then try('EXPIRE', day, '34646400') end
-    for _ = 1, tonumber(take()) do try('HINCRBY', day, tenant .. take(), take()) end
+    local row, attempts = take(), take()
+    local tenant = used and string.match(row, '^[^:]*')
+    if try('HINCRBY', day, row .. ':a', attempts) == tonumber(attempts) then
+      row = lib().open_usage_row(day, row, attempts)
+    end
+    for _ = 1, tonumber(take()) do
+      local field, n = take(), take()
+      try('HINCRBY', day, row .. field, n)
+      if used and (field == ':f' or field == ':m') then
+        local of = used[tenant] or { f = 0, m = 0 }
+        used[tenant] = of
+        of[sub(field, 2)] = of[sub(field, 2)] + tonumber(n)
+      end
+    end
   end
+  for tenant, of in pairs(used or {}) do lib().take_usage(tenant, of) end
 end
