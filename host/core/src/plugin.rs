@@ -5,33 +5,42 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::name::{NameError, PluginName, TenantName};
 
 /// Between owner and name as people write them.
-const SHOWN: char = '/';
+const SHOWN: &str = "/";
 /// Between owner and name as brokers keep them, where `/` ends the whole.
-const STORED: char = '@';
+const STORED: &str = "@";
 
-/// A plugin: the operator's, or a tenant's.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct PluginId {
-    /// The tenant that brought it; none for the operator's.
-    pub owner: Option<TenantName>,
-    /// Its name among its owner's.
-    pub name: PluginName,
-}
+/// A plugin: the operator's, or a tenant's. Written `NAME`, or `OWNER/NAME`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PluginId(Arc<str>);
 
 impl PluginId {
+    /// A tenant's plugin, or the operator's if there is no owner.
+    #[must_use]
+    pub fn of(owner: Option<&TenantName>, name: &PluginName) -> Self {
+        match owner {
+            Some(owner) => Self(format!("{owner}{SHOWN}{name}").into()),
+            None => Self(name.as_str().into()),
+        }
+    }
+
+    /// As people write it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Its spelling in keys of brokers: `NAME`, or `OWNER@NAME`.
     #[must_use]
     pub fn stored(&self) -> String {
-        match &self.owner {
-            Some(owner) => format!("{owner}{STORED}{}", self.name),
-            None => self.name.to_string(),
-        }
+        self.0.replace(SHOWN, STORED)
     }
 
     /// Read what [`PluginId::stored`] wrote.
@@ -39,28 +48,31 @@ impl PluginId {
         Self::split(text, STORED)
     }
 
-    fn split(text: &str, by: char) -> Result<Self, NameError> {
-        Ok(match text.split_once(by) {
-            Some((owner, name)) => Self { owner: Some(owner.parse()?), name: name.parse()? },
-            None => Self { owner: None, name: text.parse()? },
-        })
+    fn split(text: &str, by: &str) -> Result<Self, NameError> {
+        let (owner, name) = match text.split_once(by) {
+            Some((owner, name)) => (Some(owner.parse()?), name),
+            None => (None, text),
+        };
+        Ok(Self::of(owner.as_ref(), &name.parse()?))
     }
 }
 
 /// The operator's.
 impl From<PluginName> for PluginId {
     fn from(name: PluginName) -> Self {
-        Self { owner: None, name }
+        Self::of(None, &name)
     }
 }
 
-/// `NAME`, or `OWNER/NAME`.
 impl fmt::Display for PluginId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.owner {
-            Some(owner) => write!(f, "{owner}{SHOWN}{}", self.name),
-            None => self.name.fmt(f),
-        }
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for PluginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 
@@ -69,6 +81,20 @@ impl FromStr for PluginId {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         Self::split(text, SHOWN)
+    }
+}
+
+impl TryFrom<String> for PluginId {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<PluginId> for String {
+    fn from(id: PluginId) -> Self {
+        id.0.as_ref().to_owned()
     }
 }
 

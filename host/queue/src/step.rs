@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bulkhead_core::{
-    AttemptReport, Parent, PluginName, Priority, Task, TaskId, TaskType, TenantName,
+    AttemptReport, Parent, PluginId, Priority, Task, TaskId, TaskType, TenantName,
 };
 
 use crate::codec::Unreadable;
@@ -148,7 +148,7 @@ pub struct Settlement {
     /// What it came to.
     pub end: End,
     /// The plugin that ran, for metering; `None` if none did.
-    pub plugin: Option<PluginName>,
+    pub plugin: Option<PluginId>,
 }
 
 impl Settlement {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bulkhead_core::{Metering, PluginName, UnixMs};
+use bulkhead_core::{Metering, PluginId, UnixMs};
 use serde::{Deserialize, Serialize};
 
 use crate::step::{End, Settlement};
@@ -151,7 +151,7 @@ pub(crate) fn sums(settle: &[Settlement]) -> BTreeMap<(&str, &str, &str), Usage>
             End::Return { .. } => continue,
         };
         let Some((tenant, task_type)) = settlement.token.line() else { continue };
-        let plugin = settlement.plugin.as_ref().map_or("", PluginName::as_str);
+        let plugin = settlement.plugin.as_ref().map_or("", PluginId::as_str);
         sums.entry((tenant, plugin, task_type)).or_default().add(Usage::of(&report.metering));
     }
     for sum in sums.values_mut() {

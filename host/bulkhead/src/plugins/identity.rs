@@ -26,7 +26,7 @@ impl Identity {
     /// As brokers know it; none if its file's stem is no name.
     #[must_use]
     pub fn id(&self) -> Option<PluginId> {
-        Some(PluginId { owner: self.owner.clone(), name: PluginName::new(&self.name).ok()? })
+        Some(PluginId::of(self.owner.as_ref(), &PluginName::new(&self.name).ok()?))
     }
 }
 

@@ -5,7 +5,9 @@
 //! so that all hosts decide alike who has a task type that two want. One that takes long is
 //! waited for only briefly: a file that burns the compiler's budget delays no other for longer,
 //! and a folder that is never at rest delays nobody else's. How a file is judged is the
-//! loader's affair.
+//! loader's affair, and what follows from it that of `verdict`.
+
+mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,18 +16,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead_core::{Digest, TenantName};
-use bulkhead_queue::RejectedVersion;
 use bulkhead_sandbox::{Account, CompileTime, Gate, Sandbox};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::events::Watch;
 use super::folder::{AT_REST, Folder};
-use super::loader::{Candidate, Examined, Loader, Refusal, TRUST};
+use super::loader::{Candidate, Examined, Loader};
 use super::quota::{self, TenantFile};
 use super::tenant_folders::TenantFolders;
-use super::{Identity, LiveSettings, Owner, Registry, TASK_TYPE_TAKEN};
-use crate::clock::unix_ms;
+use super::{Identity, LiveSettings, Owner, Registry};
 use crate::shutdown::Shutdown;
 
 /// Looks at the start: a second of waiting for files to come to rest.
@@ -33,9 +33,6 @@ const FIRST_LOOKS: u32 = 25;
 
 /// How long a start waits for plugins that take long; they are taken up later.
 const START_PATIENCE: Duration = Duration::from_secs(15);
-
-/// How long a loaded plugin waits for those before it.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often those that wait are looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -420,108 +417,5 @@ impl Keeper {
             folder.doubt(&identity.name, Instant::now());
             self.restless.insert(identity.owner.clone());
         }
-    }
-
-    /// Remember what a load came to.
-    fn note(&mut self, joined: Result<Examined, tokio::task::JoinError>) {
-        let examined = match joined {
-            Ok(examined) => examined,
-            Err(error) if error.is_cancelled() => return,
-            Err(error) => {
-                tracing::error!(%error, "loading a plugin ended unexpectedly");
-                // Whose it was is not said: it is the one whose task is over without a word.
-                let over =
-                    |loading: &Loading| loading.examined.is_none() && loading.task.is_finished();
-                self.loading.retain(|_, loading| !over(loading));
-                return;
-            }
-        };
-        if let Some(loading) = self.loading.get_mut(&examined.identity)
-            && loading.since <= examined.began
-        {
-            loading.examined = Some(examined);
-        }
-    }
-
-    /// Let loaded plugins serve, each owner's in the order of their names, as far as none of its
-    /// before them is worth waiting for.
-    fn take_up(&mut self) {
-        let mut ready = Vec::new();
-        let mut held: Option<&Owner> = None;
-        for (identity, loading) in &self.loading {
-            if held == Some(&identity.owner) {
-                continue;
-            }
-            if loading.examined.is_some() {
-                ready.push(identity.clone());
-            } else if loading.since.elapsed() < PATIENCE {
-                held = Some(&identity.owner);
-            }
-        }
-        for identity in ready {
-            let examined = self.loading.remove(&identity).and_then(|mut l| l.examined.take());
-            if let Some(examined) = examined {
-                self.conclude(examined);
-            }
-        }
-    }
-
-    /// Act on what a file came to.
-    fn conclude(&mut self, examined: Examined) {
-        let Examined { identity, digest, began, verdict } = examined;
-        let unchanged =
-            self.folders.get(&identity.owner).is_some_and(|f| f.unchanged(&identity.name));
-        let registry = &self.loader.registry;
-        match verdict {
-            Ok(None) => registry.accept(&identity),
-            // What was read may be half of what is being written.
-            _ if !unchanged => self.doubt(&identity),
-            Ok(Some((plugin, remembering))) => {
-                let compile_ms = plugin.load_times().compile.as_millis();
-                let cached = plugin.load_times().cached;
-                let shown = identity.to_string();
-                match registry.serve(identity.clone(), plugin, remembering, unix_ms()) {
-                    Ok(()) => tracing::info!(plugin = shown, digest = %digest.short(),
-                        compile_ms, cached, total_ms = began.elapsed().as_millis(), "plugin serves"),
-                    Err(reason) => self.refuse(&identity, digest, (TASK_TYPE_TAKEN.into(), reason)),
-                }
-            }
-            Err(refusal) => {
-                let serving = registry.serving(&identity);
-                let is_this = serving.is_some_and(|serving| serving.plugin.digest() == digest);
-                if refusal.0 == TRUST && is_this {
-                    registry.withdraw(&identity);
-                }
-                if refusal.0 == Gate::Quota.as_str() {
-                    let again = self.time_for(&identity);
-                    self.waiting.insert(identity.clone(), again);
-                }
-                self.refuse(&identity, digest, refusal);
-            }
-        }
-    }
-
-    /// When a plugin that waits for the compiler's time is to be tried again.
-    fn time_for(&self, identity: &Identity) -> Option<Instant> {
-        let (tenant, now) = (identity.owner.as_ref()?, Instant::now());
-        let bound = self.settings.now().plugin_quota(tenant).compile_per_hour?;
-        let room_in = self.spent.get(tenant)?.room_in(now, bound);
-        Some(now + room_in.unwrap_or_default())
-    }
-
-    fn refuse(&self, identity: &Identity, digest: Digest, (gate, reason): Refusal) {
-        let registry = &self.loader.registry;
-        let rejected = RejectedVersion { digest, gate, reason, at: unix_ms() };
-        let (gate, reason) = (rejected.gate.clone(), rejected.reason.clone());
-        if !registry.reject(identity, rejected) {
-            return;
-        }
-        let keeps = registry.serving(identity).map(|old| old.plugin.digest().short());
-        tracing::warn!(
-            plugin = %identity.to_string().escape_debug(), gate,
-            reason = %reason.escape_debug(),
-            serving = keeps.as_deref().unwrap_or("none"),
-            "plugin file refused"
-        );
     }
 }

@@ -2,7 +2,7 @@
 
 use bulkhead_core::{
     AttemptReport, Attempted, Digest, Disposition, Failure, FailureKind, Metering, Outcome,
-    Payload, PluginName, Priority, Task, TaskId, TenantName, Terms, dispose,
+    Payload, Priority, Task, TaskId, TenantName, Terms, dispose,
 };
 use bulkhead_queue::{Claim, ClaimToken, End, Settlement};
 use bulkhead_sandbox::AttemptEnd;
@@ -25,7 +25,7 @@ pub(super) struct Ran {
 pub(super) fn conclude(line: &Line, job: Job, end: AttemptEnd, ran: Ran) -> Option<Settlement> {
     let Job { token, task, attempt, policy, started_at, handle, serving, .. } = job;
     let plugin = serving.filter(|_| ran.plugin != Digest::default());
-    let plugin = plugin.and_then(|serving| PluginName::new(serving.plugin.name()).ok());
+    let plugin = plugin.and_then(|serving| serving.id.clone());
     let interrupted = matches!(
         &end.outcome,
         Outcome::Failed(failure) if failure.kind == FailureKind::Cancelled

@@ -1,7 +1,7 @@
 //! What only Redis can show: records that others wrote, scripts that were flushed, a server
 //! that forgets.
 
-use bulkhead_core::{Failure, FailureKind, Outcome, Payload, PluginName, State, TaskId};
+use bulkhead_core::{Failure, FailureKind, Outcome, Payload, State, TaskId};
 use bulkhead_queue::{Broker as _, Day, End, FindingKind, NewTask, Settlement, UsageLine};
 
 use crate::stage::Kind;
@@ -33,7 +33,7 @@ async fn usage_beyond_the_rows_of_a_day_is_its_tenants_and_then_everybodys() {
     let settle = async |tenant: &str, plugin: &str| {
         talk.submit(of_tenant("a", tenant)).await;
         let claim = talk.claim_one().await;
-        let plugin = PluginName::new(plugin).ok();
+        let plugin = plugin.parse().ok();
         talk.settle(Settlement { plugin, ..done(&claim) }).await;
     };
     settle("acme", "known").await;

@@ -1,6 +1,6 @@
 //! What tenants use, counted by day.
 
-use bulkhead_core::{Metering, Outcome, Payload, PluginName};
+use bulkhead_core::{Metering, Outcome, Payload};
 use bulkhead_queue::{Claim, Day, End, Settlement, Usage, UsageRow};
 
 use crate::talk::{Say, Talk};
@@ -32,7 +32,7 @@ fn metered(claim: &Claim) -> Settlement {
 }
 
 fn metered_by(claim: &Claim, plugin: Option<&str>) -> Settlement {
-    let plugin = plugin.map(|name| PluginName::new(name).unwrap());
+    let plugin = plugin.map(|name| name.parse().unwrap());
     let outcome = Outcome::Done(Payload::default());
     let report =
         bulkhead_core::AttemptReport { metering: METERING, ..report(claim.attempt, outcome) };
@@ -77,7 +77,7 @@ async fn tenants_plugins_and_types_are_apart(talk: Talk) {
         talk.submit(of_tenant(task_type, of)).await;
     }
     let claims = talk.claim(10).await;
-    let plugins = [Some("p"), Some("q"), None, Some("p")];
+    let plugins = [Some("p"), Some("acme/p"), None, Some("p")];
     let ids = ids(&claims);
     let mut settle: Vec<Settlement> = Vec::new();
     for (claim, plugin) in claims.iter().zip(plugins) {

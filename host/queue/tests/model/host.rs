@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bulkhead_core::{
-    AttemptReport, Digest, Failure, FailureKind, Metering, Outcome, Payload, PluginName, Priority,
+    AttemptReport, Digest, Failure, FailureKind, Metering, Outcome, Payload, PluginId, Priority,
     Task,
 };
 use bulkhead_queue::{Claim, End, Progress, Serves, Settlement, Step, Stepped};
@@ -49,7 +49,7 @@ enum How {
 
 impl How {
     /// What ran: one of two plugins, or none.
-    fn plugin(&self) -> Option<PluginName> {
+    fn plugin(&self) -> Option<PluginId> {
         let (Self::Complete(report, ..)
         | Self::DeadLetter(report, ..)
         | Self::Cancel(report, ..)
@@ -58,7 +58,7 @@ impl How {
             return None;
         };
         let name = ["p", "pp"].get(report.metering.fuel as usize % 3)?;
-        PluginName::new(name).ok()
+        name.parse().ok()
     }
 
     fn end(&self) -> End {

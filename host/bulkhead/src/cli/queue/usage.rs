@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use bulkhead::core::{PluginName, QueueName, TaskType, TenantName};
+use bulkhead::core::{PluginId, QueueName, TaskType, TenantName};
 use bulkhead::queue::{Day, Usage as Used, UsageRow};
 use clap::{Args, ValueEnum};
 use comfy_table::Cell;
@@ -48,7 +48,7 @@ pub(crate) struct Usage {
     tenant: Option<TenantName>,
     /// Only this plugin
     #[arg(long, value_name = "NAME")]
-    plugin: Option<PluginName>,
+    plugin: Option<PluginId>,
     /// Only this task type
     #[arg(long = "type", value_name = "TYPE")]
     task_type: Option<TaskType>,
@@ -146,7 +146,7 @@ impl Usage {
         let fits = |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted == name);
         for row in rows {
             if fits(self.tenant.as_ref().map(TenantName::as_str), &row.line.tenant)
-                && fits(self.plugin.as_ref().map(PluginName::as_str), &row.line.plugin)
+                && fits(self.plugin.as_ref().map(PluginId::as_str), &row.line.plugin)
                 && fits(self.task_type.as_ref().map(TaskType::as_str), &row.line.task_type)
             {
                 let by = self.by.iter().map(|by| by.of(queue, row)).collect();
