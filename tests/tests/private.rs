@@ -58,7 +58,11 @@ fn children(process: u32) -> BTreeSet<u32> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let of_thread = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children"));
     let listed: Vec<String> = threads.filter_map(|thread| of_thread(thread).ok()).collect();
-    listed.iter().flat_map(|list| list.split_whitespace()).filter_map(|id| id.parse().ok()).collect()
+    listed
+        .iter()
+        .flat_map(|list| list.split_whitespace())
+        .filter_map(|id| id.parse().ok())
+        .collect()
 }
 
 /// The host has the secret in its environment, since it was put there; the worker that reads a
