@@ -157,6 +157,8 @@ impl Host {
             .worker_threads(options.guest_threads)
             .thread_name("guests")
             .enable_time()
+            // What `http` sends goes out from these threads.
+            .enable_io()
             .build()
             .map_err(HostError::Threads)?;
         let mut stopping = shutdown.clone();

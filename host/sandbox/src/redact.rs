@@ -20,6 +20,10 @@ const MIN_CUT_BYTES: usize = 3;
 /// Shortest bound of a redacted text, in bytes: enough for a name.
 const MIN_TEXT_BYTES: usize = 256;
 
+/// Longest secret that is looked for in forms inside forms, in bytes: these are several times as
+/// long, and the automaton takes memory for every byte of them.
+const MAX_NESTED_BYTES: usize = 4 << 10;
+
 /// The secrets that an attempt was handed.
 #[derive(Default)]
 pub(crate) struct Spoken {
@@ -115,13 +119,23 @@ impl Redactor {
     }
 }
 
-/// The forms in which a value stands in texts: as it is, as a string of JSON and of Rust, and
-/// line by line.
+/// The forms in which a value stands in texts: as it is, as a string of JSON and of Rust, as
+/// either within another, and line by line.
 fn forms(value: &str) -> Vec<String> {
     let mut forms = vec![value.to_owned()];
-    let json = serde_json::to_string(value).unwrap_or_default();
-    forms.push(json.trim_matches('"').to_owned());
-    forms.push(value.escape_debug().to_string());
+    // JSON as the details of a failure is a string within JSON.
+    let rounds = if value.len() <= MAX_NESTED_BYTES { 2 } else { 1 };
+    for _ in 0..rounds {
+        for at in 0..forms.len() {
+            let json = serde_json::to_string(&forms[at]).unwrap_or_default();
+            // Without its own quotes, and no others.
+            let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
+            forms.push(inner.unwrap_or_default().to_owned());
+            forms.push(forms[at].escape_debug().to_string());
+        }
+        forms.sort();
+        forms.dedup();
+    }
     forms.extend(value.lines().map(|line| line.trim().to_owned()));
     forms.retain(|form| form.len() >= MIN_BYTES);
     forms.sort();
@@ -155,6 +169,10 @@ mod tests {
         let quoted = [("q", "say \"hello\"\tyou")];
         assert_eq!(redacted(&quoted, r#"{"x":"say \"hello\"\tyou"}"#), r#"{"x":"[secret q]"}"#);
         assert_eq!(redacted(&quoted, &format!("{:?}", quoted[0].1)), "\"[secret q]\"");
+        let json = serde_json::to_string(quoted[0].1).unwrap();
+        let nested = serde_json::to_string(&json).unwrap();
+        assert_eq!(redacted(&quoted, &nested), r#""\"[secret q]\"""#);
+        assert_eq!(redacted(&quoted, &format!("{json:?}")), r#""\"[secret q]\"""#);
         let key = [("key", "-----BEGIN-----\nMIIEow==\nxx\n-----END-----\n")];
         assert_eq!(redacted(&key, "MIIEow=="), "[secret key]");
         assert_eq!(redacted(&key, "xx"), "xx", "too short to be told from other text");

@@ -370,9 +370,10 @@ fn judged(view: &TaskView, expected: Expected) -> Seen {
         None => view.state.to_string(),
     };
     let told = format!("{view:?}");
-    let told = UNSPOKEN.iter().find(|piece| told.contains(**piece));
-    if told.is_some() {
-        let wrong = Some("it tells its secret".to_owned());
+    let told = UNSPOKEN.iter().find_map(|piece| told.split_once(piece)).map(|(before, _)| before);
+    if let Some(before) = told {
+        let from = before.floor_char_boundary(before.len().saturating_sub(200));
+        let wrong = Some(format!("it tells its secret, after: {}", &before[from..]));
         return Seen { outcome, stopped_after: Duration::from_micros(wall_us), wrong };
     }
     let wrong = (!as_expected).then(|| match (failed, output) {

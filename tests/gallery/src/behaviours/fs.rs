@@ -58,7 +58,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "fs-paths",
         "rooted",
         "",
-        "Reads, writes and renames by 20 paths that lead out: absolute, by `..`, encoded, overlong.",
+        "Reads, writes and renames by 19 paths that lead out: absolute, by `..`, encoded, overlong.",
         Completes("nothing"),
     ),
     rust(

@@ -1,6 +1,6 @@
 //! Too much of `kv`, and what others keep there.
 
-use bulkhead_core::FailureKind::Trapped;
+use bulkhead_core::FailureKind::HostcallTooLarge;
 
 use super::rust::rust;
 use crate::Behaviour;
@@ -37,7 +37,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "bounded-host",
         "",
         "Hands over a value of 24 MiB in one call.",
-        Fails(&[Trapped]),
+        Fails(&[HostcallTooLarge]),
     ),
     rust(
         "greedy",

@@ -108,7 +108,6 @@ pub(crate) fn fs_paths(_: Payload) -> String {
         "/scratch/in/../../../etc/passwd",
         "/scratch//..//..//etc/passwd",
         "/scratch/./../etc/passwd",
-        "/scratch/..\\..\\etc\\passwd",
         "/scratch/%2e%2e/etc/passwd",
         "/scratch/\u{2025}/etc/passwd",
         "scratch/../../etc/passwd",
