@@ -138,6 +138,7 @@ impl Host {
             renew: &renew,
             progress: &[],
             want: u32::try_from(CONCURRENCY - line.running.len().min(CONCURRENCY)).unwrap(),
+            claim_bytes: u64::MAX,
             types: &types(),
             lease: LEASE,
             reclaim: true,

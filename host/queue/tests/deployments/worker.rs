@@ -52,6 +52,7 @@ impl Worker {
             renew,
             progress: &[],
             want,
+            claim_bytes: u64::MAX,
             types: &self.types,
             lease: self.lease,
             reclaim: true,

@@ -217,6 +217,7 @@ impl World {
             renew: &renew,
             progress: &[],
             want: self.dice.roll(12) as u32,
+            claim_bytes: u64::MAX,
             types: &types,
             lease: Duration::from_millis(300),
             reclaim: self.dice.one_in(2),
