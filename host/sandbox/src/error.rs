@@ -60,6 +60,8 @@ pub enum Gate {
     Description,
     /// It can be instantiated.
     Smoke,
+    /// It, and what its attempts need, fit into the host's memory.
+    Memory,
 }
 
 impl Gate {
@@ -80,6 +82,7 @@ impl Gate {
             Self::Describe => "describe",
             Self::Description => "description",
             Self::Smoke => "smoke",
+            Self::Memory => "memory",
         }
     }
 }

@@ -22,6 +22,16 @@ const LINE_COST_BYTES: u64 = 32;
 /// What a field costs besides its text.
 const FIELD_COST_BYTES: u64 = 8;
 
+/// How much more than it costs a kept field or line takes at most: one of a few bytes is two
+/// texts of the allocator's least size and their places in a list that grew to twice its need.
+const MOST_OVER_COST: u64 = 16;
+
+/// What a log that keeps so many bytes holds at most, with the unfinished lines, the last one
+/// and the last panic.
+pub(crate) fn held_bytes(log_bytes: u64) -> u64 {
+    log_bytes.saturating_mul(MOST_OVER_COST).saturating_add(8 * MAX_LINE_BYTES as u64)
+}
+
 /// Name of the field that says which stream a captured line came from.
 const STREAM_FIELD: &str = "stream";
 

@@ -10,6 +10,7 @@
 mod attempt;
 mod batch;
 mod bindings;
+mod budget;
 mod cache;
 mod cancel;
 mod capability;
@@ -24,6 +25,7 @@ mod handler;
 mod journal;
 mod load;
 mod memory;
+mod need;
 mod outbound;
 mod plugin;
 mod powers;
@@ -38,6 +40,7 @@ mod text;
 
 pub use attempt::{Attempt, AttemptEnd};
 pub use batch::BatchEnd;
+pub use budget::{Budget, BudgetStatus, Hold};
 pub use cache::CacheFolder;
 pub use cancel::Cancel;
 pub use capability::{CapabilitySet, Granted, Inspection, Missing, ProgressSink};
@@ -48,6 +51,7 @@ pub use grants::{
     Randomness,
 };
 pub use load::{Compiler, WorkerProgram, compile_worker};
+pub use need::SETTLING_COPIES;
 pub use outbound::{HttpAccess, Outbound, Resolver, SystemResolver};
 pub use plugin::{
     HandlerDescription, LoadTimes, Manifest, Plugin, PluginDescription, PluginKind, PluginSource,

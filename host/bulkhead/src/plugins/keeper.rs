@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_core::Digest;
 use bulkhead_queue::RejectedVersion;
-use bulkhead_sandbox::{Plugin, PluginSource, Sandbox};
+use bulkhead_sandbox::{Hold, Plugin, PluginSource, Sandbox};
 use notify::{RecursiveMode, Watcher};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, Semaphore};
@@ -308,10 +308,20 @@ impl Loader {
     async fn examine(self: Arc<Self>, name: String) -> Examined {
         let began = Instant::now();
         let _permit = self.permits.acquire().await;
-        let (digest, verdict) = match self.files.read(&name, self.max_bytes) {
+        // Files are read when there is memory for them and for what is made of them.
+        let length = self.files.length(&name).unwrap_or(0).min(self.max_bytes);
+        let room = self.sandbox.room_to_load(usize::try_from(length).unwrap_or(usize::MAX)).await;
+        let room = match room {
+            Ok(room) => room,
+            Err(refused) => {
+                let verdict = Err((refused.gate.as_str().into(), refused.message));
+                return Examined { name, digest: Digest::default(), began, verdict };
+            }
+        };
+        let (digest, verdict) = match self.files.read(&name, length) {
             Ok(bytes) => {
                 let digest = Digest(Sha256::digest(&bytes).into());
-                (digest, self.pass_gates(&name, bytes, digest).await)
+                (digest, self.pass_gates(&name, bytes, digest, room).await)
             }
             Err(error) => (Digest::default(), Err(("read".into(), error.to_string()))),
         };
@@ -324,6 +334,7 @@ impl Loader {
         name: &str,
         bytes: Vec<u8>,
         digest: Digest,
+        room: Hold,
     ) -> Result<Option<(Plugin, Remembering)>, Refusal> {
         let settings = self.settings.now();
         let distrusted = |reason: String| (TRUST.to_owned(), reason);
@@ -350,7 +361,7 @@ impl Loader {
             return Ok(None);
         }
         let source = PluginSource { name: name.to_owned(), bytes, manifest };
-        let loaded = self.sandbox.load(source).await;
+        let loaded = self.sandbox.load_within(source, room).await;
         let plugin =
             loaded.map_err(|rejection| (rejection.gate.as_str().into(), rejection.message))?;
         if let Some(stray) = remembering.named().find(|named| plugin.handler(named).is_none()) {

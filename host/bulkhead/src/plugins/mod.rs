@@ -75,6 +75,7 @@ pub(crate) struct Table {
     by_type: HashMap<TaskType, Arc<Serving>>,
     types: Vec<TaskType>,
     takes_batches: bool,
+    most_bytes: u64,
 }
 
 impl Table {
@@ -85,6 +86,11 @@ impl Table {
     /// Whether any type is handled several tasks at a time.
     pub(crate) fn takes_batches(&self) -> bool {
         self.takes_batches
+    }
+
+    /// The most that one attempt of any type can come to, in bytes.
+    pub(crate) fn most_bytes(&self) -> u64 {
+        self.most_bytes
     }
 
     /// All types, sorted.
@@ -230,6 +236,7 @@ impl Registry {
     fn publish(&self, state: &BTreeMap<String, Known>) {
         let mut table = Table::default();
         for serving in state.values().filter_map(|known| known.serving.as_ref()) {
+            table.most_bytes = table.most_bytes.max(serving.plugin.most_bytes());
             for handler in &serving.plugin.description().handlers {
                 table.by_type.insert(handler.task_type.clone(), serving.clone());
                 table.takes_batches |= handler.max_batch > 1;

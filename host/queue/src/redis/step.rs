@@ -90,7 +90,8 @@ pub(super) async fn step(
             ..*step
         };
         // The claims so far stand, whatever becomes of this call.
-        let stepped = match take(broker, queue, &part, Called { promote: false, more: true }).await {
+        let stepped = match take(broker, queue, &part, Called { promote: false, more: true }).await
+        {
             Ok(stepped) => stepped,
             Err(error) => {
                 tracing::debug!(%error, %queue, "a step claimed less than it might have");

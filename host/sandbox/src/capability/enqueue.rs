@@ -30,6 +30,17 @@ pub(super) const CAPABILITY: Capability = Capability {
     standing,
 };
 
+/// What a pair of metadata counts beside its text.
+const PAIR_BYTES: u64 = 64;
+
+/// What a child counts beside its texts: names, key, trace and terms.
+const CHILD_BYTES: u64 = 4 << 10;
+
+/// What the children of one task hold at most.
+pub(crate) fn held_bytes(grant: &EnqueueGrant) -> u64 {
+    grant.bytes.saturating_add(u64::from(grant.per_attempt) * CHILD_BYTES)
+}
+
 fn standing(grants: &Grants, offers: CapabilitySet) -> Standing {
     Standing::of(grants.enqueue.is_some(), offers.enqueue, "this host submits no tasks for plugins")
 }
@@ -68,8 +79,9 @@ impl Compartment {
 }
 
 fn text_bytes(child: &enqueue::Child) -> u64 {
-    let pairs = child.metadata.iter().map(|(key, value)| key.len() + value.len());
-    (child.payload.content_type.len() + child.payload.data.len() + pairs.sum::<usize>()) as u64
+    let pairs =
+        child.metadata.iter().map(|(key, value)| (key.len() + value.len()) as u64 + PAIR_BYTES);
+    (child.payload.content_type.len() + child.payload.data.len()) as u64 + pairs.sum::<u64>()
 }
 
 fn check_quotas(

@@ -51,6 +51,23 @@ const FIELDS_ROOM: usize = 2;
 /// So many full lists of headers a guest may hold; the more it has, the shorter new ones are.
 const FULL_LISTS: usize = 32;
 
+/// What a connection holds: TLS, buffers of both ways, its tasks. The head of an answer is
+/// read into a buffer of its own.
+const CONNECTION_BYTES: u64 = 400 << 10;
+
+/// What an attempt can make the host hold: full lists of headers, and its connections with
+/// what waits of a request's body.
+pub(crate) fn held_bytes(grant: &HttpGrant, handles: u32) -> u64 {
+    let full = grant.header_bytes.saturating_mul(FIELDS_ROOM as u64);
+    let entries = handles.saturating_mul(2).max(FULL_LISTS as u32);
+    // FULL_LISTS * (1 + ln(entries / FULL_LISTS)), the logarithm rounded up to one of base 2.
+    let doublings = u64::from((entries / FULL_LISTS as u32).ilog2()) + 1;
+    let lists = full.saturating_mul(FULL_LISTS as u64).saturating_mul(1 + doublings * 7 / 10 + 1);
+    let connections = u64::from(grant.connections.min(grant.requests));
+    let connection = CONNECTION_BYTES + CHUNK_BYTES as u64 + 2 * grant.header_bytes;
+    lists.saturating_add(connections.saturating_mul(connection))
+}
+
 fn standing(grants: &Grants, offers: CapabilitySet) -> Standing {
     Standing::of(grants.http.is_some(), offers.http, "this host sends no requests")
 }

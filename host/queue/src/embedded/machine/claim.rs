@@ -88,14 +88,7 @@ impl Queue {
         for _ in 0..MAX_TURNS {
             let left = want - u32::try_from(claimed.claims.len()).unwrap_or(u32::MAX).min(want);
             if left == 0
-                || !self.take_turn(
-                    &mut served,
-                    left,
-                    &lease,
-                    &mut room,
-                    &mut claimed.claims,
-                    now,
-                )
+                || !self.take_turn(&mut served, left, &lease, &mut room, &mut claimed.claims, now)
             {
                 claimed.again = false;
                 break;

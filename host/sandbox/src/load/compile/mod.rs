@@ -22,6 +22,8 @@ use super::{Approval, adapt};
 use crate::sandbox::Sandbox;
 use crate::{Gate, Rejection};
 
+pub(super) use self::child::most_code_bytes;
+
 /// Where plugins are checked and compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Compiler {

@@ -1,0 +1,61 @@
+//! Memory for attempts before they begin: who does not fit waits its turn.
+//!
+//! Waiting is the task's own time in no way but one: its deadline counts. Its lease is renewed
+//! meanwhile, as that of anything that runs.
+
+use std::time::Duration;
+
+use bulkhead_core::{Failure, FailureKind, UnixMs};
+use bulkhead_sandbox::Hold;
+
+use super::attempt::Job;
+use super::line::Line;
+use super::together::Boarded;
+use crate::clock::unix_ms;
+
+/// Hold what an attempt may come to; or why it need not run any more.
+pub(super) async fn hold_for(line: &Line, job: &Job) -> Result<Option<Hold>, Failure> {
+    let Some(serving) = &job.serving else { return Ok(None) };
+    let need_bytes = serving.plugin.need_bytes(&[job.need(serving)]);
+    let budget = &line.shared.budget;
+    if let Some(hold) = budget.try_hold(need_bytes) {
+        return Ok(Some(hold));
+    }
+    tokio::select! {
+        biased;
+        () = job.handle.cancel.cancelled() => {
+            let message = "cancelled before the attempt began";
+            Err(Failure::new(FailureKind::Cancelled, message))
+        }
+        hold = budget.hold(need_bytes) => Ok(Some(hold)),
+        () = until(job.task.terms.deadline_at) => {
+            let message = "the task's deadline passed while it waited for the host's memory, so \
+                           it did not run";
+            Err(Failure::new(FailureKind::TimedOut, message))
+        }
+    }
+}
+
+/// Hold what a call for all of these may come to; nothing if that is more than there is, or if
+/// one of them need not wait any more: then each is for itself.
+pub(super) async fn hold_for_all(line: &Line, jobs: &[Boarded]) -> Option<Hold> {
+    let serving = jobs.first()?.job.serving.as_ref()?;
+    let needs: Vec<_> = jobs.iter().map(|boarded| boarded.job.need(serving)).collect();
+    let (need_bytes, budget) = (serving.plugin.need_bytes(&needs), &line.shared.budget);
+    let cancelled = jobs.iter().map(|boarded| Box::pin(boarded.job.handle.cancel.cancelled()));
+    let deadline = jobs.iter().filter_map(|boarded| boarded.job.task.terms.deadline_at).min();
+    tokio::select! {
+        biased;
+        _ = futures::future::select_all(cancelled) => None,
+        hold = budget.hold_exactly(need_bytes) => hold,
+        () = until(deadline) => None,
+    }
+}
+
+/// Wait for a time of the clock; for ever if there is none.
+async fn until(at: Option<UnixMs>) {
+    match at {
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(unix_ms()))).await,
+        None => std::future::pending().await,
+    }
+}
