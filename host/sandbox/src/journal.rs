@@ -296,6 +296,44 @@ mod tests {
         assert_eq!((texts(&alone).as_str(), alone.dropped_lines), ("ac", 0));
     }
 
+    /// About what the allocator gives for the lines that were kept.
+    fn taken_bytes(closed: &Closed) -> u64 {
+        let text = |text: &String| text.capacity().max(8);
+        let line = |line: &LogLine| {
+            let texts = line.fields.iter().map(|(key, value)| text(key) + text(value));
+            text(&line.message)
+                + line.fields.capacity() * size_of::<(String, String)>()
+                + texts.sum::<usize>()
+        };
+        // While a list grows there are two of it.
+        let list = closed.lines.capacity() * size_of::<LogLine>() * 3 / 2;
+        (list + closed.lines.iter().map(line).sum::<usize>()) as u64
+    }
+
+    #[test]
+    fn no_form_of_lines_holds_more_than_is_reckoned_with() {
+        let limit_bytes = 64 << 10;
+        let field = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        for (message, fields) in [
+            ("", vec![]),
+            ("m", vec![]),
+            ("", vec![field("", "")]),
+            ("", vec![field("k", "v"); 1]),
+            ("", vec![field("k", ""); 900]),
+            ("", vec![field("k", "v"); 900]),
+            (&"x".repeat(MAX_LINE_BYTES), vec![field("key", "value")]),
+        ] {
+            let journal = journal(limit_bytes);
+            for _ in 0..5_000 {
+                journal.write(LogLevel::Info, message.to_owned(), fields.clone());
+            }
+            let closed = journal.close();
+            let taken = taken_bytes(&closed);
+            assert!(!closed.lines.is_empty() && closed.dropped_lines > 0);
+            assert!(taken <= held_bytes(limit_bytes), "{taken} for {} fields", fields.len());
+        }
+    }
+
     #[test]
     fn empty_lines_are_bounded_too() {
         let journal = journal(10 * LINE_COST_BYTES);

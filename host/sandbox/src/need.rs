@@ -62,7 +62,7 @@ pub(crate) fn need_bytes(
     granted: Granted,
     random_bytes: u64,
 ) -> u64 {
-    let (mut running, mut ended) = (0_u64, 0_u64);
+    let (mut running, mut ended, mut results) = (0_u64, 0_u64, 0_u64);
     for (own, payload_bytes) in attempts {
         let words = journal::held_bytes(own.log_bytes)
             .saturating_add(failure::MAX_BYTES)
@@ -70,10 +70,11 @@ pub(crate) fn need_bytes(
         // A command reads a copy; beside it there is what the claim brought, which the host
         // counts among its claims.
         running = running.saturating_add(words).saturating_add(payload_bytes);
-        // All results together come by one call.
-        let result = own.result_bytes.min(lifted_bytes(shared).max(shared.result_bytes));
-        ended = ended.saturating_add(words).saturating_add(result);
+        ended = ended.saturating_add(words);
+        results = results.saturating_add(own.result_bytes);
     }
+    // All results together come by one call, or are what one command wrote.
+    ended = ended.saturating_add(results.min(shared.hostcall_bytes.max(shared.result_bytes)));
     let running = [
         shared.memory_bytes,
         lifted_bytes(shared),

@@ -148,7 +148,7 @@ impl Config {
             raw.plugins.cache_dir = user_cache(&sources.env);
         }
         if let (None, Some(machine)) = (raw.host.memory, sources.memory) {
-            raw.host.memory = Some(Size(machine.bytes / 100 * MEMORY_PERCENT / MIB * MIB));
+            raw.host.memory = Some(Size(share(machine.bytes)));
             let origin = Origin::Machine(format!("{MEMORY_PERCENT} % of {machine}"));
             origins.0.insert(vec!["host".to_owned(), "memory".to_owned()], origin);
         }
@@ -196,6 +196,11 @@ impl Config {
     pub fn redis(&self) -> RedisConfig {
         RedisConfig { namespace: self.namespace.clone(), ..RedisConfig::new(self.broker.expose()) }
     }
+}
+
+/// What a host may have by default of so much memory, in whole MiB.
+fn share(bytes: u64) -> u64 {
+    bytes.saturating_mul(MEMORY_PERCENT) / 100 / MIB * MIB
 }
 
 /// The folder for compiled plugins among the user's caches, if the user has any.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bulkhead_core::{Failure, FailureKind, UnixMs};
-use bulkhead_sandbox::Hold;
+use bulkhead_sandbox::{Budget, Cancel, Hold};
 
 use super::attempt::Job;
 use super::line::Line;
@@ -17,18 +17,27 @@ use crate::clock::unix_ms;
 pub(super) async fn hold_for(line: &Line, job: &Job) -> Result<Option<Hold>, Failure> {
     let Some(serving) = &job.serving else { return Ok(None) };
     let need_bytes = serving.plugin.need_bytes(&[job.need(serving)]);
-    let budget = &line.shared.budget;
+    let deadline_at = job.task.terms.deadline_at;
+    wait_for(&line.shared.budget, need_bytes, &job.handle.cancel, deadline_at).await.map(Some)
+}
+
+async fn wait_for(
+    budget: &Budget,
+    need_bytes: u64,
+    cancel: &Cancel,
+    deadline_at: Option<UnixMs>,
+) -> Result<Hold, Failure> {
     if let Some(hold) = budget.try_hold(need_bytes) {
-        return Ok(Some(hold));
+        return Ok(hold);
     }
     tokio::select! {
         biased;
-        () = job.handle.cancel.cancelled() => {
+        () = cancel.cancelled() => {
             let message = "cancelled before the attempt began";
             Err(Failure::new(FailureKind::Cancelled, message))
         }
-        hold = budget.hold(need_bytes) => Ok(Some(hold)),
-        () = until(job.task.terms.deadline_at) => {
+        hold = budget.hold(need_bytes) => Ok(hold),
+        () = until(deadline_at) => {
             let message = "the task's deadline passed while it waited for the host's memory, so \
                            it did not run";
             Err(Failure::new(FailureKind::TimedOut, message))
@@ -57,5 +66,30 @@ async fn until(at: Option<UnixMs>) {
     match at {
         Some(at) => tokio::time::sleep(Duration::from_millis(at.saturating_sub(unix_ms()))).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: u64 = 1 << 10;
+
+    #[tokio::test]
+    async fn who_waits_is_let_in_or_cancelled_or_too_late() {
+        let (budget, cancel) = (Budget::of(10 * KIB), Cancel::new());
+        let first = wait_for(&budget, 8 * KIB, &cancel, Some(0)).await.unwrap();
+        let late = wait_for(&budget, 8 * KIB, &cancel, Some(unix_ms())).await.unwrap_err();
+        assert_eq!(late.kind, FailureKind::TimedOut);
+        assert!(late.message.contains("waited for the host's memory"), "{late:?}");
+        let (second, ()) = tokio::join!(wait_for(&budget, 8 * KIB, &cancel, None), async {
+            assert_eq!(budget.status().waiting, 1);
+            drop(first);
+        });
+        let (third, ()) =
+            tokio::join!(wait_for(&budget, 8 * KIB, &cancel, None), async { cancel.cancel() });
+        assert_eq!(third.unwrap_err().kind, FailureKind::Cancelled);
+        assert_eq!(second.unwrap().bytes(), 8 * KIB);
+        assert_eq!((budget.status().held_bytes, budget.status().waiting), (0, 0));
     }
 }

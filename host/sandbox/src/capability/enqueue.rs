@@ -182,3 +182,26 @@ fn not_allowed<T: std::fmt::Display>(what: &str, name: &str, key: &str, named: &
     };
     Error::NotAllowed(format!("the {what} `{name}` is not granted; `{key}` has {allowed}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_without_text_count_too() {
+        let child = |pairs: usize| enqueue::Child {
+            task_type: "t".to_owned(),
+            queue: None,
+            payload: crate::bindings::bulkhead::handler::types::PayloadResult {
+                content_type: String::new(),
+                data: Vec::new(),
+            },
+            metadata: vec![(String::new(), String::new()); pairs],
+            priority: None,
+            delay_ms: None,
+            key: None,
+        };
+        assert_eq!(text_bytes(&child(0)), 0);
+        assert!(text_bytes(&child(1_000)) >= 1_000 * size_of::<(String, String)>() as u64);
+    }
+}

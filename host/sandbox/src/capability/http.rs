@@ -368,6 +368,25 @@ mod tests {
     }
 
     #[test]
+    fn all_lists_that_a_guest_can_hold_are_reckoned_with() {
+        for (header_bytes, handles) in [(64 << 10, 1_000), (1 << 10, 1), (1 << 20, 1_000_000)] {
+            let grant = HttpGrant { header_bytes, requests: 0, ..HttpGrant::default() };
+            let full = header_bytes * FIELDS_ROOM as u64 * FULL_LISTS as u64;
+            // Each list as long as it may be when so many others are there.
+            let all: u64 = (0..2 * handles).map(|at| full / at.max(FULL_LISTS as u64)).sum();
+            let held = held_bytes(&grant, u32::try_from(handles).unwrap());
+            assert!(all <= held, "{all} of {held} with {handles} handles");
+        }
+        let grant = HttpGrant { connections: 8, requests: 3, ..HttpGrant::default() };
+        let more = HttpGrant { requests: 4, ..grant.clone() };
+        let connection = held_bytes(&more, 1_000) - held_bytes(&grant, 1_000);
+        assert!(connection >= CONNECTION_BYTES + CHUNK_BYTES as u64, "{connection}");
+        let most = HttpGrant { requests: 9, ..grant.clone() };
+        let bounded = HttpGrant { requests: 8, ..grant };
+        assert_eq!(held_bytes(&most, 1_000), held_bytes(&bounded, 1_000), "`connections`");
+    }
+
+    #[test]
     fn the_more_lists_a_guest_has_the_shorter_new_ones_are() {
         let mut session = HttpSession::of(None);
         session.grant = Some(HttpGrant::default());
