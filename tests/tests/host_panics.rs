@@ -56,7 +56,7 @@ impl Visit for Text {
 
 fn trigger(attempts: u32) -> NewTask {
     let retry = RetryRequest { max_attempts: Some(attempts), ..RetryRequest::default() };
-    NewTask { terms: Terms { retry: Some(retry), ..Terms::default() }, ..task("reject", TRIGGER) }
+    NewTask { terms: Terms { retry: Some(retry), ..Terms::default() }, ..task("panic", TRIGGER) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
