@@ -157,6 +157,7 @@ impl Line {
             renew,
             progress: &[],
             want: u32::try_from(want)?,
+            claim_bytes: u64::MAX,
             serves: &self.types,
             lease: Duration::from_secs(600),
             reclaim: true,

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_core::{TaskType, UnixMs};
-use bulkhead_queue::{Broker, HostInfo, QueueError, Signal, Topic};
-use bulkhead_sandbox::{Sandbox, SandboxConfig, SandboxError};
+use bulkhead_queue::{Broker, HostInfo, HostMemory, QueueError, Signal, Topic};
+use bulkhead_sandbox::{Budget, Sandbox, SandboxConfig, SandboxError};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -18,7 +18,8 @@ use crate::options::{HostOptions, QueueOptions};
 use crate::plugins::{Folders, Keeper, Registry};
 use crate::scheduler::{self, ScheduleBell};
 use crate::serve::{
-    Backends, Interrupt, Line, Permits, Shared, carry, carry_last, carry_others, listen, offers,
+    Backends, Interrupt, Line, Permits, RoomBell, Shared, Shelf, carry, carry_last, carry_others,
+    listen, offers,
 };
 use crate::shutdown::Shutdown;
 
@@ -91,8 +92,17 @@ impl HostBuilder {
         };
         scheduler::check(options.schedules.as_deref().unwrap_or_default())
             .map_err(HostError::Options)?;
+        let division = options.division().map_err(|least| {
+            let least = least.div_ceil(1 << 20);
+            HostError::Options(format!(
+                "`memory_bytes` leaves nothing for attempts; the host needs {least} MiB for itself"
+            ))
+        })?;
+        let budget = division.map_or_else(Budget::unbounded, |parts| Budget::of(parts.budget));
         let sandbox = Sandbox::new(SandboxConfig {
             concurrency: options.concurrency,
+            budget: budget.clone(),
+            keep_resident_bytes: options.keep_resident_bytes(),
             ceilings: options.ceilings,
             max_component_bytes: usize::try_from(options.max_plugin_bytes).unwrap_or(usize::MAX),
             compiler,
@@ -116,7 +126,7 @@ impl HostBuilder {
                 let folder = folder.display().to_string();
                 HostError::Plugins { folder, source }
             })?;
-        Ok(Host { broker: self.broker, options, registry, keeper })
+        Ok(Host { broker: self.broker, options, registry, keeper, budget })
     }
 }
 
@@ -126,6 +136,7 @@ pub struct Host {
     options: HostOptions,
     registry: Arc<Registry>,
     keeper: Keeper,
+    budget: Budget,
 }
 
 impl Host {
@@ -138,7 +149,7 @@ impl Host {
     /// Load the plugins and serve until `shutdown`. Returns when every attempt has been
     /// settled or given back.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), HostError> {
-        let Self { broker, options, registry, mut keeper } = self;
+        let Self { broker, options, registry, mut keeper, budget } = self;
         for warning in broker.check().await? {
             tracing::warn!("{warning}");
         }
@@ -151,7 +162,7 @@ impl Host {
             let served = options.queues.iter().map(|queue| &queue.name);
             scheduler::define(broker.as_ref(), schedules, served).await?;
         }
-        let lines = Lines::new(&broker, &options, registry)?;
+        let lines = Lines::new(&broker, &options, registry, budget)?;
         let shared = lines.shared.clone();
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.guest_threads)
@@ -170,6 +181,7 @@ impl Host {
             () = getting_ready => {}
             () = stopping.drained() => {}
         }
+        lines.warn_of_little_memory();
         tracing::info!(host = %options.name, queues = lines.lines.len(),
             concurrency = options.concurrency, "host serves");
         let outcome = lines.run(keeper, guests.handle().clone(), shutdown).await;
@@ -203,16 +215,23 @@ impl Lines {
         broker: &Arc<dyn Broker>,
         options: &HostOptions,
         registry: Arc<Registry>,
+        budget: Budget,
     ) -> Result<Self, HostError> {
         let unreadable_type =
             TaskType::new("unreadable").map_err(|e| HostError::Options(e.to_string()))?;
+        let room = Arc::<RoomBell>::default();
+        let bell = room.clone();
+        budget.on_freed(move || bell.ring());
         let shared = Arc::new(Shared {
             host: options.name.as_str().into(),
             holder: holder(&options.name).into(),
             broker: broker.clone(),
             registry,
             backends: Backends::new(options, broker.clone()),
-            permits: Permits::new(options.concurrency),
+            permits: Permits::new(options.concurrency, room.clone()),
+            budget,
+            shelf: Shelf::new(options.claim_bytes(), room.clone()),
+            room,
             lease: options.lease,
             settlement_buffer: options.settlement_buffer,
             hunger: Notify::new(),
@@ -263,6 +282,36 @@ impl Lines {
         Ok(())
     }
 
+    /// Say so if the memory admits fewer attempts at once than are allowed.
+    fn warn_of_little_memory(&self) {
+        let Some(ceiling) = self.options.memory_bytes else { return };
+        let most_bytes = self.shared.registry.table().most_bytes();
+        let admitted = self.shared.budget.admits(most_bytes);
+        let concurrency = self.shared.permits.total();
+        if most_bytes > 0 && admitted < concurrency {
+            tracing::warn!(
+                admitted,
+                concurrency,
+                attempt_mib = most_bytes.div_ceil(1 << 20),
+                host_memory_mib = ceiling >> 20,
+                "the host's memory admits fewer attempts at once of the plugin that needs most \
+                 than `host.concurrency`; others wait their turn; lower `limits.memory` or the \
+                 plugin's own, or raise `host.memory`"
+            );
+        }
+    }
+
+    /// How the host's memory stands, if it is bounded.
+    fn memory(&self) -> Option<HostMemory> {
+        let status = self.shared.budget.status();
+        Some(HostMemory {
+            ceiling_bytes: self.options.memory_bytes?,
+            budget_bytes: status.total_bytes,
+            held_bytes: status.held_bytes,
+            waiting: status.waiting,
+        })
+    }
+
     fn in_flight(&self) -> u32 {
         let running: usize = self.lines.iter().map(|line| line.ledger.glance().running).sum();
         u32::try_from(running).unwrap_or(u32::MAX)
@@ -279,6 +328,7 @@ impl Lines {
                 seen_at: unix_ms(),
                 concurrency: self.shared.permits.total(),
                 in_flight: self.in_flight(),
+                memory: self.memory(),
                 queues: self.lines.iter().map(|line| line.queue.name.to_string()).collect(),
                 plugins: self.shared.registry.info(),
                 rescans: *rescans.borrow_and_update(),

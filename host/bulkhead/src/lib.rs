@@ -10,6 +10,7 @@ pub mod config;
 pub mod grants;
 mod host;
 pub mod manifest;
+mod memory;
 mod options;
 mod plugins;
 mod scheduler;

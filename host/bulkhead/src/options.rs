@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::default_scratch_dir;
+use crate::memory::{self, ClaimBytes, Division, Shape};
 use crate::plugins::LiveSettings;
 use bulkhead_core::{Limits, QueueName, QueuePolicy, RetryPolicy, Schedule};
 use bulkhead_queue::SubmitLimits;
-use bulkhead_sandbox::{CacheFolder, ChildBounds, Compiler};
+use bulkhead_sandbox::{CacheFolder, ChildBounds, Compiler, SandboxConfig};
 
 /// How a [`crate::Host`] runs.
 #[derive(Debug, Clone)]
@@ -51,6 +52,9 @@ pub struct HostOptions {
     pub cache: Option<CacheFolder>,
     /// Settlements kept while the broker is away; at the bound no new attempt starts.
     pub settlement_buffer: usize,
+    /// The most memory that the host may have resident, in bytes, whatever guests and producers
+    /// do. `None` bounds nothing.
+    pub memory_bytes: Option<u64>,
     /// Where attempts have folders of their own, if their plugin was granted one. Hosts of one
     /// user may share it.
     pub scratch_dir: PathBuf,
@@ -125,6 +129,7 @@ impl Default for HostOptions {
             compile_memory_bytes: 2 << 30,
             cache: None,
             settlement_buffer: 10_000,
+            memory_bytes: None,
             scratch_dir: default_scratch_dir(),
             schedules: None,
             submit: SubmitLimits::default(),
@@ -134,6 +139,42 @@ impl Default for HostOptions {
 }
 
 impl HostOptions {
+    /// The settings of the sandbox that the memory depends on.
+    fn compartments(&self) -> SandboxConfig {
+        SandboxConfig { concurrency: self.concurrency, ..SandboxConfig::default() }
+    }
+
+    fn shape(&self) -> Shape {
+        let sandbox = self.compartments();
+        let slots = u64::from(sandbox.concurrency) + u64::from(sandbox.concurrent_loads);
+        Shape {
+            guest_threads: self.guest_threads,
+            task_bytes: (self.submit.payload_bytes + self.submit.metadata_bytes) as u64,
+            memories: slots * u64::from(sandbox.memories),
+        }
+    }
+
+    /// Bytes of each memory that stay resident between attempts.
+    pub(crate) fn keep_resident_bytes(&self) -> usize {
+        let wanted = SandboxConfig::default().keep_resident_bytes;
+        let kept = |total| memory::keep_resident_bytes(total, wanted as u64, &self.shape());
+        let kept = self.memory_bytes.map(kept).and_then(|bytes| usize::try_from(bytes).ok());
+        kept.unwrap_or(wanted)
+    }
+
+    /// How the memory is divided, if it is bounded; how much is too little.
+    pub(crate) fn division(&self) -> Result<Option<Division>, u64> {
+        let Some(total) = self.memory_bytes else { return Ok(None) };
+        let keep_resident_bytes = self.keep_resident_bytes();
+        let pool = SandboxConfig { keep_resident_bytes, ..self.compartments() }.resident_bytes();
+        memory::divide(total, pool, &self.shape()).map(Some)
+    }
+
+    /// Bounds on the records of claimed tasks.
+    pub(crate) fn claim_bytes(&self) -> ClaimBytes {
+        memory::claim_bytes(self.memory_bytes.unwrap_or(u64::MAX), &self.shape())
+    }
+
     /// Bounds on each task that a handler submits, as the sandbox takes them.
     #[must_use]
     pub fn child_bounds(&self) -> ChildBounds {

@@ -18,12 +18,27 @@ pub struct HostInfo {
     pub concurrency: u32,
     /// Attempts it runs now.
     pub in_flight: u32,
+    /// How its memory stands, if it is bounded.
+    pub memory: Option<HostMemory>,
     /// The queues it serves.
     pub queues: Vec<String>,
     /// The plugins it knows.
     pub plugins: Vec<PluginInfo>,
     /// How often it has looked through its plugin folder.
     pub rescans: u64,
+}
+
+/// How a host's memory stands. All in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostMemory {
+    /// What it may have resident.
+    pub ceiling_bytes: u64,
+    /// What of it plugins and attempts may hold.
+    pub budget_bytes: u64,
+    /// What they hold: the most that they can come to.
+    pub held_bytes: u64,
+    /// Attempts, and plugins to be loaded, that wait for room.
+    pub waiting: u32,
 }
 
 /// A plugin as a host sees it.

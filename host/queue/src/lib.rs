@@ -34,7 +34,7 @@ pub use embedded::{Clock, EmbeddedBroker, machine};
 pub use error::QueueError;
 pub use event::{Event, EventId, EventKind};
 pub use finding::{Finding, FindingKind};
-pub use host::{HostInfo, PluginInfo, RejectedVersion, ServingVersion};
+pub use host::{HostInfo, HostMemory, PluginInfo, RejectedVersion, ServingVersion};
 pub use kv::{
     KvBound, KvEdit, KvEntry, KvOwner, KvPage, KvQuota, KvRange, KvUsage, KvWrite, KvWritten,
 };

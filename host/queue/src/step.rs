@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bulkhead_core::{
-    AttemptReport, Parent, PluginId, Priority, Task, TaskId, TaskType, TenantName,
+    AttemptReport, LogLine, Outcome, Parent, PluginId, Priority, Task, TaskId, TaskType, TenantName,
 };
 
 use crate::codec::Unreadable;
@@ -68,6 +68,8 @@ pub struct Claim {
     pub parents: Vec<Parent>,
     /// Somebody asked to cancel the task: settle it, do not run it.
     pub cancelled: bool,
+    /// Bytes of its record.
+    pub bytes: u64,
 }
 
 /// How an attempt's claim ends.
@@ -157,6 +159,52 @@ impl Settlement {
     pub fn weight(&self) -> usize {
         1 + self.end.children().len()
     }
+
+    /// About how much memory it holds, in bytes: output, failure, log lines and the tasks that
+    /// it submits, with what the allocator adds.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let (report, task) = match &self.end {
+            End::Complete { report, .. }
+            | End::DeadLetter { report, .. }
+            | End::Cancel { report, .. }
+            | End::Retry { report, .. } => (Some(report), None),
+            End::Unreadable { task, report, .. } => (Some(report), Some(task.as_ref())),
+            End::Return { .. } => (None, None),
+        };
+        let tasks = self.end.children().iter().chain(task).map(task_bytes);
+        let held = report.map_or(0, report_bytes) + tasks.sum::<usize>();
+        (size_of::<Self>() + self.token.0.len() + held) as u64
+    }
+}
+
+/// What a text takes beside itself where it is one of many.
+const TEXT_COST_BYTES: usize = 32;
+
+fn pairs_bytes(pairs: &[(String, String)]) -> usize {
+    pairs.iter().map(|(key, value)| key.len() + value.len() + 2 * TEXT_COST_BYTES).sum()
+}
+
+fn task_bytes(task: &Task) -> usize {
+    let payload = &task.payload;
+    let texts = payload.content_type.len() + payload.data.len() + pairs_bytes(&task.metadata);
+    // Names, trace and terms are bounded by what a submission may have.
+    size_of::<Task>() + texts + (1 << 10)
+}
+
+fn report_bytes(report: &AttemptReport) -> usize {
+    let outcome = match &report.outcome {
+        Outcome::Done(output) => output.content_type.len() + output.data.len(),
+        Outcome::Failed(failure) => {
+            let details = failure.details.as_ref().map_or(0, String::len);
+            let frames = failure.backtrace.iter().map(|frame| frame.len() + TEXT_COST_BYTES);
+            failure.message.len() + details + frames.sum::<usize>()
+        }
+    };
+    let line = |line: &LogLine| {
+        size_of::<LogLine>() + TEXT_COST_BYTES + line.message.len() + pairs_bytes(&line.fields)
+    };
+    outcome + report.host.len() + report.logs.iter().map(line).sum::<usize>()
 }
 
 /// What one host has to say to one queue, and what it wants.
@@ -172,6 +220,9 @@ pub struct Step<'a> {
     pub progress: &'a [(ClaimToken, Progress)],
     /// How many tasks the host can start, at most 1,000.
     pub want: u32,
+    /// Bytes of records that the claims may bring together. A record that is longer comes
+    /// alone; what does not fit stays in line.
+    pub claim_bytes: u64,
     /// What it serves, at most [`Serves::MAX`]: each claim is of one of them.
     pub serves: &'a [Serves],
     /// How long a lease lasts.

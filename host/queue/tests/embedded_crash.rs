@@ -189,6 +189,7 @@ async fn host_tasks(broker: std::sync::Arc<EmbeddedBroker>, host: &'static str) 
             renew: &[],
             progress: &[],
             want: 4,
+            claim_bytes: u64::MAX,
             serves: &serves,
             lease: Duration::from_secs(60),
             reclaim: true,

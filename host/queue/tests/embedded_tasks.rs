@@ -122,6 +122,7 @@ async fn a_renewed_lease_is_kept_and_progress_is_seen(mut talk: Talk) {
         renew: std::slice::from_ref(&claim.token),
         progress: &told,
         want: 0,
+        claim_bytes: u64::MAX,
         serves: &[],
         lease: talk.lease,
         reclaim: true,

@@ -97,7 +97,7 @@ impl Plugin {
 }
 
 /// The limits of a call that attempts with these limits share.
-fn shared(own: &[Limits]) -> Limits {
+pub(crate) fn shared(own: &[Limits]) -> Limits {
     let together = own.iter().copied().reduce(|a, b| Limits {
         fuel: a.fuel.saturating_add(b.fuel),
         memory_bytes: a.memory_bytes.min(b.memory_bytes),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bulkhead_core::Limits;
 
-use crate::{CacheFolder, CapabilitySet, ChildBounds, Compiler};
+use crate::{Budget, CacheFolder, CapabilitySet, ChildBounds, Compiler};
 
 /// What a host decides about its sandboxes.
 #[derive(Debug, Clone)]
@@ -54,6 +54,17 @@ pub struct SandboxConfig {
     pub offers: CapabilitySet,
     /// Bounds on the tasks that guests submit.
     pub children: ChildBounds,
+    /// The memory that plugins and their attempts may hold together. Loading holds of it by
+    /// itself; who starts attempts holds [`crate::Plugin::need_bytes`] for each.
+    pub budget: Budget,
+}
+
+impl SandboxConfig {
+    /// What the pool of compartments keeps resident when nothing runs, at most, in bytes.
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        crate::engine::resident_bytes(self)
+    }
 }
 
 impl Default for SandboxConfig {
@@ -85,6 +96,7 @@ impl Default for SandboxConfig {
             random_bytes: 1 << 20,
             offers: CapabilitySet::default(),
             children: ChildBounds::default(),
+            budget: Budget::unbounded(),
         }
     }
 }

@@ -32,6 +32,28 @@ const HOST_STACK_BYTES: usize = 512 << 10;
 /// Bytes of each table slot that stay resident between attempts.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 
+/// What the engine keeps of one core instance besides its memories and tables, at most; as much
+/// for the component around them.
+pub(crate) const MAX_INSTANCE_BYTES: u64 = 1 << 20;
+
+/// What stays resident of the pool when nothing runs, at most: every compartment has been used
+/// to the full. What runs in one holds it as part of its own.
+pub(crate) fn resident_bytes(config: &SandboxConfig) -> u64 {
+    let slots = u64::from(slots(config));
+    let stack = (config.stack_bytes + HOST_STACK_BYTES) as u64;
+    let (mut memory, mut table) = (0, 0);
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        (memory, table) = (config.keep_resident_bytes as u64, TABLE_KEEP_RESIDENT_BYTES as u64);
+    }
+    let memories = u64::from(config.memories).saturating_mul(memory);
+    let tables = u64::from(config.tables).saturating_mul(table);
+    slots.saturating_mul(memories.saturating_add(tables).saturating_add(stack))
+}
+
+fn slots(config: &SandboxConfig) -> u32 {
+    config.concurrency.saturating_add(config.concurrent_loads)
+}
+
 /// How guests' memories are guarded, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -144,13 +166,16 @@ fn base(settings: &CodeSettings) -> Config {
 }
 
 fn pool(config: &SandboxConfig) -> InstanceAllocationStrategy {
-    let slots = config.concurrency.saturating_add(config.concurrent_loads);
+    let slots = slots(config);
+    let instance_bytes = usize::try_from(MAX_INSTANCE_BYTES).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(config.ceilings.instances))
         .total_memories(slots.saturating_mul(config.memories))
         .total_tables(slots.saturating_mul(config.tables))
         .total_stacks(slots)
+        .max_core_instance_size(instance_bytes)
+        .max_component_instance_size(instance_bytes)
         .max_unused_warm_slots(slots)
         .max_core_instances_per_component(config.ceilings.instances)
         .max_memories_per_component(config.memories)

@@ -62,6 +62,8 @@ pub enum Gate {
     Description,
     /// It can be instantiated.
     Smoke,
+    /// It, and what its attempts need, fit into the host's memory.
+    Memory,
 }
 
 impl Gate {
@@ -83,6 +85,7 @@ impl Gate {
             Self::Describe => "describe",
             Self::Description => "description",
             Self::Smoke => "smoke",
+            Self::Memory => "memory",
         }
     }
 }

@@ -22,6 +22,16 @@ const LINE_COST_BYTES: u64 = 32;
 /// What a field costs besides its text.
 const FIELD_COST_BYTES: u64 = 8;
 
+/// How much more than it costs a kept field or line takes at most: one of a few bytes is two
+/// texts of the allocator's least size and their places in a list that grew to twice its need.
+const MOST_OVER_COST: u64 = 16;
+
+/// What a log that keeps so many bytes holds at most, with the unfinished lines, the last one
+/// and the last panic.
+pub(crate) fn held_bytes(log_bytes: u64) -> u64 {
+    log_bytes.saturating_mul(MOST_OVER_COST).saturating_add(8 * MAX_LINE_BYTES as u64)
+}
+
 /// Name of the field that says which stream a captured line came from.
 const STREAM_FIELD: &str = "stream";
 
@@ -284,6 +294,44 @@ mod tests {
         assert_eq!((texts(&cut).as_str(), cut.dropped_lines), ("abc", 1));
         let alone = own().among(&Closed::default(), 0);
         assert_eq!((texts(&alone).as_str(), alone.dropped_lines), ("ac", 0));
+    }
+
+    /// About what the allocator gives for the lines that were kept.
+    fn taken_bytes(closed: &Closed) -> u64 {
+        let text = |text: &String| text.capacity().max(8);
+        let line = |line: &LogLine| {
+            let texts = line.fields.iter().map(|(key, value)| text(key) + text(value));
+            text(&line.message)
+                + line.fields.capacity() * size_of::<(String, String)>()
+                + texts.sum::<usize>()
+        };
+        // While a list grows there are two of it.
+        let list = closed.lines.capacity() * size_of::<LogLine>() * 3 / 2;
+        (list + closed.lines.iter().map(line).sum::<usize>()) as u64
+    }
+
+    #[test]
+    fn no_form_of_lines_holds_more_than_is_reckoned_with() {
+        let limit_bytes = 64 << 10;
+        let field = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        for (message, fields) in [
+            ("", vec![]),
+            ("m", vec![]),
+            ("", vec![field("", "")]),
+            ("", vec![field("k", "v"); 1]),
+            ("", vec![field("k", ""); 900]),
+            ("", vec![field("k", "v"); 900]),
+            (&"x".repeat(MAX_LINE_BYTES), vec![field("key", "value")]),
+        ] {
+            let journal = journal(limit_bytes);
+            for _ in 0..5_000 {
+                journal.write(LogLevel::Info, message.to_owned(), fields.clone());
+            }
+            let closed = journal.close();
+            let taken = taken_bytes(&closed);
+            assert!(!closed.lines.is_empty() && closed.dropped_lines > 0);
+            assert!(taken <= held_bytes(limit_bytes), "{taken} for {} fields", fields.len());
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod account;
 mod attempt;
 mod batch;
 mod bindings;
+mod budget;
 mod cache;
 mod cancel;
 mod capability;
@@ -28,6 +29,7 @@ mod handler;
 mod journal;
 mod load;
 mod memory;
+mod need;
 mod outbound;
 mod plugin;
 mod powers;
@@ -44,6 +46,7 @@ mod turns;
 pub use account::{Account, CompileTime};
 pub use attempt::{Attempt, AttemptEnd};
 pub use batch::BatchEnd;
+pub use budget::{Budget, BudgetStatus, Hold};
 pub use cache::CacheFolder;
 pub use cancel::Cancel;
 pub use capability::{CapabilitySet, Granted, Inspection, Missing, ProgressSink};
@@ -55,6 +58,7 @@ pub use grants::{
     Randomness,
 };
 pub use load::{Compiler, WorkerProgram, compile_worker};
+pub use need::SETTLING_COPIES;
 pub use outbound::{HttpAccess, Outbound, Resolver, SystemResolver};
 pub use plugin::{
     HandlerDescription, LoadTimes, Manifest, Plugin, PluginDescription, PluginKind, PluginSource,

@@ -7,10 +7,13 @@ use std::time::Duration;
 use bulkhead_core::{Digest, Limits, LimitsRequest, RetryRequest, TaskType};
 
 use crate::account::Account;
+use crate::batch::shared;
+use crate::budget::Standing;
 use crate::capability::CapabilitySet;
 use crate::command::CommandProgram;
 use crate::grants::Grants;
 use crate::handler::HandlerProgram;
+use crate::need::{Granted, need_bytes};
 use crate::sandbox::Sandbox;
 
 /// A component file that wants to become a [`Plugin`].
@@ -110,6 +113,10 @@ pub struct Plugin {
     pub(crate) description: PluginDescription,
     pub(crate) manifest: Manifest,
     pub(crate) load_times: LoadTimes,
+    pub(crate) granted: Granted,
+    pub(crate) most_bytes: u64,
+    /// What it holds of the host's memory while it is loaded.
+    pub(crate) _standing: Standing,
 }
 
 /// How an attempt enters the plugin.
@@ -191,6 +198,31 @@ impl Plugin {
     pub fn limits(&self, task_type: &TaskType, request: &LimitsRequest) -> Limits {
         let handler = self.handler(task_type).map(|handler| handler.limits).unwrap_or_default();
         self.sandbox.config().ceilings.lowered_by(&handler).lowered_by(request)
+    }
+}
+
+impl Plugin {
+    /// The most memory that attempts can come to hold, in bytes: one, or several in one call.
+    /// Of each, its limits, as [`Plugin::limits`] gives them, and the bytes of its payload.
+    #[must_use]
+    pub fn need_bytes(&self, attempts: &[(Limits, u64)]) -> u64 {
+        let own: Vec<Limits>;
+        let shared = match attempts {
+            [(limits, _)] => *limits,
+            several => {
+                own = several.iter().map(|(limits, _)| *limits).collect();
+                shared(&own)
+            }
+        };
+        let random_bytes = self.sandbox.config().random_bytes;
+        need_bytes(&shared, attempts.iter().copied(), self.granted, random_bytes)
+    }
+
+    /// What one attempt of whichever of its types can come to hold at most, in bytes, with the
+    /// largest payload that the host lets handlers submit.
+    #[must_use]
+    pub fn most_bytes(&self) -> u64 {
+        self.most_bytes
     }
 }
 

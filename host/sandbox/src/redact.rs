@@ -4,7 +4,7 @@
 //! attempt that read no secret pays nothing. A guest that means to tell a secret can encode it;
 //! this keeps one from being told by accident.
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use bulkhead_core::{Failure, LogLine, Outcome};
 use zeroize::Zeroizing;
 
@@ -68,6 +68,8 @@ impl Redactor {
         }
         let built = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
+            // A table for each byte of a long secret would take a thousand times as much.
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(patterns.iter().map(|pattern| pattern.as_bytes()));
         // The only errors are sizes far beyond what a secret may have.
         let automaton = built.ok()?;

@@ -17,7 +17,7 @@ use bulkhead_core::{
 };
 use bulkhead_queue::{
     Broker, Clock, EmbeddedBroker, End, KvEdit, KvOwner, KvQuota, KvWrite, ListFilter, Progress,
-    Sealed, SecretId, Settlement, Step, fuzzing,
+    Sealed, SecretId, Serves, Settlement, Step, fuzzing,
 };
 use futures::executor::block_on;
 
@@ -131,7 +131,7 @@ fn records(seeds: &mut Seeds) -> Vec<u8> {
         );
     }
     block_on(broker.submit(&all)).unwrap();
-    let types = [TaskType::new("resize").unwrap()];
+    let serves = [Serves::from(TaskType::new("resize").unwrap())];
     let step = |settle: &[Settlement], progress: &[_], want| {
         let step = Step {
             host: "web-1",
@@ -139,7 +139,8 @@ fn records(seeds: &mut Seeds) -> Vec<u8> {
             renew: &[],
             progress,
             want,
-            types: &types,
+            claim_bytes: u64::MAX,
+            serves: &serves,
             lease: Duration::from_secs(10),
             reclaim: true,
             dead_retention_ms: 60_000,
@@ -168,7 +169,7 @@ fn records(seeds: &mut Seeds) -> Vec<u8> {
     let settle: Vec<Settlement> = claims
         .iter()
         .zip(ends.drain(..))
-        .map(|(claim, end)| Settlement { token: claim.token.clone(), end })
+        .map(|(claim, end)| Settlement { token: claim.token.clone(), end, plugin: None })
         .collect();
     let progress = [(
         claims[3].token.clone(),

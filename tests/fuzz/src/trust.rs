@@ -26,6 +26,7 @@ pub fn trust(data: &[u8]) {
         policy: TrustPolicy::PinnedOrSigned,
         pins: BTreeMap::new(),
         keys: BTreeMap::from([("release".to_owned(), key.public())]),
+        tenant: None,
     };
     let good = key.sign(&name, digest);
     let by = Ok(TrustedBy::Key("release".to_owned()));

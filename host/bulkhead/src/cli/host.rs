@@ -1,6 +1,7 @@
 //! `bulkhead host`: which hosts run.
 
 use anyhow::Result;
+use bulkhead::queue::HostMemory;
 use clap::Subcommand;
 
 use super::exit::Exit;
@@ -24,7 +25,8 @@ impl Host {
             return Ok(Exit::Done);
         }
         let now = figures::now();
-        let header = ["NAME", "PID", "STARTED", "SEEN", "RUNNING", "SLOTS", "QUEUES", "PLUGINS"];
+        let header =
+            ["NAME", "PID", "STARTED", "SEEN", "RUNNING", "SLOTS", "MEMORY", "QUEUES", "PLUGINS"];
         let mut table = output::table(&header);
         for host in &hosts {
             let serving = host.plugins.iter().filter(|plugin| plugin.serving.is_some()).count();
@@ -35,11 +37,33 @@ impl Host {
                 output::cell(&figures::relative(host.seen_at, now)),
                 output::number(host.in_flight),
                 output::number(host.concurrency),
+                output::cell(&host.memory.as_ref().map_or_else(|| "-".to_owned(), memory)),
                 output::cell(&host.queues.join(", ")),
                 output::number(serving),
             ]);
         }
         session.out.table(table, "no running host; start one with `bulkhead run`")?;
         Ok(Exit::Done)
+    }
+}
+
+/// What attempts hold of a host's budget, and how many wait.
+fn memory(memory: &HostMemory) -> String {
+    let HostMemory { budget_bytes, held_bytes, waiting, .. } = *memory;
+    let held = format!("{} of {}", figures::bytes(held_bytes), figures::bytes(budget_bytes));
+    if waiting == 0 { held } else { format!("{held}, {waiting} wait") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_is_told_only_if_somebody_does() {
+        let mut state =
+            HostMemory { ceiling_bytes: 4 << 30, budget_bytes: 3 << 30, held_bytes: 0, waiting: 0 };
+        assert_eq!(memory(&state), "0 B of 3.00 GiB");
+        (state.held_bytes, state.waiting) = (180 << 20, 2);
+        assert_eq!(memory(&state), "180 MiB of 3.00 GiB, 2 wait");
     }
 }

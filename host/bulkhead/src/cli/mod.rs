@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use anyhow::Result;
-use bulkhead::config::{Config, Flag, FlagValue, LogOptions, Sources};
+use bulkhead::config::{Config, Flag, FlagValue, LogOptions, MachineMemory, Sources};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use output::{ColorWhen, Output};
@@ -142,7 +142,8 @@ impl Cli {
         if let Command::Dev(dev) = &self.command {
             flags.extend(dev.settings(self.global.broker.is_some()));
         }
-        Sources { file: self.global.config.clone(), env, flags, dir: PathBuf::new() }
+        let memory = MachineMemory::look();
+        Sources { file: self.global.config.clone(), env, flags, dir: PathBuf::new(), memory }
     }
 
     /// Whether this is a worker, which needs no settings and no runtime.

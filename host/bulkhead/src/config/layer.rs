@@ -28,6 +28,8 @@ const MAX_EDITS: usize = 3;
 pub enum Origin {
     /// Nothing said otherwise.
     Default,
+    /// Nothing said otherwise, and what it is by default depends on the machine.
+    Machine(String),
     /// A configuration file.
     File(PathBuf),
     /// An environment variable.
@@ -40,6 +42,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Machine(what) => write!(f, "default: {what}"),
             Self::File(path) => {
                 write!(f, "file {}", path.display().to_string().escape_debug())
             }

@@ -8,6 +8,7 @@ mod broker_url;
 mod error;
 mod layer;
 mod log;
+mod machine;
 pub mod quantity;
 mod raw;
 mod secrets;
@@ -26,12 +27,14 @@ use figment::value::Value;
 
 use crate::options::{HostOptions, QueueOptions};
 use layer::Layer;
+use quantity::Size;
 use raw::Raw;
 
 pub use broker_url::{BrokerPlace, BrokerUrl};
 pub use error::{ConfigError, Problem};
 pub use layer::Origin;
 pub use log::{LogFormat, LogOptions};
+pub use machine::MachineMemory;
 pub use settings::Setting;
 
 /// The files that are looked for when none is named.
@@ -39,6 +42,11 @@ const DEFAULT_FILES: [&str; 3] = ["bulkhead.toml", "bulkhead.yaml", "bulkhead.ym
 
 /// The variables that name the user's folder for caches, and the user's home.
 const CACHE_VARIABLES: [&str; 2] = ["XDG_CACHE_HOME", "HOME"];
+
+/// The share of the machine's memory that a host may have by default, in percent.
+const MEMORY_PERCENT: u64 = 80;
+
+const MIB: u64 = 1 << 20;
 
 /// Where settings may come from. Its debug form names settings without their values.
 #[derive(Clone, Default)]
@@ -52,6 +60,8 @@ pub struct Sources {
     pub flags: Vec<Flag>,
     /// The folder where `bulkhead.toml` is looked for when no file is named.
     pub dir: PathBuf,
+    /// The memory that this process may have. Without it there is no ceiling unless one is set.
+    pub memory: Option<MachineMemory>,
 }
 
 impl std::fmt::Debug for Sources {
@@ -60,12 +70,13 @@ impl std::fmt::Debug for Sources {
         let env = self.env.iter().map(|(name, _)| name.as_str());
         let env: Vec<&str> = env.filter(ours).collect();
         let flags: Vec<&str> = self.flags.iter().map(|flag| flag.flag).collect();
-        let Self { file, dir, .. } = self;
+        let Self { file, dir, memory, .. } = self;
         f.debug_struct("Sources")
             .field("file", file)
             .field("env", &env)
             .field("flags", &flags)
             .field("dir", dir)
+            .field("memory", memory)
             .finish()
     }
 }
@@ -136,6 +147,11 @@ impl Config {
         if raw.plugins.cache_dir.is_none() {
             raw.plugins.cache_dir = user_cache(&sources.env);
         }
+        if let (None, Some(machine)) = (raw.host.memory, sources.memory) {
+            raw.host.memory = Some(Size(share(machine.bytes)));
+            let origin = Origin::Machine(format!("{MEMORY_PERCENT} % of {machine}"));
+            origins.0.insert(vec!["host".to_owned(), "memory".to_owned()], origin);
+        }
         let valid = validation::validate(&raw, &origins, &sources.env)
             .map_err(|problems| ConfigError { problems })?;
         let settings = settings::list(&raw, &valid, &origins);
@@ -180,6 +196,11 @@ impl Config {
     pub fn redis(&self) -> RedisConfig {
         RedisConfig { namespace: self.namespace.clone(), ..RedisConfig::new(self.broker.expose()) }
     }
+}
+
+/// What a host may have by default of so much memory, in whole MiB.
+fn share(bytes: u64) -> u64 {
+    bytes.saturating_mul(MEMORY_PERCENT) / 100 / MIB * MIB
 }
 
 /// The folder for compiled plugins among the user's caches, if the user has any.

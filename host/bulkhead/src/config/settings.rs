@@ -98,7 +98,7 @@ fn flatten<'a>(
         }
         // A key that does not belong to this kind of backoff, or that bounds nothing.
         Value::Null if path.contains(&"backoff") || path.len() > 3 && path[0] == "queues" => {}
-        Value::Null if matches!(path[0], "schedules" | "tenants") => {}
+        Value::Null if matches!(path[0], "host" | "schedules" | "tenants") => {}
         value => settings.push(set(value)),
     }
 }

@@ -206,6 +206,11 @@ impl Place {
 pub(super) struct PluginFiles(Dir);
 
 impl PluginFiles {
+    /// How many bytes a plugin file has.
+    pub(super) fn length(&self, name: &str) -> io::Result<u64> {
+        Ok(self.0.metadata(format!("{name}.wasm"))?.len())
+    }
+
     /// Read a plugin file, at most `max` bytes of it and one more.
     pub(super) fn read(&self, name: &str, max: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();

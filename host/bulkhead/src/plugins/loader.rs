@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bulkhead_core::Digest;
-use bulkhead_sandbox::{Account, Plugin, PluginSource, Sandbox, Turnstile};
+use bulkhead_sandbox::{Account, Hold, Plugin, PluginSource, Sandbox, Turnstile};
 use sha2::{Digest as _, Sha256};
 
 use super::folder::PluginFiles;
@@ -78,11 +78,23 @@ impl Loader {
         let Candidate { identity, files, account } = candidate;
         let turns = if identity.owner.is_some() { &self.tenants } else { &self.operators };
         let _turn = turns.turn(identity.owner.as_ref()).await;
-        let (name, max_bytes) = (identity.name.clone(), self.max_bytes);
-        let reading = tokio::task::spawn_blocking(move || Contents::read(&files, &name, max_bytes));
+        // Files are read when there is memory for them and for what is made of them.
+        let (name, length_of) = (identity.name.clone(), files.clone());
+        let length = tokio::task::spawn_blocking(move || length_of.length(&name));
+        let length = length.await.ok().and_then(Result::ok).unwrap_or(0).min(self.max_bytes);
+        let room = self.sandbox.room_to_load(usize::try_from(length).unwrap_or(usize::MAX)).await;
+        let room = match room {
+            Ok(room) => room,
+            Err(refused) => {
+                let verdict = Err((refused.gate.as_str().into(), refused.message));
+                return Examined { identity, digest: Digest::default(), began, verdict };
+            }
+        };
+        let name = identity.name.clone();
+        let reading = tokio::task::spawn_blocking(move || Contents::read(&files, &name, length));
         let (digest, verdict) = match reading.await {
             Ok(Ok(contents)) => {
-                (contents.digest, self.pass_gates(&identity, contents, account).await)
+                (contents.digest, self.pass_gates(&identity, contents, account, room).await)
             }
             Ok(Err(error)) => (Digest::default(), Err(("read".into(), error.to_string()))),
             Err(error) => (Digest::default(), Err(("read".into(), error.to_string()))),
@@ -96,6 +108,7 @@ impl Loader {
         identity: &Identity,
         contents: Contents,
         account: Option<Account>,
+        room: Hold,
     ) -> Result<Option<(Plugin, Remembering)>, Refusal> {
         let name = &identity.name;
         let Contents { bytes, digest, signature, manifest } = contents;
@@ -124,7 +137,7 @@ impl Loader {
             return Ok(None);
         }
         let source = PluginSource { name: name.clone(), bytes, manifest, account };
-        let loaded = self.sandbox.load(source).await;
+        let loaded = self.sandbox.load_within(source, room).await;
         let plugin =
             loaded.map_err(|rejection| (rejection.gate.as_str().into(), rejection.message))?;
         if let Some(stray) = remembering.named().find(|named| plugin.handler(named).is_none()) {

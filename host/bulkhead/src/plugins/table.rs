@@ -26,6 +26,7 @@ pub(crate) struct Table {
     brought: Option<Box<Brought>>,
     serves: Vec<Serves>,
     takes_batches: bool,
+    most_bytes: u64,
     /// Whether any plugin may run so many attempts only.
     is_bounded: bool,
 }
@@ -56,6 +57,7 @@ impl Table {
             table.takes_batches |=
                 serving.plugin.description().handlers.iter().any(|h| h.max_batch > 1);
             table.is_bounded |= serving.room().is_some();
+            table.most_bytes = table.most_bytes.max(serving.plugin.most_bytes());
             let Some(owner) = &serving.identity.owner else {
                 table.operators.extend(of_each_type(serving));
                 continue;
@@ -84,6 +86,11 @@ impl Table {
     /// Whether any type is handled several tasks at a time.
     pub(crate) fn takes_batches(&self) -> bool {
         self.takes_batches
+    }
+
+    /// The most that one attempt of any type can come to, in bytes.
+    pub(crate) fn most_bytes(&self) -> u64 {
+        self.most_bytes
     }
 
     /// What is served, sorted: types for all tenants, then those of single tenants.

@@ -1,20 +1,27 @@
 //! From a claim to the end of its attempt: resolve the handler, see whether it may run,
 //! run it. What follows is `conclude`'s affair, and several at a time are `together`'s.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bulkhead_core::{Failure, FailureKind, Outcome, Parent, RetryPolicy, Task, TaskId, UnixMs};
+use bulkhead_core::{
+    Failure, FailureKind, Limits, Outcome, Parent, Payload, RetryPolicy, Task, UnixMs,
+};
 use bulkhead_queue::{Claim, ClaimToken, Settlement};
 use bulkhead_sandbox::{Attempt, AttemptEnd, ProgressSink};
+use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::runtime::Handle as Runtime;
 
+use super::berth::Berth;
 use super::conclude::{Ran, bury, conclude, give_back, without_running};
 use super::ledger::Handle;
 use super::line::Line;
 use super::progress::Reporter;
 use super::recall::Memory;
+use super::room;
+use super::shelf::Shelved;
 use super::together::{self, Load};
 use crate::clock::unix_ms;
 use crate::plugins::Serving;
@@ -26,14 +33,26 @@ const TURN: Duration = Duration::from_millis(1);
 /// Run claims on the guests' threads. Each thread works through what was claimed; an
 /// attempt that does not end in its first poll goes on as a task of its own. Most do end,
 /// and so cost no task, no wake-up and no move of their large futures.
-pub(super) fn start(line: &Arc<Line>, guests: &Runtime, claims: Vec<Claim>, handles: Vec<Handle>) {
+pub(super) fn start(
+    line: &Arc<Line>,
+    guests: &Runtime,
+    claims: Vec<Claim>,
+    handles: Vec<Handle>,
+    mut records: Shelved,
+) {
     let table = line.shared.registry.table();
-    let claims = claims.into_iter().zip(handles);
+    // Each claim has its place from here on, whatever happens to those before it.
+    let berths = claims.iter().zip(handles).map(|(claim, handle)| {
+        let record = records.part(claim.bytes);
+        Berth::new(line, claim, handle, record)
+    });
+    let berths: Vec<Berth> = berths.collect();
+    let claims = claims.into_iter().zip(berths);
     if table.takes_batches() {
         let loads = together::gather(&table, claims);
         spread(line, guests, loads.len(), loads.into_iter());
     } else {
-        let loads = claims.map(|(claim, handle)| Load::One(claim, handle));
+        let loads = claims.map(|(claim, berth)| Load::One(claim, berth));
         spread(line, guests, loads.len(), loads);
     }
 }
@@ -57,14 +76,14 @@ async fn work_through(line: Arc<Line>, loads: Arc<Mutex<impl Iterator<Item = Loa
         let next = loads.lock().next();
         match next {
             None => return,
-            Some(Load::One(claim, handle)) => {
-                let mut attempt = Box::pin(run(line.clone(), claim, handle));
+            Some(Load::One(claim, berth)) => {
+                let mut attempt = Box::pin(contained(run(line.clone(), claim, berth)));
                 if futures::poll!(attempt.as_mut()).is_pending() {
                     tokio::spawn(attempt);
                 }
             }
             Some(Load::Many(claims)) => {
-                let mut attempts = Box::pin(together::run(line.clone(), claims));
+                let mut attempts = Box::pin(contained(together::run(line.clone(), claims)));
                 if futures::poll!(attempts.as_mut()).is_pending() {
                     tokio::spawn(attempts);
                 }
@@ -77,23 +96,44 @@ async fn work_through(line: Arc<Line>, loads: Arc<Mutex<impl Iterator<Item = Loa
     }
 }
 
-/// Run one claim and enter its end in the ledger.
-async fn run(line: Arc<Line>, claim: Claim, handle: Handle) {
-    let id = claim.id;
-    let settlement = match admit(&line, claim, handle).await {
-        Ok(job) => attempt(&line, job, None).await,
-        Err(settlement) => settlement,
-    };
-    finish(&line, id, settlement);
+/// A panic of the host's own code in `work` ends it and nothing else; the berths of its claims
+/// are given up as it is dropped.
+async fn contained(work: impl Future<Output = ()>) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        tracing::error!("the host's own code panicked around an attempt");
+    }
 }
 
-/// Enter the end of a claim in the ledger and give its permit back.
-pub(super) fn finish(line: &Line, id: TaskId, settlement: Option<Settlement>) {
-    if let Some(settlement) = &settlement {
-        line.words.forget(&settlement.token);
+/// Run one claim and enter its end in the ledger.
+async fn run(line: Arc<Line>, claim: Claim, berth: Berth) {
+    match admit(&line, claim, &berth) {
+        Ok(job) => alone(line, job, berth, None).await,
+        Err(settlement) => berth.leave(settlement),
     }
-    line.shared.permits.give_back(1);
-    line.ledger.end(id, settlement);
+}
+
+/// Run a job by itself, when there is memory for it; `fallen` is its share of a batch that
+/// fell.
+pub(super) async fn alone(
+    line: Arc<Line>,
+    mut job: Job,
+    mut berth: Berth,
+    fallen: Option<AttemptEnd>,
+) {
+    let settlement = match room::hold_for(&line, &job).await {
+        Ok(hold) => {
+            berth.hold = hold;
+            job.started_at = unix_ms();
+            match job.recall(&line).await {
+                Some(output) => job.recalled(&line, output),
+                None => attempt(&line, job, fallen).await,
+            }
+        }
+        Err(failure) => {
+            conclude(&line, job, without_running(Outcome::Failed(failure)), Ran::default())
+        }
+    };
+    berth.leave(settlement);
 }
 
 /// A claim whose handler may run.
@@ -111,12 +151,13 @@ pub(super) struct Job {
 }
 
 /// The job of a claim, or the settlement of one whose handler need not run.
-pub(super) async fn admit(
+pub(super) fn admit(
     line: &Arc<Line>,
     claim: Claim,
-    handle: Handle,
+    berth: &Berth,
 ) -> Result<Job, Option<Settlement>> {
-    let Claim { token, id, task, attempt, parents, cancelled } = claim;
+    let Claim { token, id, task, attempt, parents, cancelled, .. } = claim;
+    let handle = berth.handle.clone();
     let task = match task {
         Ok(task) => task,
         Err(unreadable) => return Err(Some(bury(line, token, id, unreadable, attempt))),
@@ -138,14 +179,9 @@ pub(super) async fn admit(
     let Some(serving) = &job.serving else {
         return Err(Some(give_back(line, job.token, &job.task)));
     };
-    let plugin = serving.plugin.digest();
     if let Some(ttl_ms) = serving.remembers_ms(&job.task.task_type) {
-        let memory = Memory::of(&job.task, &serving.shown, plugin, ttl_ms);
-        if let Some(output) = memory.recall(line).await {
-            let end = without_running(Outcome::Done(output));
-            return Err(conclude(line, job, end, Ran { plugin, cached: true }));
-        }
-        job.memory = Some(memory);
+        let plugin = serving.plugin.digest();
+        job.memory = Some(Memory::of(&job.task, &serving.shown, plugin, ttl_ms));
     }
     Ok(job)
 }
@@ -198,6 +234,24 @@ pub(super) async fn attempt(
 }
 
 impl Job {
+    /// The limits that it runs under, and the bytes of its payload.
+    pub(super) fn need(&self, serving: &Serving) -> (Limits, u64) {
+        let limits = serving.plugin.limits(&self.task.task_type, &self.task.limits);
+        (limits, self.task.payload.data.len() as u64)
+    }
+
+    /// The result that is remembered of the same work, if its operator asked for that.
+    pub(super) async fn recall(&self, line: &Line) -> Option<Payload> {
+        self.memory.as_ref()?.recall(line).await
+    }
+
+    /// The settlement of a job for which an earlier result stands in.
+    pub(super) fn recalled(self, line: &Line, output: Payload) -> Option<Settlement> {
+        let plugin = self.serving.as_ref().map(|serving| serving.plugin.digest());
+        let ran = Ran { plugin: plugin.unwrap_or_default(), cached: true };
+        conclude(line, self, without_running(Outcome::Done(output)), ran)
+    }
+
     /// What the sandbox is to run.
     pub(super) fn attempt(&self, line: &Arc<Line>, serving: &Serving) -> Attempt<'_> {
         let limits = serving.plugin.limits(&self.task.task_type, &self.task.limits);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bulkhead_core::TaskId;
 use bulkhead_queue::{Claim, ClaimToken, Settlement};
-use bulkhead_sandbox::Cancel;
+use bulkhead_sandbox::{Cancel, Hold};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -58,10 +58,13 @@ struct Running {
     handle: Handle,
 }
 
+/// A claim's end, and what it holds of the host's memory until the broker knows of it.
+type Ended = (Settlement, Option<Hold>);
+
 #[derive(Default)]
 struct Books {
     running: HashMap<TaskId, Running>,
-    ended: Vec<Settlement>,
+    ended: Vec<Ended>,
     /// When the oldest of `ended` came.
     waiting_since: Option<Instant>,
     /// The running count at which the waiting settlements are worth a call.
@@ -106,16 +109,13 @@ impl Ledger {
     }
 
     /// Enter an attempt's end.
-    pub(crate) fn end(&self, id: TaskId, settlement: Option<Settlement>) {
+    pub(crate) fn end(&self, id: TaskId, token: &ClaimToken, ended: Option<Ended>) {
         let mut books = self.books.lock();
-        let token = settlement.as_ref().map(|settlement| &settlement.token);
         // A task may have been claimed anew by this host after its lease was lost.
-        if books.running.get(&id).is_some_and(|r| token.is_none_or(|token| r.token == *token)) {
+        if books.running.get(&id).is_some_and(|r| r.token == *token) {
             books.running.remove(&id);
         }
-        if let Some(settlement) = settlement {
-            books.ended.push(settlement);
-        }
+        books.ended.extend(ended);
         let first = books.waiting_since.is_none();
         if first {
             books.waiting_since = Some(Instant::now());
@@ -138,10 +138,10 @@ impl Ledger {
     }
 
     /// Take ended ones of a weight of up to `max`, oldest first, but at least one.
-    pub(crate) fn take_ended(&self, max: usize) -> Vec<Settlement> {
+    pub(crate) fn take_ended(&self, max: usize) -> (Vec<Settlement>, Vec<Option<Hold>>) {
         let mut books = self.books.lock();
         let mut weight = 0;
-        let within = books.ended.iter().take_while(|settlement| {
+        let within = books.ended.iter().take_while(|(settlement, _)| {
             weight += settlement.weight();
             weight <= max
         });
@@ -151,17 +151,20 @@ impl Ledger {
         if books.ended.is_empty() {
             books.waiting_since = None;
         }
-        taken
+        drop(books);
+        taken.into_iter().unzip()
     }
 
     /// Put settlements back that the broker could not be told of.
-    pub(crate) fn put_back(&self, mut settlements: Vec<Settlement>) {
+    pub(crate) fn put_back(&self, settlements: Vec<Settlement>, holds: Vec<Option<Hold>>) {
         if settlements.is_empty() {
             return;
         }
+        let holds = holds.into_iter().chain(std::iter::repeat_with(|| None));
+        let mut ended: Vec<Ended> = settlements.into_iter().zip(holds).collect();
         let mut books = self.books.lock();
-        settlements.append(&mut books.ended);
-        books.ended = settlements;
+        ended.append(&mut books.ended);
+        books.ended = ended;
         books.waiting_since.get_or_insert_with(Instant::now);
     }
 
@@ -170,7 +173,7 @@ impl Ledger {
         let books = self.books.lock();
         claims.retain(|claim| {
             let runs = books.running.get(&claim.id).is_some_and(|r| r.token == claim.token);
-            !runs && !books.ended.iter().any(|settlement| settlement.token == claim.token)
+            !runs && !books.ended.iter().any(|(settlement, _)| settlement.token == claim.token)
         });
         claims.truncate(max);
         claims

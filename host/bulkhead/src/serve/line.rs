@@ -12,17 +12,19 @@ use std::time::{Duration, Instant};
 use arc_swap::Guard;
 use bulkhead_core::{RetryPolicy, RetryRequest, TaskType};
 use bulkhead_queue::{Broker, QueueError, Serves, Step, Stepped};
-use bulkhead_sandbox::Unavailable;
+use bulkhead_sandbox::{Budget, Unavailable};
 use parking_lot::Mutex;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::Notify;
 
 use super::attempt;
 use super::backends::Backends;
+use super::bell::RoomBell;
 use super::ledger::{Glance, Interrupt, Ledger};
 use super::permits::Permits;
 use super::progress::Words;
 use super::recover::Doubt;
+use super::shelf::{Shelf, Shelved};
 use crate::options::QueueOptions;
 use crate::plugins::Registry;
 use crate::shutdown::Shutdown;
@@ -51,6 +53,12 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) backends: Backends,
     pub(crate) permits: Permits,
+    /// The memory that attempts may come to.
+    pub(crate) budget: Budget,
+    /// The memory for the records of claimed tasks.
+    pub(crate) shelf: Arc<Shelf>,
+    /// Rung when any of these three has room again.
+    pub(crate) room: Arc<RoomBell>,
     pub(crate) lease: Duration,
     /// Settlements and attempts of one queue that may be open at once.
     pub(crate) settlement_buffer: usize,
@@ -207,7 +215,8 @@ impl Line {
                 () = shutdown.drained() => {}
                 () = self.ledger.bell.notified() => {}
                 _ = changes.changed() => pace.more = true,
-                () = self.shared.permits.freed(0), if self.starves(&pace) => {}
+                () = self.shared.room.rung(|| self.has_room(&self.ledger.glance())),
+                    if self.starves(&pace) => {}
                 () = tokio::time::sleep_until(wake_at.into()) => {}
             }
         }
@@ -228,21 +237,29 @@ impl Line {
         ripe || wanted || said || now >= pace.next_look || now >= pace.next_renewal
     }
 
-    /// Whether the line has work to claim, no room for it, and nothing of its own whose
-    /// end would make room: other lines hold all permits.
+    /// Whether the line has work to claim and no room for it, and no end of its own may tell
+    /// it of some: other lines hold all permits, or the host's memory is what it lacks.
     fn starves(&self, pace: &Pace) -> bool {
         let glance = self.ledger.glance();
+        let by_itself = glance.running == 0 && glance.ended == 0;
         (pace.more || self.woken.load(Ordering::Acquire))
-            && glance.running == 0
-            && glance.ended == 0
+            && (by_itself || self.admits() == 0 || !self.shared.shelf.has_room())
             && self.stumbled.lock().is_none()
     }
 
     fn has_room(&self, glance: &Glance) -> bool {
         let held = u32::try_from(glance.running).unwrap_or(u32::MAX);
         self.shared.permits.room(held) > 0
+            && self.shared.shelf.has_room()
+            && self.admits() > 0
             && glance.running + glance.ended < self.shared.settlement_buffer
             && self.stumbled.lock().is_none()
+    }
+
+    /// How many more attempts there is memory for, if all were of the plugin that needs most.
+    /// Claiming more would only keep tasks from other hosts.
+    fn admits(&self) -> u32 {
+        self.shared.budget.fits(self.shared.registry.table().most_bytes())
     }
 
     fn wake_at(&self, pace: &Pace) -> Instant {
@@ -263,7 +280,7 @@ impl Line {
                 *stumbled = None;
             }
         }
-        let settle = self.ledger.take_ended(BATCH);
+        let (settle, holds) = self.ledger.take_ended(BATCH);
         let progress = self.words.take(now);
         let renew = if now >= pace.next_renewal {
             self.ledger.running_tokens(BATCH * 4)
@@ -275,7 +292,9 @@ impl Line {
         let (serves, room) = table.claimable();
         let room = Self::most(&serves, room);
         let window = pace.windows.of(&serves);
-        let want = if claim && self.stumbled.lock().is_none() { self.permits_for(room) } else { 0 };
+        let shelved =
+            if claim && self.stumbled.lock().is_none() { self.shared.shelf.take() } else { None };
+        let want = shelved.as_ref().map_or(0, |_| self.permits_for(room));
         let reclaim = now >= pace.next_reclaim || now >= pace.next_look;
         let step = Step {
             host: &self.shared.holder,
@@ -283,6 +302,7 @@ impl Line {
             renew: &renew,
             progress: &progress,
             want,
+            claim_bytes: shelved.as_ref().map_or(0, Shelved::bytes),
             serves: &window,
             lease: self.shared.lease,
             reclaim,
@@ -303,7 +323,10 @@ impl Line {
                     pace.next_reclaim = now + RECLAIM_EVERY;
                 }
                 // Room for more and nothing more there: ask to be woken.
-                let drained = want > 0 && pace.windows.have_drained(claimed < want, serves.len());
+                // What stayed in line for its bytes is there at once.
+                let at_once = stepped.next_due == Some(Duration::ZERO);
+                let short = claimed < want && !at_once;
+                let drained = want > 0 && pace.windows.have_drained(short, serves.len());
                 pace.more = !serves.is_empty()
                     && (want > 0 && !drained || want == 0 && (pace.more || woken));
                 self.set_hungry(pace, pace.more);
@@ -313,14 +336,15 @@ impl Line {
                 if drained && !self.waiting.swap(true, Ordering::AcqRel) {
                     self.shared.hunger.notify_one();
                 }
-                self.apply(guests, stepped, &settle, &renew);
+                drop(holds);
+                self.apply(guests, stepped, &settle, &renew, shelved);
                 self.recover(claim.then_some(guests), &mut pace.doubt).await;
             }
             Err(error) => {
                 self.shared.permits.give_back(want);
-                self.ledger.put_back(settle);
+                self.ledger.put_back(settle, holds);
                 self.words.put_back(progress);
-                self.doubt(&mut pace.doubt, want);
+                self.doubt(&mut pace.doubt, want, shelved);
                 if woken {
                     self.woken.store(true, Ordering::Release);
                 }
@@ -350,7 +374,8 @@ impl Line {
         let unsettled = glance.running + glance.ended;
         let buffer = self.shared.settlement_buffer.saturating_sub(unsettled);
         let held = u32::try_from(glance.running).unwrap_or(u32::MAX);
-        self.shared.permits.take(room.min(u32::try_from(buffer).unwrap_or(u32::MAX)), held)
+        let room = room.min(u32::try_from(buffer).unwrap_or(u32::MAX)).min(self.admits());
+        self.shared.permits.take(room, held)
     }
 
     fn set_hungry(&self, pace: &mut Pace, hungry: bool) {
@@ -364,6 +389,7 @@ impl Line {
         stepped: Stepped,
         settle: &[bulkhead_queue::Settlement],
         renew: &[bulkhead_queue::ClaimToken],
+        shelved: Option<Shelved>,
     ) {
         if !stepped.stale.is_empty() {
             tracing::warn!(queue = %self.queue.name, stale = stepped.stale.len(), of = settle.len(),
@@ -382,11 +408,9 @@ impl Line {
         if stepped.outbox {
             self.outbox.ring();
         }
-        if stepped.claims.is_empty() {
-            return;
-        }
+        let Some(records) = shelved.filter(|_| !stepped.claims.is_empty()) else { return };
         let handles = self.ledger.begin(&stepped.claims);
-        attempt::start(self, guests, stepped.claims, handles);
+        attempt::start(self, guests, stepped.claims, handles, records);
     }
 
     /// Let attempts finish, give back what does not, tell the broker.

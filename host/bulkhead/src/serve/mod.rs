@@ -2,6 +2,8 @@
 
 mod attempt;
 mod backends;
+mod bell;
+mod berth;
 mod carry;
 mod conclude;
 mod ledger;
@@ -11,13 +13,17 @@ mod permits;
 mod progress;
 mod recall;
 mod recover;
+mod room;
+mod shelf;
 mod together;
 mod values;
 
 pub(crate) use backends::Backends;
 pub use backends::offers;
+pub(crate) use bell::RoomBell;
 pub(crate) use carry::{carry, carry_last, carry_others};
 pub(crate) use ledger::Interrupt;
 pub(crate) use line::{Line, Shared};
 pub(crate) use listen::listen;
 pub(crate) use permits::Permits;
+pub(crate) use shelf::Shelf;

@@ -1,29 +1,22 @@
 //! The host's room for attempts, shared by its queues.
 
-use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::sync::Notify;
+use super::bell::RoomBell;
 
 /// Counts attempts over all queues of a host, and lets no hungry queue crowd another out.
 pub(crate) struct Permits {
     total: u32,
     used: AtomicU32,
     hungry: AtomicU32,
-    /// Queues that found no room and have nothing of their own whose end would wake them.
-    starved: AtomicU32,
-    freed: Notify,
+    /// For queues that found no room and have nothing of their own whose end would wake them.
+    bell: Arc<RoomBell>,
 }
 
 impl Permits {
-    pub(crate) fn new(total: u32) -> Self {
-        Self {
-            total,
-            used: AtomicU32::new(0),
-            hungry: AtomicU32::new(0),
-            starved: AtomicU32::new(0),
-            freed: Notify::new(),
-        }
+    pub(crate) fn new(total: u32, bell: Arc<RoomBell>) -> Self {
+        Self { total, used: AtomicU32::new(0), hungry: AtomicU32::new(0), bell }
     }
 
     pub(crate) fn used(&self) -> u32 {
@@ -59,21 +52,7 @@ impl Permits {
             return;
         }
         self.used.fetch_sub(permits, Ordering::SeqCst);
-        if self.starved.load(Ordering::SeqCst) > 0 {
-            self.freed.notify_waiters();
-        }
-    }
-
-    /// Wait until another queue gives permits back, or until there is room.
-    pub(crate) async fn freed(&self, held: u32) {
-        self.starved.fetch_add(1, Ordering::SeqCst);
-        let _counted = Starved(&self.starved);
-        let mut freed = pin!(self.freed.notified());
-        // Registered before looking, so that no return falls between the two.
-        freed.as_mut().enable();
-        if self.room(held) == 0 {
-            freed.await;
-        }
+        self.bell.ring();
     }
 
     /// Count a queue as hungry or sated.
@@ -86,22 +65,13 @@ impl Permits {
     }
 }
 
-/// Counts a starved queue while it waits.
-struct Starved<'a>(&'a AtomicU32);
-
-impl Drop for Starved<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn hungry_queues_share_and_a_lone_one_takes_all() {
-        let permits = Permits::new(10);
+        let permits = Permits::new(10, Arc::default());
         assert_eq!(permits.take(100, 0), 10);
         assert_eq!(permits.take(1, 10), 0);
         permits.give_back(10);
@@ -117,16 +87,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_starved_queue_hears_of_permits_that_come_back() {
-        let permits = Permits::new(2);
+        let bell = Arc::<RoomBell>::default();
+        let permits = Permits::new(2, bell.clone());
         assert_eq!(permits.take(2, 0), 2);
         let (took, ()) = tokio::join!(
             async {
-                permits.freed(0).await;
+                bell.rung(|| permits.room(0) > 0).await;
                 permits.take(2, 0)
             },
             async { permits.give_back(1) }
         );
         assert_eq!(took, 1);
-        assert_eq!(permits.starved.load(Ordering::SeqCst), 0);
     }
 }

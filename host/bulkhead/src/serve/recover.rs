@@ -13,6 +13,7 @@ use bulkhead_queue::Claim;
 use tokio::runtime::Handle as Runtime;
 
 use super::line::Line;
+use super::shelf::Shelved;
 use super::{attempt, conclude};
 
 /// That claims may have been lost.
@@ -24,20 +25,30 @@ pub(super) struct Doubt {
     ask_at: Instant,
     /// After this no such claim is alive.
     until: Instant,
+    /// The room that was taken for their records.
+    records: Option<Shelved>,
 }
 
 impl Line {
     /// A step that wanted this many claims got no answer.
-    pub(super) fn doubt(&self, doubt: &mut Option<Doubt>, wanted: u32) {
+    pub(super) fn doubt(&self, doubt: &mut Option<Doubt>, wanted: u32, records: Option<Shelved>) {
         if wanted == 0 {
             return;
         }
         let now = Instant::now();
-        let before = doubt.as_ref().map_or(0, |doubt| doubt.claims);
+        let (before, known) = doubt.take().map_or((0, None), |d| (d.claims, d.records));
+        let records = match (known, records) {
+            (Some(mut known), Some(more)) => {
+                known.join(more);
+                Some(known)
+            }
+            (known, more) => known.or(more),
+        };
         *doubt = Some(Doubt {
             claims: before.saturating_add(wanted as usize),
             ask_at: now,
             until: now + self.shared.lease * 2,
+            records,
         });
     }
 
@@ -65,13 +76,20 @@ impl Line {
         asking.ask_at = now + self.shared.lease / 3;
         let lost = self.ledger.unknown(held, asking.claims);
         asking.claims -= lost.len();
+        let bytes = lost.iter().map(|claim| claim.bytes).sum();
+        let records = asking.records.as_mut().map(|records| records.part(bytes));
         if now >= asking.until || asking.claims == 0 {
             *doubt = None;
         }
-        self.adopt(guests, lost);
+        self.adopt(guests, lost, records);
     }
 
-    fn adopt(self: &Arc<Self>, guests: Option<&Runtime>, mut claims: Vec<Claim>) {
+    fn adopt(
+        self: &Arc<Self>,
+        guests: Option<&Runtime>,
+        mut claims: Vec<Claim>,
+        records: Option<Shelved>,
+    ) {
         if claims.is_empty() {
             return;
         }
@@ -79,13 +97,17 @@ impl Line {
             "found claims whose answer was lost");
         let held = u32::try_from(self.ledger.glance().running).unwrap_or(u32::MAX);
         let wanted = u32::try_from(claims.len()).unwrap_or(u32::MAX);
-        let room = guests.map_or(0, |_| self.shared.permits.take(wanted, held));
+        let room = guests
+            .filter(|_| records.is_some())
+            .map_or(0, |_| self.shared.permits.take(wanted, held));
         let refused = claims.split_off(room as usize);
         let refused = refused.into_iter().map(|claim| conclude::decline(self, claim)).collect();
-        self.ledger.put_back(refused);
-        if let Some(guests) = guests.filter(|_| !claims.is_empty()) {
+        self.ledger.put_back(refused, Vec::new());
+        if let (Some(guests), Some(records)) = (guests, records)
+            && !claims.is_empty()
+        {
             let handles = self.ledger.begin(&claims);
-            attempt::start(self, guests, claims, handles);
+            attempt::start(self, guests, claims, handles, records);
         }
     }
 }

@@ -9,13 +9,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bulkhead_core::{FailureKind, LogLevel, LogLine, Metering, Outcome, TaskType, TenantName};
-use bulkhead_queue::Claim;
-use bulkhead_sandbox::{Attempt, AttemptEnd};
+use bulkhead_queue::{Claim, Settlement};
+use bulkhead_sandbox::{Attempt, AttemptEnd, Hold, SETTLING_COPIES};
 
-use super::attempt::{Job, admit, attempt, finish};
+use super::attempt::{Job, admit, alone};
+use super::berth::Berth;
 use super::conclude::{Ran, conclude, give_back};
-use super::ledger::Handle;
 use super::line::Line;
+use super::room::hold_for_all;
+use crate::clock::unix_ms;
 use crate::plugins::{Serving, Table};
 
 /// How much of a fallen batch's failure its tasks' logs repeat.
@@ -24,29 +26,35 @@ const MAX_REASON_CHARS: usize = 500;
 /// What is given to one call.
 pub(super) enum Load {
     /// One task.
-    One(Claim, Handle),
+    One(Claim, Berth),
     /// One or more of one type and tenant.
-    Many(Vec<(Claim, Handle)>),
+    Many(Vec<(Claim, Berth)>),
+}
+
+/// A job in its place.
+pub(super) struct Boarded {
+    pub(super) job: Job,
+    pub(super) berth: Berth,
 }
 
 /// Put claims together that may share a call; their order stays, by their first.
-pub(super) fn gather(table: &Table, claims: impl Iterator<Item = (Claim, Handle)>) -> Vec<Load> {
+pub(super) fn gather(table: &Table, claims: impl Iterator<Item = (Claim, Berth)>) -> Vec<Load> {
     let mut loads: Vec<Load> = Vec::with_capacity(claims.size_hint().0);
     let mut open: HashMap<(TaskType, TenantName), usize> = HashMap::new();
-    for (claim, handle) in claims {
+    for (claim, berth) in claims {
         let bound = bound(table, &claim);
         let key = match &claim.task {
             Ok(task) if bound > 1 => (task.task_type.clone(), task.tenant.clone()),
             _ => {
-                loads.push(Load::One(claim, handle));
+                loads.push(Load::One(claim, berth));
                 continue;
             }
         };
         match open.get(&key).and_then(|at| loads.get_mut(*at)) {
-            Some(Load::Many(load)) if load.len() < bound => load.push((claim, handle)),
+            Some(Load::Many(load)) if load.len() < bound => load.push((claim, berth)),
             _ => {
                 open.insert(key, loads.len());
-                loads.push(Load::Many(vec![(claim, handle)]));
+                loads.push(Load::Many(vec![(claim, berth)]));
             }
         }
     }
@@ -65,41 +73,60 @@ fn bound(table: &Table, claim: &Claim) -> usize {
 }
 
 /// Run claims of one type and tenant together and enter their ends in the ledger.
-pub(super) async fn run(line: Arc<Line>, claims: Vec<(Claim, Handle)>) {
-    let mut jobs: Vec<Job> = Vec::with_capacity(claims.len());
-    for (claim, handle) in claims {
-        let id = claim.id;
-        match admit(&line, claim, handle).await {
-            Ok(job) => jobs.push(job),
-            Err(settlement) => finish(&line, id, settlement),
+pub(super) async fn run(line: Arc<Line>, claims: Vec<(Claim, Berth)>) {
+    let mut jobs: Vec<Boarded> = Vec::with_capacity(claims.len());
+    for (claim, berth) in claims {
+        match admit(&line, claim, &berth) {
+            Ok(job) => jobs.push(Boarded { job, berth }),
+            Err(settlement) => berth.leave(settlement),
         }
     }
-    let Some(serving) = jobs.first().and_then(|job| job.serving.clone()) else { return };
+    let Some(serving) = jobs.first().and_then(|boarded| boarded.job.serving.clone()) else {
+        return;
+    };
     // The plugin may have been swapped on the way; one call is one version's.
-    let same = |job: &Job| job.serving.as_ref().is_some_and(|s| Arc::ptr_eq(s, &serving));
-    let (mut jobs, others): (Vec<Job>, Vec<Job>) = jobs.into_iter().partition(same);
-    others.into_iter().for_each(|job| spawn(&line, job, None));
+    let same =
+        |boarded: &Boarded| boarded.job.serving.as_ref().is_some_and(|s| Arc::ptr_eq(s, &serving));
+    let (mut jobs, others): (Vec<Boarded>, Vec<Boarded>) = jobs.into_iter().partition(same);
+    others.into_iter().for_each(|boarded| spawn(&line, boarded, None));
     match jobs.pop() {
-        Some(job) if jobs.is_empty() => alone(line, job, None).await,
+        Some(Boarded { job, berth }) if jobs.is_empty() => alone(line, job, berth, None).await,
         last => {
             jobs.extend(last);
-            call(&line, &serving, jobs).await;
+            match hold_for_all(&line, &jobs).await {
+                Some(hold) => call(&line, &serving, jobs, hold).await,
+                None => jobs.into_iter().for_each(|boarded| spawn(&line, boarded, None)),
+            }
         }
     }
 }
 
-async fn call(line: &Arc<Line>, serving: &Serving, jobs: Vec<Job>) {
+async fn call(line: &Arc<Line>, serving: &Serving, boarded: Vec<Boarded>, mut hold: Hold) {
+    let mut jobs = Vec::with_capacity(boarded.len());
+    for mut boarded in boarded {
+        boarded.job.started_at = unix_ms();
+        match boarded.job.recall(line).await {
+            Some(output) => {
+                let Boarded { job, mut berth } = boarded;
+                let settlement = job.recalled(line, output);
+                berth.hold = settlement.as_ref().map(|ended| share(&mut hold, ended));
+                berth.leave(settlement);
+            }
+            None => jobs.push(boarded),
+        }
+    }
     let counted: Vec<_> = jobs.iter().map(|_| serving.begin()).collect();
-    let attempts: Vec<Attempt<'_>> = jobs.iter().map(|job| job.attempt(line, serving)).collect();
+    let attempts = jobs.iter().map(|boarded| boarded.job.attempt(line, serving));
+    let attempts: Vec<Attempt<'_>> = attempts.collect();
     let ended = serving.plugin.attempt_batch(attempts).await;
     drop(counted);
     let batch = match ended {
         Ok(batch) => batch,
         Err(unavailable) => {
             line.stumble(&unavailable);
-            for job in jobs {
-                let (id, settlement) = (job.task.id, give_back(line, job.token, &job.task));
-                finish(line, id, Some(settlement));
+            for Boarded { job, berth } in jobs {
+                let settlement = give_back(line, job.token, &job.task);
+                berth.leave(Some(settlement));
             }
             return;
         }
@@ -109,30 +136,32 @@ async fn call(line: &Arc<Line>, serving: &Serving, jobs: Vec<Job>) {
             "a batch fell as a whole; its tasks run again one by one");
     }
     let ran = Ran { plugin: serving.plugin.digest(), cached: false };
-    for (job, end) in jobs.into_iter().zip(batch.ends) {
+    for (boarded, end) in jobs.into_iter().zip(batch.ends) {
         if batch.fell && !is_cancelled(&end) {
-            spawn(line, job, Some(end));
+            // What it logged in the batch is not told; it need not be kept meanwhile.
+            spawn(line, boarded, Some(AttemptEnd { logs: Vec::new(), ..end }));
             continue;
         }
+        let Boarded { job, mut berth } = boarded;
         job.remember(line, &end).await;
-        let (id, settlement) = (job.task.id, conclude(line, job, end, ran));
-        finish(line, id, settlement);
+        let settlement = conclude(line, job, end, ran);
+        berth.hold = settlement.as_ref().map(|ended| share(&mut hold, ended));
+        berth.leave(settlement);
     }
+}
+
+/// What one of a batch goes on holding until the broker knows of its end.
+fn share(hold: &mut Hold, ended: &Settlement) -> Hold {
+    hold.split(ended.bytes().saturating_mul(SETTLING_COPIES))
 }
 
 fn is_cancelled(end: &AttemptEnd) -> bool {
     matches!(&end.outcome, Outcome::Failed(failure) if failure.kind == FailureKind::Cancelled)
 }
 
-fn spawn(line: &Arc<Line>, job: Job, fallen: Option<AttemptEnd>) {
-    tokio::spawn(alone(line.clone(), job, fallen));
-}
-
-/// Run a job by itself; `fallen` is its share of a batch that fell.
-async fn alone(line: Arc<Line>, job: Job, fallen: Option<AttemptEnd>) {
-    let id = job.task.id;
-    let settlement = attempt(&line, job, fallen).await;
-    finish(&line, id, settlement);
+fn spawn(line: &Arc<Line>, boarded: Boarded, fallen: Option<AttemptEnd>) {
+    let Boarded { job, berth } = boarded;
+    tokio::spawn(alone(line.clone(), job, berth, fallen));
 }
 
 /// The end of an attempt that ran alone after the batch that it began in fell: what both

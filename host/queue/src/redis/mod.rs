@@ -36,6 +36,7 @@ mod wake;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -109,6 +110,8 @@ pub struct RedisBroker {
     wake: wake::Wake,
     /// Queues this process has announced in the namespace's set of queues.
     announced: Mutex<HashSet<QueueName>>,
+    /// Whether the records of the last claim were long.
+    long_records: AtomicBool,
 }
 
 impl RedisBroker {
@@ -126,6 +129,7 @@ impl RedisBroker {
             scripts,
             wake: wake::Wake::default(),
             announced: Mutex::default(),
+            long_records: AtomicBool::new(false),
         })
     }
 

@@ -15,6 +15,7 @@
 mod sent;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bulkhead_core::{Outcome, Payload, QueueName, State, TaskId, TaskRef};
 use redis::{Cmd, Value};
@@ -64,7 +65,8 @@ struct Told {
     child: TaskRef,
     parent: TaskRef,
     kind: &'static str,
-    entry: Vec<u8>,
+    /// The same for all children of one parent.
+    entry: Arc<[u8]>,
 }
 
 /// One look into one queue's outbox.
@@ -174,16 +176,24 @@ impl Round<'_> {
         for link in links {
             by_queue.entry(link.1.queue.clone()).or_default().push(link);
         }
-        let (mut done, mut told) = (Vec::new(), Vec::new());
+        let mut done = Vec::new();
         for (queue, links) in by_queue {
-            for links in links.chunks(CALL_LINKS) {
-                let args: Vec<String> = links
+            let mut links = links.as_slice();
+            while !links.is_empty() {
+                let (now, later) = links.split_at(links.len().min(CALL_LINKS));
+                let (mut told, mut asked) = (Vec::new(), 0);
+                let args: Vec<String> = now
                     .iter()
                     .flat_map(|(_, parent, child)| [parent.id.to_string(), child.to_string()])
                     .collect();
                 let args: Vec<&[u8]> = args.iter().map(String::as_bytes).collect();
                 let reply = self.broker.scripts.link.call(self.broker, &queue, &args).await?;
-                for ((text, parent, child), found) in links.iter().zip(script::array(reply)?) {
+                for ((text, parent, child), found) in now.iter().zip(script::array(reply)?) {
+                    // The answer has become long: what follows is asked for again.
+                    if found == Value::Int(2) {
+                        break;
+                    }
+                    asked += 1;
                     done.push(text.clone());
                     if found == Value::Int(1) {
                         continue;
@@ -192,11 +202,14 @@ impl Round<'_> {
                         Value::BulkString(record) => ended(parent, &record),
                         _ => (None, None),
                     };
-                    told.push(tell(child.clone(), parent.clone(), state, output)?);
+                    let entry = parent_entry(parent, state, output)?;
+                    told.push(tell(child.clone(), parent.clone(), state, &entry));
                 }
+                self.resolve(told).await?;
+                // The first one is always answered.
+                links = if asked < now.len() { &links[asked.max(1)..] } else { later };
             }
         }
-        self.resolve(told).await?;
         Ok(done)
     }
 
@@ -232,10 +245,9 @@ impl Round<'_> {
                 .get(&id)
                 .and_then(|view| output(&view.history));
         }
-        let told = children
-            .into_iter()
-            .map(|child| tell(child, parent.clone(), Some(state), carried.clone()))
-            .collect::<Result<_, _>>()?;
+        let entry = parent_entry(&parent, Some(state), carried)?;
+        let told = children.into_iter();
+        let told = told.map(|child| tell(child, parent.clone(), Some(state), &entry)).collect();
         self.resolve(told).await?;
         let mut args: Vec<&[u8]> = vec![name.as_bytes(), forget.as_bytes()];
         args.extend(names.iter().map(String::as_bytes));
@@ -271,7 +283,7 @@ impl Round<'_> {
                         .arg(told.child.id.to_string())
                         .arg(told.parent.to_string())
                         .arg(told.kind)
-                        .arg(&told.entry);
+                        .arg(told.entry.as_ref());
                 }
                 let reply = script.send(self.broker, &command).await?;
                 self.note(&queue, reply)?;
@@ -295,16 +307,20 @@ fn fitting(sizes: impl Iterator<Item = usize>) -> (usize, usize) {
     (number, bytes)
 }
 
-fn tell(
-    child: TaskRef,
-    parent: TaskRef,
+fn tell(child: TaskRef, parent: TaskRef, state: Option<State>, entry: &Arc<[u8]>) -> Told {
+    let kind = state.and_then(letter).unwrap_or("u");
+    Told { child, parent, kind, entry: entry.clone() }
+}
+
+/// A parent's end, as its children's records have it.
+fn parent_entry(
+    parent: &TaskRef,
     state: Option<State>,
     output: Option<Payload>,
-) -> Result<Told, QueueError> {
-    let kind = state.and_then(letter).unwrap_or("u");
+) -> Result<Arc<[u8]>, QueueError> {
     let entry = codec::encode_made(&Entry::Parent { parent: parent.clone(), state, output })
         .map_err(|e| QueueError::Protocol(format!("cannot encode a parent's end: {e}")))?;
-    Ok(Told { child, parent, kind, entry })
+    Ok(entry.into())
 }
 
 /// How the task of this record ended, and its output.

@@ -1,6 +1,7 @@
 //! The host's tick: settlements, renewals and claims in one script call.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bulkhead_core::{QueueName, TaskId};
@@ -25,10 +26,13 @@ const DEAD_MIN_MS: u64 = 1_000;
 /// Settlements, renewals and reports of progress in one call of the script. A settlement counts
 /// the tasks that it submits.
 const CALL_MAX: usize = 250;
-/// Bytes of submitted payloads in one call of the script.
+/// Bytes of settlements in one call of the script: outputs, logs and submitted tasks.
 const CALL_BYTES: usize = 8 << 20;
 /// Claims in one call of the script.
 const CLAIM_MAX: u32 = 250;
+/// Where the records of a claim have more bytes than this on average, the next one has their
+/// lengths looked at before they are read.
+const LONG_RECORD_BYTES: u64 = 4 << 10;
 /// Claims in one step.
 const WANT_MAX: u32 = 1_000;
 
@@ -59,7 +63,7 @@ pub(super) async fn step(
             reclaim: last && step.reclaim,
             ..*step
         };
-        let stepped = take(broker, queue, &part, last).await?;
+        let stepped = take(broker, queue, &part, Called { promote: last, more: false }).await?;
         whole.stale.extend(stepped.stale.into_iter().map(|at| at + settled.start));
         whole.lost.extend(stepped.lost.into_iter().map(|at| at + call * CALL_MAX));
         whole.cancel.extend(stepped.cancel);
@@ -71,14 +75,24 @@ pub(super) async fn step(
     let mut filled = want.min(CLAIM_MAX);
     loop {
         let taken = u32::try_from(whole.claims.len()).unwrap_or(u32::MAX);
-        if taken < filled || filled >= want {
+        let claimed_bytes = whole.claims.iter().map(|claim| claim.bytes).sum::<u64>();
+        let claim_bytes = step.claim_bytes.saturating_sub(claimed_bytes);
+        if taken < filled || filled >= want || claim_bytes == 0 {
             return Ok(whole);
         }
         let more = (want - filled).min(CLAIM_MAX);
-        let part =
-            Step { settle: &[], renew: &[], progress: &[], want: more, reclaim: false, ..*step };
+        let part = Step {
+            settle: &[],
+            renew: &[],
+            progress: &[],
+            want: more,
+            claim_bytes,
+            reclaim: false,
+            ..*step
+        };
         // The claims so far stand, whatever becomes of this call.
-        let stepped = match take(broker, queue, &part, false).await {
+        let stepped = match take(broker, queue, &part, Called { promote: false, more: true }).await
+        {
             Ok(stepped) => stepped,
             Err(error) => {
                 tracing::debug!(%error, %queue, "a step claimed less than it might have");
@@ -97,10 +111,9 @@ fn settlements_by_call(settle: &[Settlement]) -> Vec<Range<usize>> {
     let mut calls: Vec<Range<usize>> = Vec::new();
     let (mut weight, mut bytes) = (0, 0);
     for (at, settlement) in settle.iter().enumerate() {
-        let children = settlement.end.children();
-        let own_bytes = children.iter().map(|child| child.payload.data.len()).sum::<usize>();
+        let own_bytes = usize::try_from(settlement.bytes()).unwrap_or(usize::MAX);
         weight += settlement.weight();
-        bytes += own_bytes;
+        bytes = own_bytes.saturating_add(bytes);
         match calls.last_mut() {
             Some(call) if weight <= CALL_MAX && bytes <= CALL_BYTES => call.end = at + 1,
             _ => {
@@ -117,11 +130,19 @@ fn part<T>(all: &[T], call: usize) -> &[T] {
     &all[from..(from + CALL_MAX).min(all.len())]
 }
 
+/// What a call of the script is within its step.
+struct Called {
+    /// Whether it puts due tasks in line.
+    promote: bool,
+    /// Whether tasks were claimed by a call before it.
+    more: bool,
+}
+
 async fn take(
     broker: &RedisBroker,
     queue: &QueueName,
     step: &Step<'_>,
-    promote: bool,
+    called: Called,
 ) -> Result<Stepped, QueueError> {
     let offers = Offers::of(step.serves);
     let args = 11 + step.serves.len().min(Serves::MAX) + step.renew.len() + step.settle.len() * 3;
@@ -132,7 +153,7 @@ async fn take(
         .arg(reckonable(u64::try_from(step.lease.as_millis()).unwrap_or(u64::MAX)))
         .arg(step.host)
         .arg(if step.reclaim { RECLAIM_MAX } else { 0 })
-        .arg(if promote { PROMOTE_MAX } else { 0 })
+        .arg(if called.promote { PROMOTE_MAX } else { 0 })
         .arg(reckonable(step.dead_retention_ms.max(1)))
         .arg(offers.types.len());
     for task_type in &offers.types {
@@ -166,8 +187,18 @@ async fn take(
         command.arg(&token.0).arg(bytes);
     }
     usage::write(&mut command, step.settle);
+    let wary = broker.long_records.load(Ordering::Relaxed);
+    command.arg(reckonable(step.claim_bytes)).arg(u8::from(called.more)).arg(u8::from(wary));
     let reply = broker.scripts.step.send(broker, &command).await?;
-    read_reply(queue, reply)
+    let stepped = read_reply(queue, reply)?;
+    if !stepped.claims.is_empty() {
+        let bytes = stepped.claims.iter().map(|claim| claim.bytes).sum::<u64>();
+        let long = bytes > LONG_RECORD_BYTES * stepped.claims.len() as u64;
+        if long != wary {
+            broker.long_records.store(long, Ordering::Relaxed);
+        }
+    }
+    Ok(stepped)
 }
 
 /// What a run of settlements has in common: their kind, and how long their tasks are kept.
@@ -255,7 +286,9 @@ pub(super) fn read_claim(
 ) -> Result<Option<Claim>, QueueError> {
     let Ok(member) = script::text(member) else { return Ok(None) };
     let Ok(id) = parse_id(member.get(..ID_BYTES).unwrap_or("")) else { return Ok(None) };
-    let (task, attempts, parents) = match codec::decode(queue, id, &script::bytes(record)?) {
+    let record = script::bytes(record)?;
+    let bytes = record.len() as u64;
+    let (task, attempts, parents) = match codec::decode(queue, id, &record) {
         Ok(record) => {
             let attempts = attempts_in(&record.history);
             let parents = parents_in(record.history, &record.task.terms.after);
@@ -270,6 +303,7 @@ pub(super) fn read_claim(
         attempt: attempts.saturating_add(1),
         parents,
         cancelled,
+        bytes,
     }))
 }
 

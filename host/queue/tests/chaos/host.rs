@@ -141,6 +141,7 @@ impl Host {
             renew: &renew,
             progress: &[],
             want: u32::try_from(CONCURRENCY - line.running.len().min(CONCURRENCY)).unwrap(),
+            claim_bytes: u64::MAX,
             serves: &serves(),
             lease: LEASE,
             reclaim: true,

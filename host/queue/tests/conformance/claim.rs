@@ -21,6 +21,10 @@ crate::every_broker![
     a_lost_lease_is_not_held,
     no_more_is_claimed_than_is_wanted,
     hosts_never_share_a_claim,
+    a_claim_brings_no_more_bytes_than_it_may,
+    a_record_that_is_too_long_comes_alone,
+    long_records_among_short_ones_are_found_wherever_they_stand,
+    what_stays_for_its_bytes_costs_its_tenant_no_turn,
 ];
 
 const HELD: Duration = Duration::from_secs(30);
@@ -188,4 +192,83 @@ async fn hosts_never_share_a_claim(talk: Talk) {
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 180);
+}
+
+/// A task whose record has about so many bytes more than one without a payload.
+fn long(task_type: &str, bytes: usize) -> bulkhead_queue::NewTask {
+    bulkhead_queue::NewTask {
+        payload: bulkhead_core::Payload::new("x", vec![b'x'; bytes]),
+        ..new_task(task_type)
+    }
+}
+
+fn bytes_of(claims: &[bulkhead_queue::Claim]) -> u64 {
+    claims.iter().map(|claim| claim.bytes).sum()
+}
+
+/// Claim as a host that may take so many bytes in a step, until nothing is left.
+async fn in_portions(talk: &Talk, claim_bytes: u64) -> Vec<Vec<bulkhead_queue::Claim>> {
+    let mut portions = Vec::new();
+    loop {
+        let say = Say { want: 100, claim_bytes, ..Say::default() };
+        let stepped = talk.say(say).await;
+        if stepped.claims.is_empty() {
+            return portions;
+        }
+        portions.push(stepped.claims);
+        assert!(portions.len() < 1_000);
+    }
+}
+
+async fn a_claim_brings_no_more_bytes_than_it_may(talk: Talk) {
+    let sent = talk.submit_many((0..60).map(|_| long("a", 900)).collect()).await;
+    let first = talk.say(Say { want: 100, claim_bytes: 10_000, ..Say::default() }).await;
+    assert!((9..=10).contains(&first.claims.len()), "{}", first.claims.len());
+    assert!(bytes_of(&first.claims) <= 10_000);
+    assert_eq!(first.next_due, Some(Duration::ZERO), "there is more to be had at once");
+    let rest = in_portions(&talk, 10_000).await;
+    let all: Vec<_> = std::iter::once(first.claims).chain(rest).collect();
+    assert!(all.iter().all(|claims| bytes_of(claims) <= 10_000));
+    let order: Vec<_> = all.iter().flatten().map(|claim| claim.id).collect();
+    assert_eq!(order, sent, "each once, in the order in which they stood");
+    talk.is_sound().await;
+}
+
+async fn a_record_that_is_too_long_comes_alone(talk: Talk) {
+    talk.submit_many(vec![new_task("a"), long("a", 900), long("a", 900), new_task("a")]).await;
+    let sizes: Vec<usize> =
+        in_portions(&talk, 500).await.iter().map(|claims| claims.len()).collect();
+    assert_eq!(sizes, [1, 1, 1, 1]);
+    assert_eq!(talk.stats().await.running, 4);
+    talk.is_sound().await;
+}
+
+async fn long_records_among_short_ones_are_found_wherever_they_stand(talk: Talk) {
+    for at in 0..12 {
+        let tasks = (0..12).map(|place| if place == at { long("a", 900) } else { new_task("a") });
+        let sent = talk.submit_many(tasks.collect()).await;
+        let whole = talk.view(sent[(at + 1) % 12]).await;
+        assert_eq!(whole.state, State::Pending);
+        let portions = in_portions(&talk, 1_500).await;
+        assert!(portions.iter().all(|claims| bytes_of(claims) <= 1_500), "{at}");
+        assert!(portions.len() > 1, "{at}");
+        let order: Vec<_> = portions.iter().flatten().map(|claim| claim.id).collect();
+        assert_eq!(order, sent, "{at}");
+    }
+    talk.is_sound().await;
+}
+
+async fn what_stays_for_its_bytes_costs_its_tenant_no_turn(talk: Talk) {
+    let big = || bulkhead_queue::NewTask { tenant: tenant("big"), ..long("a", 900) };
+    talk.submit_many((0..8).map(|_| big()).collect()).await;
+    talk.submit_many((0..8).map(|_| of_tenant("a", "small")).collect()).await;
+    let mut turns = Vec::new();
+    for claims in in_portions(&talk, 1_000).await {
+        turns.extend(claims.iter().map(|claim| claim.task.as_ref().unwrap().tenant.to_string()));
+    }
+    // One long record is a portion; who took it waits until the other has taken as many.
+    let first: Vec<&str> = turns.iter().take(4).map(String::as_str).collect();
+    assert_eq!(turns.len(), 16);
+    assert!(first.contains(&"big") && first.contains(&"small"), "{turns:?}");
+    talk.is_sound().await;
 }

@@ -1,7 +1,7 @@
 //! Tasks that wait for others: when they leave `blocked`, and for where.
 
-use bulkhead_core::{OnFailedParent, Payload, QueueName, State, TaskId, TaskRef, Terms};
-use bulkhead_queue::{CancelReason, Entry, NewTask, RerunAnswer};
+use bulkhead_core::{OnFailedParent, Outcome, Payload, QueueName, State, TaskId, TaskRef, Terms};
+use bulkhead_queue::{CancelReason, End, Entry, NewTask, RerunAnswer, Settlement};
 
 use crate::talk::{Say, Talk};
 use crate::words::*;
@@ -25,6 +25,7 @@ crate::every_broker![
     a_blocked_task_can_be_cancelled,
     a_parent_that_others_wait_for_is_kept_until_they_are_told,
     a_task_may_have_a_thousand_parents,
+    long_outputs_of_ended_parents_are_all_heard_of,
     a_diamond_ends,
 ];
 
@@ -349,5 +350,36 @@ async fn a_diamond_ends(talk: Talk) {
     let claim = talk.claim_in(&other(), 1).await.remove(0);
     talk.settle_in(&other(), done(&claim)).await;
     assert_eq!(talk.claim_one().await.id, bottom);
+    talk.is_sound().await;
+}
+
+async fn long_outputs_of_ended_parents_are_all_heard_of(talk: Talk) {
+    const LONG_BYTES: usize = 1_500_000;
+    let mut parents = Vec::new();
+    for number in 0..7_u8 {
+        let id = talk.submit(new_task("a")).await;
+        let claim = talk.claim_one().await;
+        let data = vec![number; LONG_BYTES];
+        let report = report(1, Outcome::Done(Payload::new(Payload::BINARY, data)));
+        let end = End::Complete { report, retention_ms: DAY_MS, children: Vec::new() };
+        talk.settle(Settlement { token: claim.token, end, plugin: None }).await;
+        parents.push(here(id));
+    }
+    let children = talk.submit_many((0..3).map(|_| with("a", after(&parents))).collect()).await;
+    for child in children {
+        talk.deliver().await;
+        assert_eq!(talk.state(child).await, State::Pending);
+        let history = talk.history(child).await;
+        let mut heard: Vec<_> = history
+            .iter()
+            .map(|entry| match entry {
+                Entry::Parent { output: Some(output), .. } => (output.data[0], output.data.len()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        heard.sort_unstable();
+        let all: Vec<_> = (0..7_u8).map(|number| (number, LONG_BYTES)).collect();
+        assert_eq!(heard, all);
+    }
     talk.is_sound().await;
 }

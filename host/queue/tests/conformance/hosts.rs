@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bulkhead_core::Digest;
-use bulkhead_queue::{HostInfo, PluginInfo, ServingVersion, Signal, Topic};
+use bulkhead_queue::{HostInfo, HostMemory, PluginInfo, ServingVersion, Signal, Topic};
 
 use crate::talk::Talk;
 
@@ -17,6 +17,7 @@ fn host(name: &str, in_flight: u32) -> HostInfo {
         seen_at: 2,
         concurrency: 8,
         in_flight,
+        memory: Some(HostMemory { ceiling_bytes: 9, budget_bytes: 5, held_bytes: 3, waiting: 1 }),
         queues: vec!["default".into()],
         plugins: vec![PluginInfo {
             name: "resize".into(),

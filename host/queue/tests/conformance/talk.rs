@@ -24,6 +24,7 @@ pub(crate) struct Say<'a> {
     pub(crate) renew: Vec<ClaimToken>,
     pub(crate) progress: Vec<(ClaimToken, Progress)>,
     pub(crate) want: u32,
+    pub(crate) claim_bytes: u64,
     /// Each `type` or `type:tenant`.
     pub(crate) types: &'a [&'a str],
     pub(crate) lease: Duration,
@@ -39,6 +40,7 @@ impl Default for Say<'_> {
             renew: Vec::new(),
             progress: Vec::new(),
             want: 0,
+            claim_bytes: u64::MAX,
             types: &["a", "b"],
             lease: LEASE,
             reclaim: true,
@@ -105,6 +107,7 @@ impl Talk {
             renew: &say.renew,
             progress: &say.progress,
             want: say.want,
+            claim_bytes: say.claim_bytes,
             serves: &serves,
             lease: say.lease,
             reclaim: say.reclaim,

@@ -220,6 +220,7 @@ async fn hosts(broker: &dyn Broker) {
         seen_at: u64::MAX >> 16,
         concurrency: 1,
         in_flight: 0,
+        memory: None,
         queues: vec!["first".into()],
         plugins: vec![bulkhead_queue::PluginInfo {
             name: "p".into(),

@@ -54,6 +54,7 @@ impl Worker {
             renew,
             progress: &[],
             want,
+            claim_bytes: u64::MAX,
             serves: &self.types,
             lease: self.lease,
             reclaim: true,

@@ -88,6 +88,7 @@ struct Said {
     renew: Vec<Held>,
     progress: Vec<(Held, Progress)>,
     want: u32,
+    claim_bytes: u64,
     types: Vec<Serves>,
     lease: Duration,
     reclaim: bool,
@@ -108,7 +109,8 @@ impl World {
         let settled: Vec<_> = said.settle.iter().map(|(held, how)| (held.id, how)).collect();
         let renewed: Vec<_> = said.renew.iter().map(|held| held.id).collect();
         let progress: Vec<_> = said.progress.iter().map(|(held, p)| (held.id, p)).collect();
-        let words = (queue, said.host, said.want, &said.types, said.lease, said.reclaim);
+        let wanted = (said.want, said.claim_bytes);
+        let words = (queue, said.host, wanted, &said.types, said.lease, said.reclaim);
         self.note("step", (words, settled, renewed, progress));
         let claimed = self.speak(&said, queue).await?;
         for (held, _) in &said.settle {
@@ -140,6 +142,7 @@ impl World {
             renew: Vec::new(),
             progress: Vec::new(),
             want: 100,
+            claim_bytes: u64::MAX,
             types,
             lease: Duration::from_secs(60),
             reclaim: true,
@@ -199,6 +202,7 @@ impl World {
             renew: Vec::new(),
             progress: Vec::new(),
             want: chance.of(&[0, 1, 1, 2, 3, 8, 40]),
+            claim_bytes: chance.of(&[0, u64::MAX, u64::MAX]),
             types: serves(chance),
             lease: Duration::from_millis(chance.of(&[50, 1_000, 15_000, 60_000])),
             reclaim: !chance.once_in(3),
@@ -252,6 +256,7 @@ impl World {
                 renew: &renew,
                 progress: &progress,
                 want: said.want,
+                claim_bytes: said.claim_bytes,
                 serves: &said.types,
                 lease: said.lease,
                 reclaim: said.reclaim,

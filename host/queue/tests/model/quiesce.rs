@@ -90,6 +90,7 @@ impl World {
                         renew: &[],
                         progress: &[],
                         want: 1,
+                        claim_bytes: u64::MAX,
                         serves: &[],
                         lease: Duration::from_secs(1),
                         reclaim: true,

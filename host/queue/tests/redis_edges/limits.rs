@@ -334,6 +334,7 @@ async fn a_tenant_that_stands_in_two_rings_at_different_times_is_served() {
             renew: &[],
             progress: &[],
             want: 1,
+            claim_bytes: u64::MAX,
             serves: &serves,
             lease: talk.lease,
             reclaim: false,

@@ -220,6 +220,7 @@ async fn a_key_of_the_wrong_type_loses_no_settlement() {
                 renew: &[],
                 progress: &[],
                 want: 0,
+                claim_bytes: u64::MAX,
                 serves: &serves,
                 lease: talk.lease,
                 reclaim: false,

@@ -161,6 +161,7 @@ impl Talk {
             renew: &[],
             progress,
             want,
+            claim_bytes: u64::MAX,
             serves: &serves,
             lease: self.lease,
             reclaim: true,

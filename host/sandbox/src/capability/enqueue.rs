@@ -30,6 +30,17 @@ pub(super) const CAPABILITY: Capability = Capability {
     standing,
 };
 
+/// What a pair of metadata counts beside its text.
+const PAIR_BYTES: u64 = 64;
+
+/// What a child counts beside its texts: names, key, trace and terms.
+const CHILD_BYTES: u64 = 4 << 10;
+
+/// What the children of one task hold at most.
+pub(crate) fn held_bytes(grant: &EnqueueGrant) -> u64 {
+    grant.bytes.saturating_add(u64::from(grant.per_attempt) * CHILD_BYTES)
+}
+
 fn standing(grants: &Grants, offers: CapabilitySet) -> Standing {
     Standing::of(grants.enqueue.is_some(), offers.enqueue, "this host submits no tasks for plugins")
 }
@@ -68,8 +79,9 @@ impl Compartment {
 }
 
 pub(super) fn text_bytes(child: &enqueue::Child) -> u64 {
-    let pairs = child.metadata.iter().map(|(key, value)| key.len() + value.len());
-    (child.payload.content_type.len() + child.payload.data.len() + pairs.sum::<usize>()) as u64
+    let pairs =
+        child.metadata.iter().map(|(key, value)| (key.len() + value.len()) as u64 + PAIR_BYTES);
+    (child.payload.content_type.len() + child.payload.data.len()) as u64 + pairs.sum::<u64>()
 }
 
 pub(super) fn check_quotas(
@@ -169,4 +181,27 @@ fn not_allowed<T: std::fmt::Display>(what: &str, name: &str, key: &str, named: &
         }
     };
     Error::NotAllowed(format!("the {what} `{name}` is not granted; `{key}` has {allowed}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_without_text_count_too() {
+        let child = |pairs: usize| enqueue::Child {
+            task_type: "t".to_owned(),
+            queue: None,
+            payload: crate::bindings::bulkhead::handler::types::PayloadResult {
+                content_type: String::new(),
+                data: Vec::new(),
+            },
+            metadata: vec![(String::new(), String::new()); pairs],
+            priority: None,
+            delay_ms: None,
+            key: None,
+        };
+        assert_eq!(text_bytes(&child(0)), 0);
+        assert!(text_bytes(&child(1_000)) >= 1_000 * size_of::<(String, String)>() as u64);
+    }
 }

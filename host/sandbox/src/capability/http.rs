@@ -51,6 +51,23 @@ const FIELDS_ROOM: usize = 2;
 /// So many full lists of headers a guest may hold; the more it has, the shorter new ones are.
 const FULL_LISTS: usize = 32;
 
+/// What a connection holds: TLS, buffers of both ways, its tasks. The head of an answer is
+/// read into a buffer of its own.
+const CONNECTION_BYTES: u64 = 400 << 10;
+
+/// What an attempt can make the host hold: full lists of headers, and its connections with
+/// what waits of a request's body.
+pub(crate) fn held_bytes(grant: &HttpGrant, handles: u32) -> u64 {
+    let full = grant.header_bytes.saturating_mul(FIELDS_ROOM as u64);
+    let entries = handles.saturating_mul(2).max(FULL_LISTS as u32);
+    // FULL_LISTS * (1 + ln(entries / FULL_LISTS)), the logarithm rounded up to one of base 2.
+    let doublings = u64::from((entries / FULL_LISTS as u32).ilog2()) + 1;
+    let lists = full.saturating_mul(FULL_LISTS as u64).saturating_mul(1 + doublings * 7 / 10 + 1);
+    let connections = u64::from(grant.connections.min(grant.requests));
+    let connection = CONNECTION_BYTES + CHUNK_BYTES as u64 + 2 * grant.header_bytes;
+    lists.saturating_add(connections.saturating_mul(connection))
+}
+
 fn standing(grants: &Grants, offers: CapabilitySet) -> Standing {
     Standing::of(grants.http.is_some(), offers.http, "this host sends no requests")
 }
@@ -353,6 +370,25 @@ mod tests {
             assert!(Hooks.is_forbidden_header(&name), "{name}");
         }
         assert!(!Hooks.is_forbidden_header(&http::header::AUTHORIZATION));
+    }
+
+    #[test]
+    fn all_lists_that_a_guest_can_hold_are_reckoned_with() {
+        for (header_bytes, handles) in [(64 << 10, 1_000), (1 << 10, 1), (1 << 20, 1_000_000)] {
+            let grant = HttpGrant { header_bytes, requests: 0, ..HttpGrant::default() };
+            let full = header_bytes * FIELDS_ROOM as u64 * FULL_LISTS as u64;
+            // Each list as long as it may be when so many others are there.
+            let all: u64 = (0..2 * handles).map(|at| full / at.max(FULL_LISTS as u64)).sum();
+            let held = held_bytes(&grant, u32::try_from(handles).unwrap());
+            assert!(all <= held, "{all} of {held} with {handles} handles");
+        }
+        let grant = HttpGrant { connections: 8, requests: 3, ..HttpGrant::default() };
+        let more = HttpGrant { requests: 4, ..grant.clone() };
+        let connection = held_bytes(&more, 1_000) - held_bytes(&grant, 1_000);
+        assert!(connection >= CONNECTION_BYTES + CHUNK_BYTES as u64, "{connection}");
+        let most = HttpGrant { requests: 9, ..grant.clone() };
+        let bounded = HttpGrant { requests: 8, ..grant };
+        assert_eq!(held_bytes(&most, 1_000), held_bytes(&bounded, 1_000), "`connections`");
     }
 
     #[test]

@@ -17,6 +17,13 @@ const MAX_KEY_BYTES: usize = 512;
 /// Most keys of one page.
 const MAX_PAGE: u32 = 1_000;
 
+/// What one call may make the host hold: a value or a page, as the broker's answer, as it is
+/// read from it and as it is given to the guest.
+pub(crate) fn held_bytes(grant: &KvGrant) -> u64 {
+    let page = u64::from(MAX_PAGE) * (MAX_KEY_BYTES as u64 + 32);
+    3 * grant.value_bytes.max(page)
+}
+
 /// Longest time to live: 366 days.
 const MAX_TTL_MS: u64 = 366 * 24 * 3_600_000;
 

@@ -34,17 +34,17 @@ pub(crate) mod clocks;
 mod config;
 mod context;
 mod contract;
-mod enqueue;
-mod fs;
+pub(crate) mod enqueue;
+pub(crate) mod fs;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 pub(crate) mod http;
-mod kv;
+pub(crate) mod kv;
 mod log;
 mod parents;
 mod progress;
 pub(crate) mod random;
-mod secrets;
+pub(crate) mod secrets;
 mod standing;
 mod wasi;
 

@@ -13,6 +13,16 @@ use crate::text::bounded;
 /// How much of a name that is none is repeated, in bytes.
 const MAX_NAME_BYTES: usize = 128;
 
+/// What a secret takes that was handed out: itself, and what finds it in texts, which is up to
+/// a thousand times as long as the secret.
+const SECRET_BYTES: u64 = 1 << 20;
+
+/// What so many granted secrets make the host hold, of up to 1 KiB each; what longer ones take
+/// is the operator's own affair.
+pub(crate) fn held_bytes(secrets: usize) -> u64 {
+    (secrets as u64).saturating_mul(SECRET_BYTES)
+}
+
 pub(super) const CAPABILITY: Capability = Capability {
     grant: Some("secrets"),
     line: "secrets = [\"NAME\"]",

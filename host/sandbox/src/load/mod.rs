@@ -28,14 +28,18 @@ use wasmtime::{Engine, Precompiled};
 use self::artifact::{Artifact, Facts};
 use self::inspect::Entry;
 use crate::account::Account;
+use crate::budget::{Overfull, Standing};
 use crate::capability::{CapabilitySet, Grant, Inspection, open_granted};
 use crate::command::CommandProgram;
 use crate::grants::Grants;
 use crate::handler::HandlerProgram;
-use crate::plugin::{LoadTimes, Manifest, Plugin, PluginKind, PluginSource, Program};
+use crate::need::{Granted, need_bytes};
+use crate::plugin::{
+    LoadTimes, Manifest, Plugin, PluginDescription, PluginKind, PluginSource, Program,
+};
 use crate::sandbox::Sandbox;
 use crate::turns::Turn;
-use crate::{Gate, Rejection};
+use crate::{Gate, Hold, Rejection};
 
 pub use compile::worker::compile_worker;
 pub use compile::{Compiler, WorkerProgram};
@@ -53,6 +57,7 @@ struct Compiled {
     uses: CapabilitySet,
     took: Duration,
     cached: bool,
+    code_bytes: usize,
 }
 
 /// What a file is held against once it is known what it asks for.
@@ -79,8 +84,36 @@ impl Approval {
 }
 
 impl Sandbox {
-    /// Take a file through every gate.
+    /// Take a file through every gate, once there is memory for it.
     pub async fn load(&self, source: PluginSource) -> Result<Plugin, Rejection> {
+        let room = self.room_to_load(source.bytes.len()).await?;
+        self.load_within(source, room).await
+    }
+
+    /// Wait for the memory that loading a file of so many bytes takes; an error if it will
+    /// never be there. Whoever reads files asks before reading.
+    pub async fn room_to_load(&self, file_bytes: usize) -> Result<Hold, Rejection> {
+        let file_bytes = file_bytes.min(self.config().max_component_bytes);
+        // The file; machine code as it comes from the compiler, and as it is loaded.
+        let code_bytes = compile::most_code_bytes(file_bytes);
+        let load_bytes = (2 * file_bytes + 2 * code_bytes) as u64;
+        let limits = self.within_ceilings(self.config().describe_limits);
+        let random_bytes = self.config().random_bytes;
+        let describe_bytes = need_bytes(&limits, [(limits, 0)], Granted::default(), random_bytes);
+        let held = self.config().budget.hold_for_load(load_bytes.max(describe_bytes)).await;
+        held.map_err(|Overfull { needed_bytes, left_bytes }| {
+            let message = format!(
+                "loading it takes up to {} of memory, and beside the plugins that are loaded {} \
+                 are left for all; raise `host.memory`, lower `limits.memory`, or remove plugins",
+                mib(needed_bytes),
+                mib(left_bytes)
+            );
+            Rejection::new(Gate::Memory, message)
+        })
+    }
+
+    /// Take a file through every gate, in memory that it was given room for.
+    pub async fn load_within(&self, source: PluginSource, room: Hold) -> Result<Plugin, Rejection> {
         let PluginSource { name, bytes, manifest, account } = source;
         let config = self.config();
         if bytes.len() > config.max_component_bytes {
@@ -109,7 +142,11 @@ impl Sandbox {
                 describe::of_command(&name, &manifest)?
             }
         };
-        let Compiled { program, digest, kind, asked, uses, took, cached } = compiled;
+        let Compiled { program, digest, kind, asked, uses, took, cached, code_bytes } = compiled;
+        let handles = config.ceilings.handles;
+        let granted = Granted::of(&manifest.grants, uses, handles, self.open_files());
+        let most_bytes = self.most_bytes(&description, granted);
+        let standing = self.settle_in(room, code_bytes, most_bytes)?;
         Ok(Plugin {
             sandbox: self.clone(),
             program,
@@ -122,6 +159,44 @@ impl Sandbox {
             description,
             manifest,
             load_times: LoadTimes { compile: took, cached, describe: began.elapsed() },
+            granted,
+            most_bytes,
+            _standing: standing,
+        })
+    }
+
+    /// What one attempt of whichever of these handlers needs at most.
+    fn most_bytes(&self, description: &PluginDescription, granted: Granted) -> u64 {
+        let config = self.config();
+        let needs = description.handlers.iter().map(|handler| {
+            let limits = config.ceilings.lowered_by(&handler.limits);
+            let attempt = [(limits, config.children.payload_bytes)];
+            need_bytes(&limits, attempt, granted, config.random_bytes)
+        });
+        needs.max().unwrap_or(0)
+    }
+
+    /// Keep of `room` what a plugin holds while it is loaded.
+    fn settle_in(
+        &self,
+        room: Hold,
+        code_bytes: usize,
+        most_bytes: u64,
+    ) -> Result<Standing, Rejection> {
+        // The code, and what is read from it: types, traps, the initial contents of memories.
+        let standing_bytes = 2 * code_bytes as u64;
+        let settled = self.config().budget.settle_in(room, standing_bytes, most_bytes);
+        settled.map_err(|Overfull { left_bytes, .. }| {
+            let message = format!(
+                "one attempt of it may come to {} (its limits, its grants and what the host has \
+                 for them) and the plugin itself to {}; beside what all plugins keep, {} are \
+                 left of the host's memory and have to do for one attempt of any of them; raise \
+                 `host.memory`, or lower `memory` in the manifest's `[limits]` or in `[limits]`",
+                mib(most_bytes),
+                mib(standing_bytes),
+                mib(left_bytes)
+            );
+            Rejection::new(Gate::Memory, message)
         })
     }
 
@@ -161,11 +236,12 @@ impl Sandbox {
             None => self.compile(digest, bytes, approval.clone()).await?,
         };
         let turn = self.loads().turn(approval.tenant()).await;
-        let engine = self.engine().clone();
+        let (engine, code_bytes) = (self.engine().clone(), artifact.code().len());
         let (program, kind, Facts { imports, .. }, uses) =
             blocking(move || link(&engine, artifact, &approval)).await?;
         let took = began.elapsed();
-        let compiled = Compiled { program, digest, kind, asked: imports, uses, took, cached };
+        let asked = imports;
+        let compiled = Compiled { program, digest, kind, asked, uses, took, cached, code_bytes };
         Ok((compiled, turn))
     }
 
@@ -228,6 +304,11 @@ async fn check_folders(manifest: &Manifest, uses: CapabilitySet) -> Result<(), R
         let message = format!("{error}; make it, or correct the grant");
         Rejection::new(Gate::Manifest, message)
     })
+}
+
+/// A size for people, rounded up.
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 fn broken(message: &str) -> Rejection {

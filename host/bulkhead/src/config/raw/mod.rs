@@ -62,6 +62,8 @@ pub(in crate::config) struct RawHost {
     pub(in crate::config) lease: Span,
     pub(in crate::config) grace: Span,
     pub(in crate::config) settlement_buffer: usize,
+    /// Nothing said: a share of what the machine has.
+    pub(in crate::config) memory: Option<Size>,
     pub(in crate::config) scratch_dir: String,
 }
 
@@ -141,6 +143,7 @@ impl Raw {
             // Stands for any value whatever.
             grants: BTreeMap::from([(any(), serde_json::Value::Null)]),
             config: values(),
+            host: RawHost { memory: Some(Size(0)), ..RawHost::default() },
             plugins: RawPlugins {
                 tenants_dir: Some(String::new()),
                 cache_dir: Some(String::new()),
@@ -193,6 +196,7 @@ impl Default for RawHost {
             lease: Span(options.lease),
             grace: Span(options.grace),
             settlement_buffer: options.settlement_buffer,
+            memory: None,
             scratch_dir: options.scratch_dir.display().to_string(),
         }
     }

@@ -154,7 +154,7 @@ fn values_of_the_wrong_type_name_their_key() {
         problems("bulkhead.toml", "host = 5\n[log]\nlevel = { a = 1 }\n"),
         @"
     the configuration cannot be used:
-      - `host` (file bulkhead.toml): this is a section, with `concurrency`, `grace`, `guest_threads`, `lease`, `name`, `queues`, `scratch_dir`, `settlement_buffer`
+      - `host` (file bulkhead.toml): this is a section, with `concurrency`, `grace`, `guest_threads`, `lease`, `memory`, `name`, `queues`, `scratch_dir`, `settlement_buffer`
       - `log.level` (file bulkhead.toml): this takes one value and is no section
     "
     );
@@ -287,4 +287,38 @@ fn the_shown_settings_load_to_the_same_configuration() {
         config.settings().iter().map(|s| (s.key.clone(), s.value.clone())).collect()
     };
     assert_eq!(values(&again), values(&config));
+}
+
+#[test]
+fn the_machines_memory_is_a_default_that_says_where_it_comes_from() {
+    let memory = Some(MachineMemory { bytes: 10 << 30, limited: true });
+    let sources = Sources { memory, ..Sources::default() };
+    let config = Config::load(&sources).unwrap();
+    assert_eq!(config.host.memory_bytes, Some(8 << 30));
+    let shown = setting(&config, "host.memory");
+    assert_eq!(shown.value, "8 GiB");
+    assert_eq!(shown.origin.to_string(), "default: 80 % of the cgroup's limit");
+    let said = Sources { env: env(&[("BULKHEAD_HOST__MEMORY", "1 GiB")]), ..sources };
+    let config = Config::load(&said).unwrap();
+    assert_eq!(config.host.memory_bytes, Some(1 << 30));
+    assert!(matches!(setting(&config, "host.memory").origin, Origin::Env(_)));
+    // A machine that says nothing bounds nothing.
+    let config = Config::load(&Sources::default()).unwrap();
+    assert_eq!(config.host.memory_bytes, None);
+    assert!(config.settings().iter().all(|setting| setting.key != "host.memory"));
+}
+
+#[test]
+fn a_memory_that_leaves_nothing_for_attempts_is_refused() {
+    for (text, says) in [
+        ("[host]\nmemory = \"200 MiB\"\n", "200 MiB leave nothing for attempts"),
+        ("[host]\nmemory = \"1 KiB\"\n", "is not from"),
+    ] {
+        let error = problems("bulkhead.toml", text);
+        assert!(error.contains("`host.memory`") && error.contains(says), "{error}");
+    }
+    let small = "[host]\nmemory = \"200 MiB\"\nconcurrency = 2\nguest_threads = 1\n";
+    let (_dir, sources) = file("bulkhead.toml", small);
+    let config = Config::load(&sources).unwrap();
+    assert!(config.host.division().unwrap().unwrap().budget >= 16 << 20);
 }

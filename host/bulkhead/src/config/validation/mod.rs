@@ -62,6 +62,7 @@ pub(in crate::config) fn validate(
         ..SubmitLimits::default()
     };
     host.submit = submit;
+    check.memory(&host);
     let mut settings = check.plugin_settings(raw);
     settings.secrets = check.secrets(raw, env).into();
     host.settings = LiveSettings::fixed(settings);
@@ -176,10 +177,27 @@ impl Check<'_> {
             ),
             cache: self.cache(plugins),
             settlement_buffer: host.settlement_buffer,
+            memory_bytes: host
+                .memory
+                .map(|size| self.size(&["host", "memory"], size, MIB..=4_095 * GIB)),
             scratch_dir: self.path(&["host", "scratch_dir"], &host.scratch_dir),
             schedules: None,
             submit: SubmitLimits::default(),
             settings: LiveSettings::default(),
+        }
+    }
+
+    /// What the host's memory leaves for attempts.
+    fn memory(&mut self, host: &HostOptions) {
+        if let (Some(bytes), Err(least)) = (host.memory_bytes, host.division()) {
+            let least = least.div_ceil(MIB);
+            let message = format!(
+                "{} leave nothing for attempts: with {} attempts at once the host needs {least} \
+                 MiB for itself; raise it, or lower `host.concurrency` or `submit.payload_bytes`",
+                Size(bytes),
+                host.concurrency
+            );
+            self.problem(&["host", "memory"], message);
         }
     }
 

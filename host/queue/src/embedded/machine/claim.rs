@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::journal::Touch;
 use super::queue::Queue;
-use super::task::Place;
+use super::task::{Kept, Place};
 use super::{FOREVER_MS, Now};
 use crate::event::EventKind;
 use crate::serves::Offers;
@@ -36,6 +36,8 @@ pub(crate) struct RawClaim {
     pub(crate) history: Vec<Bytes>,
     pub(crate) attempt: u32,
     pub(crate) cancelled: bool,
+    /// Of the record and all that happened to the task.
+    pub(crate) bytes: u64,
 }
 
 /// What a claim came to.
@@ -91,10 +93,16 @@ impl Queue {
                 + u64::try_from(step.lease.as_millis()).unwrap_or(u64::MAX).min(FOREVER_MS),
         };
         claimed.again = true;
+        let mut room = Room { left_bytes: step.claim_bytes, spared: false };
         for _ in 0..MAX_TURNS {
             let left = want - u32::try_from(claimed.claims.len()).unwrap_or(u32::MAX).min(want);
-            if left == 0 || !self.take_turn(&mut served, left, &lease, &mut claimed.claims, now) {
+            if left == 0
+                || !self.take_turn(&mut served, left, &lease, &mut room, &mut claimed.claims, now)
+            {
                 claimed.again = false;
+                break;
+            }
+            if room.spared {
                 break;
             }
         }
@@ -103,7 +111,7 @@ impl Queue {
             self.journal.counters();
         }
         claimed.full = claimed.claims.len() >= step.want.min(MAX_WANT) as usize;
-        if claimed.claims.len() >= want as usize {
+        if claimed.claims.len() >= want as usize || room.spared {
             // There may be work left: pass the wake-up on.
             for served in &served {
                 let kind = self.index.kinds.get(served.task_type);
@@ -121,6 +129,7 @@ impl Queue {
         served: &mut [Served<'_>],
         left: u32,
         lease: &Lease,
+        room: &mut Room,
         claims: &mut Vec<RawClaim>,
         now: Now,
     ) -> bool {
@@ -174,7 +183,13 @@ impl Queue {
                 .get(task_type)
                 .and_then(|kind| kind.lines.get(&tenant)?.tasks.first().copied());
             let Some((_, id)) = head.filter(|(score, _)| *score <= latest) else { break };
+            let bytes = self.tasks.get(&id).map_or(0, Kept::bytes);
+            if bytes > room.left_bytes && !claims.is_empty() {
+                room.spared = true;
+                break;
+            }
             if let Some(claim) = self.start(id, lease, now) {
+                room.left_bytes = room.left_bytes.saturating_sub(bytes);
                 claims.push(claim);
                 taken += 1;
             }
@@ -233,6 +248,7 @@ impl Queue {
             history: kept.tied_history(),
             attempt: kept.attempts.saturating_add(1),
             cancelled: kept.cancel,
+            bytes: kept.bytes(),
         };
         let (task_type, tenant) = (kept.task_type.clone(), kept.tenant.clone());
         let key = kept.key().cloned();
@@ -263,6 +279,13 @@ impl Queue {
         self.journal.note(|| Touch::Share(tenant.clone()));
         self.journal.counters();
     }
+}
+
+/// Bytes of records that a claim may still bring.
+struct Room {
+    left_bytes: u64,
+    /// Whether a task stayed in line for its record's length.
+    spared: bool,
 }
 
 /// What the claims of one step share.

@@ -73,6 +73,7 @@ impl Machine {
                 history: kept.tied_history(),
                 attempt: kept.attempts.saturating_add(1),
                 cancelled: kept.cancel,
+                bytes: kept.bytes(),
             })
         });
         held.collect()

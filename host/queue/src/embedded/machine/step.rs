@@ -119,6 +119,7 @@ pub(crate) fn decode_claims(queue: &QueueName, host: &str, claims: Vec<RawClaim>
             attempt: raw.attempt,
             parents,
             cancelled: raw.cancelled,
+            bytes: raw.bytes,
         }
     };
     claims.into_iter().map(claim).collect()

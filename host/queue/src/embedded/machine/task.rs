@@ -117,6 +117,11 @@ impl Ties {
 }
 
 impl Kept {
+    /// Bytes of its record and all that happened to it.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.record.len() + self.history.iter().map(Bytes::len).sum::<usize>()) as u64
+    }
+
     /// What happened to a task that is bound to others: its parents' ends are among it.
     pub(super) fn tied_history(&self) -> Vec<Bytes> {
         if self.ties.is_some() { self.history.clone() } else { Vec::new() }

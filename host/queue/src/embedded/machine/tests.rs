@@ -221,6 +221,7 @@ impl World {
             renew: &renew,
             progress: &[],
             want: self.dice.roll(12) as u32,
+            claim_bytes: u64::MAX,
             serves: &serves,
             lease: Duration::from_millis(300),
             reclaim: self.dice.one_in(2),

@@ -1,9 +1,11 @@
 -- link: note in the parents' slot which tasks wait for them.
 -- KEYS[1]  queue prefix
 -- ARGV     per link: parent's id, child as queue/id (at most 500)
--- Returns  per link: 1 noted, the record of a parent that has ended, false if it is unknown
+-- Returns  per link: 1 noted, the record of a parent that has ended, false if it is unknown;
+--          2 if it has ended and the records so far are long enough: to be asked again
 -- Cost     O(1) per link
-local answer = {}
+local ENOUGH_BYTES = 4194304
+local answer, bytes = {}, 0
 for i = 1, #ARGV, 2 do
   local key = TASK .. ARGV[i]
   local ttl = call('PTTL', key)
@@ -11,9 +13,13 @@ for i = 1, #ARGV, 2 do
     call('SADD', P .. ':kids:' .. ARGV[i], ARGV[i + 1])
     call('SADD', LINKED, ARGV[i])
     answer[#answer + 1] = 1
+  elseif ttl >= 0 and bytes >= ENOUGH_BYTES then
+    answer[#answer + 1] = 2
   else
     -- Its end comes with the answer, since it may be forgotten at any moment.
-    answer[#answer + 1] = ttl >= 0 and call('GET', key) or false
+    local record = ttl >= 0 and call('GET', key)
+    bytes = bytes + (record and #record or 0)
+    answer[#answer + 1] = record
   end
 end
 return answer

@@ -16,7 +16,9 @@
 --            b      type, tenant, priority   give back, no attempt spent
 --          n progress, then per attempt: member, progress,
 --          n rows of usage, then per row: `tenant:plugin:type`, attempts, n fields, then per
---            field: its suffix and what to add (see docs/redis.md)
+--            field: its suffix and what to add (see docs/redis.md),
+--          bytes of records that the claims may bring, and two of 0 or 1: the step claimed
+--          before (else a longer record comes alone), the last records were long
 --          A member is `id:token:tenant:type:host`, as a claim returned it.
 --          At most 1,000 of each; the host sends 250, where a settlement that submits counts
 --          its tasks too. One with more travels alone.

@@ -32,6 +32,15 @@ pub(super) const CAPABILITY: Capability = Capability {
     standing,
 };
 
+/// What open files make the host hold: what was read of each and not taken, and the writes that
+/// are under way.
+pub(crate) fn held_bytes(open_files: u32) -> u64 {
+    let buffer = (stream::WRITE_BYTES + stream::READ_AHEAD_BYTES) as u64;
+    u64::from(open_files)
+        .saturating_mul(buffer)
+        .saturating_add(stream::WRITES as u64 * stream::WRITE_BYTES as u64 * 2)
+}
+
 fn standing(grants: &Grants, offers: CapabilitySet) -> Standing {
     match grants.fs.as_ref().is_some_and(|fs: &FsGrant| !fs.is_empty()) {
         true => Standing::of(true, offers.fs, "this host opens no folders"),

@@ -14,13 +14,13 @@ use super::account::Refused;
 use super::folders::{OpenFile, Permit};
 
 /// Most bytes of one write.
-const WRITE_BYTES: usize = 64 << 10;
+pub(super) const WRITE_BYTES: usize = 64 << 10;
 
 /// Writes of one attempt at one time that the guest does not wait for.
-const WRITES: usize = 16;
+pub(super) const WRITES: usize = 16;
 
 /// Most bytes that a stream reads before the guest waits for them.
-const READ_AHEAD_BYTES: usize = 8 << 10;
+pub(super) const READ_AHEAD_BYTES: usize = 8 << 10;
 
 /// What passed between a guest and its files, streams included.
 pub(crate) struct Meter {

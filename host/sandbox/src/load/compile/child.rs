@@ -23,8 +23,13 @@ const THREADS: usize = 4;
 const MAX_WORDS_BYTES: usize = 512;
 
 /// Machine code is at most this many times as large as the file, and a fixed part.
-const MAX_GROWTH: usize = 24;
+const MAX_GROWTH: usize = 8;
 const MAX_FIXED_BYTES: usize = 32 << 20;
+
+/// The most machine code that is taken for a file of so many bytes.
+pub(in crate::load) fn most_code_bytes(file_bytes: usize) -> usize {
+    file_bytes.saturating_mul(MAX_GROWTH).saturating_add(MAX_FIXED_BYTES)
+}
 
 const SIGXCPU: i32 = 24;
 const SIGABRT: i32 = 6;
@@ -112,7 +117,7 @@ async fn talk(
     bytes: &[u8],
     approval: &Approval,
 ) -> Talk {
-    let most = bytes.len().saturating_mul(MAX_GROWTH).saturating_add(MAX_FIXED_BYTES);
+    let most = most_code_bytes(bytes.len());
     let talk = async {
         // A worker that ended has said why; what it did not read does not matter.
         let sent = async {

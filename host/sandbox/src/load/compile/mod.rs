@@ -24,6 +24,8 @@ use crate::account::Account;
 use crate::sandbox::Sandbox;
 use crate::{Gate, Rejection};
 
+pub(super) use self::child::most_code_bytes;
+
 /// Where plugins are checked and compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Compiler {

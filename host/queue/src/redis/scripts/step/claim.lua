@@ -5,6 +5,50 @@ local soon_us = FAR_US
 local TURN, SLACK_US, MAX_TURNS, MAX_PARKED, STRIDE = 16, 10000, 64, 100, 10000
 local queue_bound, queue_soon_us, type_bounds, tenants, touched = nil, FAR_US, {}, {}, {}
 local popped_in_all = 0
+-- Bytes of records that this claim may still bring; whether the step has claimed before; and
+-- whether to look at lengths first, because the last claim's records were long.
+local left_bytes, begun, wary = tonumber(take()), take() == '1', take() == '1'
+-- The records of the ids, as far as they were fetched; whether some were left for their bytes.
+local found, spared = {}, false
+local CHUNK, LONG = 8, 4096
+-- Fetch the records of those at the head of a line, in pieces: of long ones that come
+-- unexpectedly, only one piece is read in vain. Leaves those whose records fit; a record that
+-- is longer than all that may come, comes alone.
+local function fetch(popped)
+  local before, got = #found, 0
+  while got < #popped and not spared do
+    local keys, n = {}, math.min(CHUNK, #popped - got)
+    for i = 1, n do
+      local key = TASK .. popped[got + i]
+      if wary then
+        local length = try('STRLEN', key)
+        if type(length) ~= 'number' then length = 0 end
+        if length > left_bytes and (begun or before + got > 0 or i > 1) then
+          spared = true
+          break
+        end
+        left_bytes = left_bytes - length
+      end
+      keys[i] = key
+    end
+    if not keys[1] then break end
+    local records, bytes = call('MGET', unpack(keys)), 0
+    for i = 1, #keys do
+      local length = records[i] and #records[i] or 0
+      if not wary then
+        if length > left_bytes and (begun or before + got > 0) then
+          spared = true
+          break
+        end
+        left_bytes = left_bytes - length
+      end
+      got, bytes = got + 1, bytes + length
+      found[before + got] = records[i]
+    end
+    if bytes > LONG * #keys then wary = true end
+  end
+  for i = #popped, got + 1, -1 do popped[i] = nil end
+end
 
 if config[1] then want = 0 end
 if want > 0 and config[2] then
@@ -177,6 +221,7 @@ if want > 0 and #types > 0 then
       else
         popped = call('ZRANGE', line, '0', int(quota - 1))
       end
+      fetch(popped)
       if #popped > 0 then
         call('ZREMRANGEBYRANK', line, '0', int(#popped - 1))
         local from = #ids
@@ -197,6 +242,10 @@ if want > 0 and #types > 0 then
       for t, c in pairs(heads) do
         if c.tenant == best.tenant then heads[t] = nil end
       end
+      if spared then
+        again = true
+        break
+      end
       if bounded and lib().room(bounded) <= 0 then
         soon_us = math.min(soon_us, lib().frees_at(bounded))
         for k = #types, 1, -1 do
@@ -208,9 +257,6 @@ if want > 0 and #types > 0 then
   end
   popped_in_all = #ids
   if #ids > 0 then
-    local keys = {}
-    for i = 1, #ids do keys[i] = TASK .. ids[i] end
-    local found = call('MGET', unpack(keys))
     -- Twenty digits keep members over 64 bytes, so the lease set never is a listpack,
     -- which is searched from its start.
     local token = string.format(':%020d:', call('INCR', P .. ':token'))
@@ -266,7 +312,7 @@ if want > 0 and #types > 0 then
     end
     for key in pairs(touched) do lib().release(key) end
     -- A full claim may have left work behind: pass the wake-up on.
-    if #ids >= want then
+    if #ids >= want or spared then
       for _, t in ipairs(types) do
         local own = only and only[t]
         if own then

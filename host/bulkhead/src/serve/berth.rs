@@ -1,0 +1,64 @@
+//! The place of one claim in this host: its permit, its record's room, the memory that its
+//! attempt may come to, and its entry in the ledger.
+//!
+//! Whatever becomes of the work, the place is given up exactly once: with a settlement when
+//! the work ended, without one when the host's own code panicked or was dropped. Then the
+//! lease runs out, and the attempt counts as lost.
+
+use std::sync::Arc;
+
+use bulkhead_core::TaskId;
+use bulkhead_queue::{Claim, ClaimToken, Settlement};
+use bulkhead_sandbox::{Hold, SETTLING_COPIES};
+
+use super::ledger::Handle;
+use super::line::Line;
+use super::shelf::Shelved;
+
+/// The place of one claim.
+pub(super) struct Berth {
+    line: Arc<Line>,
+    id: TaskId,
+    token: ClaimToken,
+    pub(super) handle: Handle,
+    _record: Shelved,
+    pub(super) hold: Option<Hold>,
+    left: bool,
+}
+
+impl Berth {
+    /// The place of a claim that has a permit and is in the ledger.
+    pub(super) fn new(line: &Arc<Line>, claim: &Claim, handle: Handle, record: Shelved) -> Self {
+        let (line, id, token) = (line.clone(), claim.id, claim.token.clone());
+        Self { line, id, token, handle, _record: record, hold: None, left: false }
+    }
+
+    /// Enter the claim's end in the ledger, and give the place up.
+    pub(super) fn leave(mut self, settlement: Option<Settlement>) {
+        self.left = true;
+        self.line.words.forget(&self.token);
+        let mut hold = self.hold.take();
+        match (&mut hold, &settlement) {
+            (Some(hold), Some(settlement)) => {
+                hold.shrink_to(settlement.bytes().saturating_mul(SETTLING_COPIES));
+            }
+            _ => hold = None,
+        }
+        self.line.shared.permits.give_back(1);
+        self.line.ledger.end(self.id, &self.token, settlement.map(|ended| (ended, hold)));
+    }
+}
+
+impl Drop for Berth {
+    fn drop(&mut self) {
+        if self.left {
+            return;
+        }
+        tracing::error!(queue = %self.line.queue.name, task = %self.id,
+            "the host's own code lost an attempt; its lease runs out");
+        self.line.words.forget(&self.token);
+        self.hold = None;
+        self.line.shared.permits.give_back(1);
+        self.line.ledger.end(self.id, &self.token, None);
+    }
+}
