@@ -20,7 +20,10 @@ pub mod trust;
 
 pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
-pub use bulkhead_sandbox::{CacheFolder, Compiler, WorkerProgram, compile_worker};
+pub use bulkhead_sandbox::{
+    CacheFolder, Compiler, Isolation, Layer, WorkerProcesses, WorkerProgram, compile_worker,
+    guest_worker,
+};
 pub use host::{Host, HostBuilder, HostError};
 pub use options::{HostOptions, QueueOptions, QueueSchedule};
 pub use plugins::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bulkhead_core::Limits;
 
-use crate::{CacheFolder, CapabilitySet, ChildBounds, Compiler};
+use crate::{CacheFolder, CapabilitySet, ChildBounds, Compiler, Isolation};
 
 /// What a host decides about its sandboxes.
 #[derive(Debug, Clone)]
@@ -54,6 +54,8 @@ pub struct SandboxConfig {
     pub offers: CapabilitySet,
     /// Bounds on the tasks that guests submit.
     pub children: ChildBounds,
+    /// Where guests run.
+    pub isolation: Isolation,
 }
 
 impl Default for SandboxConfig {
@@ -85,6 +87,7 @@ impl Default for SandboxConfig {
             random_bytes: 1 << 20,
             offers: CapabilitySet::default(),
             children: ChildBounds::default(),
+            isolation: Isolation::Thread,
         }
     }
 }

@@ -14,13 +14,13 @@ use parking_lot::Mutex;
 use crate::text::{self, bounded, bounded_lossy};
 
 /// Longest kept line, in bytes.
-const MAX_LINE_BYTES: usize = 8 << 10;
+pub(crate) const MAX_LINE_BYTES: usize = 8 << 10;
 
 /// What a line costs besides its text, so that empty lines are bounded too.
 const LINE_COST_BYTES: u64 = 32;
 
 /// What a field costs besides its text.
-const FIELD_COST_BYTES: u64 = 8;
+pub(crate) const FIELD_COST_BYTES: u64 = 8;
 
 /// Name of the field that says which stream a captured line came from.
 const STREAM_FIELD: &str = "stream";
@@ -236,7 +236,7 @@ impl PartialLine {
 }
 
 /// What a line takes of the limit.
-fn cost(message: &str, fields: &[(String, String)]) -> u64 {
+pub(crate) fn cost(message: &str, fields: &[(String, String)]) -> u64 {
     let fields: u64 = fields.iter().map(|field| text_bytes(field) + FIELD_COST_BYTES).sum();
     message.len() as u64 + fields + LINE_COST_BYTES
 }

@@ -35,6 +35,7 @@ mod secret;
 mod service;
 mod stdio;
 mod text;
+mod worker;
 
 pub use attempt::{Attempt, AttemptEnd};
 pub use batch::BatchEnd;
@@ -59,3 +60,4 @@ pub use secret::SecretValue;
 pub use service::{
     ConfigSource, KvEntry, KvError, KvPage, KvSpace, SecretError, SecretSource, Services,
 };
+pub use worker::{Isolation, Layer, WorkerProcesses, give_up_rights, guest_worker};

@@ -11,6 +11,7 @@ use crate::command::CommandProgram;
 use crate::grants::Grants;
 use crate::handler::HandlerProgram;
 use crate::sandbox::Sandbox;
+use crate::worker::Elsewhere;
 
 /// A component file that wants to become a [`Plugin`].
 #[derive(Debug, Clone)]
@@ -113,6 +114,8 @@ pub struct Plugin {
 pub(crate) enum Program {
     Handler(HandlerProgram),
     Command(CommandProgram),
+    /// In worker processes.
+    Elsewhere(Arc<Elsewhere>),
 }
 
 /// How long loading a plugin took.

@@ -34,10 +34,10 @@ pub(crate) mod clocks;
 mod config;
 mod context;
 mod contract;
-mod enqueue;
+pub(crate) mod enqueue;
 mod fs;
 pub(crate) mod http;
-mod kv;
+pub(crate) mod kv;
 mod log;
 mod parents;
 mod progress;
@@ -52,6 +52,7 @@ pub(crate) use progress::Reports;
 pub(crate) use standing::Grant;
 pub use standing::{Granted, Inspection, Missing};
 
+use serde::{Deserialize, Serialize};
 use wasmtime::component::Linker;
 
 use crate::compartment::Compartment;
@@ -119,7 +120,7 @@ const CAPABILITIES: &[Capability] = &[
 
 /// Some of the capabilities that need a grant: those that a host offers, or those that a
 /// plugin uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CapabilitySet {
     /// Small values.
     pub kv: bool,

@@ -12,6 +12,7 @@ mod adapt;
 mod artifact;
 mod compile;
 mod describe;
+mod elsewhere;
 mod inspect;
 mod refusals;
 
@@ -24,7 +25,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::Linker;
 use wasmtime::{Engine, Precompiled};
 
-use self::artifact::{Artifact, Facts};
+use self::artifact::Artifact;
 use self::inspect::Entry;
 use crate::capability::{CapabilitySet, Grant, Inspection, open_granted};
 use crate::command::CommandProgram;
@@ -34,8 +35,10 @@ use crate::plugin::{LoadTimes, Manifest, Plugin, PluginKind, PluginSource, Progr
 use crate::sandbox::Sandbox;
 use crate::{Gate, Rejection};
 
+pub(crate) use artifact::Facts;
 pub use compile::worker::compile_worker;
 pub use compile::{Compiler, WorkerProgram};
+pub(crate) use elsewhere::{describe_raw, from_host};
 pub(crate) use refusals::Refusals;
 
 /// Longest plugin name, in bytes.
@@ -87,6 +90,9 @@ impl Sandbox {
             let message = "the manifest's `max_batch` is 0; use 1 for no batches";
             return Err(Rejection::new(Gate::Manifest, message));
         }
+        if let Some(workers) = self.workers() {
+            return self.load_elsewhere(workers, name, bytes, manifest).await;
+        }
         let (compiled, _permit) = self.link(&name, bytes, &manifest).await?;
         check_folders(&manifest, compiled.uses).await?;
         let began = Instant::now();
@@ -98,6 +104,7 @@ impl Sandbox {
                 describe::smoke(self, program, &manifest, compiled.uses).await?;
                 describe::of_command(&name, &manifest)?
             }
+            Program::Elsewhere(_) => return Err(broken("it was linked nowhere")),
         };
         let Compiled { program, digest, kind, asked, uses, took, cached } = compiled;
         Ok(Plugin {
@@ -131,6 +138,24 @@ impl Sandbox {
         manifest: &Manifest,
     ) -> Result<(Compiled, OwnedSemaphorePermit), Rejection> {
         let began = Instant::now();
+        let (artifact, approval, digest, cached) = self.artifact(name, bytes, manifest).await?;
+        let permit = Arc::clone(self.loads()).acquire_owned().await;
+        let permit = permit.map_err(|_| broken("the sandbox is closed"))?;
+        let engine = self.engine().clone();
+        let (program, kind, Facts { imports, .. }, uses) =
+            blocking(move || link(&engine, artifact, &approval)).await?;
+        let took = began.elapsed();
+        let compiled = Compiled { program, digest, kind, asked: imports, uses, took, cached };
+        Ok((compiled, permit))
+    }
+
+    /// The file compiled, or found compiled.
+    async fn artifact(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        manifest: &Manifest,
+    ) -> Result<(Artifact, Arc<Approval>, Digest, bool), Rejection> {
         let offers = self.config().offers;
         let approval = Approval { name: name.to_owned(), grants: manifest.grants.clone(), offers };
         let approval = Arc::new(approval);
@@ -149,14 +174,7 @@ impl Sandbox {
             Some(artifact) => artifact,
             None => self.compile(digest, bytes, approval.clone()).await?,
         };
-        let permit = Arc::clone(self.loads()).acquire_owned().await;
-        let permit = permit.map_err(|_| broken("the sandbox is closed"))?;
-        let engine = self.engine().clone();
-        let (program, kind, Facts { imports, .. }, uses) =
-            blocking(move || link(&engine, artifact, &approval)).await?;
-        let took = began.elapsed();
-        let compiled = Compiled { program, digest, kind, asked: imports, uses, took, cached };
-        Ok((compiled, permit))
+        Ok((artifact, approval, digest, cached))
     }
 
     /// Compile a file that is not in the cache, unless the compiler refused it before.
