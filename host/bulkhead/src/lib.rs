@@ -25,7 +25,7 @@ pub use bulkhead_sandbox::{
     guest_worker,
 };
 pub use host::{Host, HostBuilder, HostError};
-pub use options::{HostOptions, QueueOptions, QueueSchedule};
+pub use options::{HostOptions, IsolationOptions, QueueOptions, QueueSchedule};
 pub use plugins::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};
 pub use serve::offers;
 pub use shutdown::{Shutdown, Trigger};

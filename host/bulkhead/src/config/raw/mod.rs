@@ -61,6 +61,10 @@ pub(in crate::config) struct RawHost {
     pub(in crate::config) grace: Span,
     pub(in crate::config) settlement_buffer: usize,
     pub(in crate::config) scratch_dir: String,
+    pub(in crate::config) isolation: String,
+    pub(in crate::config) isolation_strict: bool,
+    pub(in crate::config) workers: u32,
+    pub(in crate::config) worker_idle: Span,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -197,6 +201,10 @@ impl Default for RawHost {
             grace: Span(options.grace),
             settlement_buffer: options.settlement_buffer,
             scratch_dir: options.scratch_dir.display().to_string(),
+            isolation: "thread".into(),
+            isolation_strict: options.isolation.strict,
+            workers: options.isolation.workers,
+            worker_idle: Span(options.isolation.worker_idle),
         }
     }
 }

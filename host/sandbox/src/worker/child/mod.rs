@@ -112,7 +112,8 @@ fn prepare(hello: &Hello, folders: Vec<OwnedFd>) -> Result<(Sandbox, Vec<Layer>)
     let each = u64::from(open_files).saturating_add(CONNECTIONS);
     let leave = Leave {
         reach: folders.into_iter().zip(hello.reach.iter().copied()).collect(),
-        file_bytes: hello.file_bytes,
+        // Images of memories are files too, which nobody can name.
+        file_bytes: hello.file_bytes.map(|bytes| bytes.max(ceilings.memory_bytes)),
         memory_bytes: Some(slots.saturating_mul(guests).saturating_add(OWN_BYTES)),
         descriptors: Some(u64::from(concurrency).saturating_mul(each) + OWN_DESCRIPTORS),
     };

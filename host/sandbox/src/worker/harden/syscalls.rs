@@ -6,7 +6,7 @@
 //! for what nothing in it ever does: a guest that gets so far has broken out. One lets thread
 //! libraries believe that `clone3` does not exist, because a filter cannot look into its
 //! arguments. Machine code that arrives later must become executable, so `mprotect` may do
-//! that, but never for memory that stays writable.
+//! that, but not where the same mapping stays writable.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,9 @@ const NEEDED: &[i64] = &[
     libc::SYS_madvise,
     libc::SYS_brk,
     libc::SYS_membarrier,
+    // What memories begin as is kept in files of memory, from which it is copied on write.
+    libc::SYS_memfd_create,
+    libc::SYS_ftruncate,
     // What is open already.
     libc::SYS_read,
     libc::SYS_write,
@@ -93,7 +96,6 @@ const WITH_FILES: &[i64] = &[
     libc::SYS_unlinkat,
     libc::SYS_renameat,
     libc::SYS_renameat2,
-    libc::SYS_ftruncate,
     libc::SYS_fallocate,
     libc::SYS_fadvise64,
     libc::SYS_fsync,
