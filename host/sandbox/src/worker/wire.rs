@@ -95,7 +95,7 @@ pub(super) struct Given {
     pub(super) config: bool,
     pub(super) secrets: bool,
     pub(super) http: bool,
-    pub(super) scratch: bool,
+    pub(super) fs: bool,
 }
 
 /// One task of an attempt.
@@ -207,6 +207,8 @@ pub(super) struct ConnectAsk {
 /// What comes of an [`Ask`].
 #[derive(Serialize, Deserialize)]
 pub(super) enum Answer {
+    /// The host's own code panicked.
+    Panicked,
     Config(Option<String>),
     Secret(Result<String, SecretError>),
     Entry(Result<Option<KvEntry>, KvError>),

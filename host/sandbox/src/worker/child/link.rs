@@ -61,7 +61,7 @@ impl Link {
         let (to, from) = oneshot::channel();
         let waits = Waits { link: self, ask: self.put(Waiter::Task(to)) };
         self.say(&Up::Ask { ask: waits.ask, attempt, what });
-        from.await.ok()
+        from.await.ok().map(whole)
     }
 
     /// The same on a thread that can wait. The host answers from its memory.
@@ -69,7 +69,7 @@ impl Link {
         let (to, from) = mpsc::sync_channel(1);
         let ask = self.put(Waiter::Thread(to));
         self.say(&Up::Ask { ask, attempt, what });
-        from.recv().ok()
+        from.recv().ok().map(whole)
     }
 
     fn put(&self, waiter: Waiter) -> u64 {
@@ -91,6 +91,14 @@ impl Link {
             }
         }
     }
+}
+
+/// An answer, unless the host failed over it: then the attempt ends as it would have in the host.
+fn whole(answered: Answered) -> Answered {
+    if matches!(answered.0, Answer::Panicked) {
+        std::panic::resume_unwind(Box::new("the host's own code panicked"));
+    }
+    answered
 }
 
 /// Forgets the waiter of an answer that nobody waits for any more.

@@ -36,7 +36,7 @@ impl Remote {
             config: given.config.then(|| remote() as Arc<dyn ConfigSource>),
             secrets: given.secrets.then(|| remote() as Arc<dyn SecretSource>),
             http: given.http.then(|| HttpAccess::of_worker(outbound, self.connecting())),
-            scratch: given.scratch.then(|| ScratchHome::of_worker(self.connecting())),
+            scratch: given.fs.then(|| ScratchHome::of_worker(self.connecting())),
             ..Services::default()
         }
     }

@@ -197,7 +197,7 @@ impl Workers {
         worker.running.lock().insert(at.id, running);
         let given = worker
             .give(elsewhere)
-            .and_then(|()| worker.tell(&assign(at.id, elsewhere.id, &attempts), Vec::new()));
+            .and_then(|()| worker.tell(&assign(at.id, elsewhere.id, plugin.uses, &attempts), Vec::new()));
         if let Err(error) = given {
             return Err(Unavailable::Broken(error.to_string()));
         }
@@ -212,7 +212,9 @@ impl Workers {
                 biased;
                 gone = &mut ended => break gone.ok(),
                 () = &mut forwarding => {}
-                () = tokio::time::sleep_until((stop.deadline + GRACE).into()) => worker.kill(),
+                () = tokio::time::sleep_until((stop.deadline + GRACE).into()) => {
+                    worker.kill("it did not end an attempt when its time was over, and was killed");
+                }
             }
         };
         at.over = true;
@@ -234,7 +236,7 @@ impl Workers {
             Err(lie) => {
                 tracing::warn!(pid = worker.pid, lie = %lie.escape_debug(),
                     "a guest worker said what no worker could mean; it is killed");
-                worker.kill();
+                worker.kill("it lied about the end of an attempt, and was killed");
                 self.backoffs.fell(plugin.digest);
                 let why = format!("it lied about the attempt's end: {lie}");
                 Ok(fallen(&attempts, &stop, powers, &why))
@@ -278,7 +280,7 @@ struct Kill<'a>(&'a Worker);
 
 impl Drop for Kill<'_> {
     fn drop(&mut self) {
-        self.0.kill();
+        self.0.kill("it was for one thing only");
     }
 }
 
@@ -307,14 +309,20 @@ impl Drop for At<'_> {
     }
 }
 
-fn assign<'a>(id: u64, plugin: u64, attempts: &'a [Attempt<'_>]) -> Down<'a> {
+fn assign<'a>(
+    id: u64,
+    plugin: u64,
+    uses: CapabilitySet,
+    attempts: &'a [Attempt<'_>],
+) -> Down<'a> {
     let services = attempts.first().map(|first| &first.services);
     let given = services.map_or_else(Given::default, |services| Given {
         kv: services.kv.is_some(),
         config: services.config.is_some(),
         secrets: services.secrets.is_some(),
         http: services.http.is_some(),
-        scratch: services.scratch.is_some(),
+        // Folders of the host come the same way.
+        fs: uses.fs,
     });
     let tasks = attempts.iter().map(|attempt| Assigned {
         task: Cow::Borrowed(attempt.task),
@@ -349,7 +357,7 @@ async fn forward(worker: &Worker, id: u64, attempts: &[Attempt<'_>]) {
     })
     .await;
     tokio::time::sleep(GRACE).await;
-    worker.kill();
+    worker.kill("it did not stop attempts that were cancelled, and was killed");
     std::future::pending::<()>().await;
 }
 

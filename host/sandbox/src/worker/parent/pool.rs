@@ -167,7 +167,7 @@ impl Workers {
             return Ok(layers.clone());
         }
         let worker = self.single().await.map_err(SandboxError::Workers)?;
-        worker.kill();
+        worker.kill("it was started to see that it can be");
         Ok(self.layers.get_or_init(|| worker.layers.clone()).clone())
     }
 
@@ -325,7 +325,7 @@ impl Workers {
             }
             if worker.lendings.overdue() {
                 tracing::warn!(pid = worker.pid, "a guest worker keeps a folder; it is killed");
-                worker.kill();
+                worker.kill("it kept a folder of an attempt that was over, and was killed");
             }
         }
     }

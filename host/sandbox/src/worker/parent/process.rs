@@ -80,6 +80,8 @@ struct State {
     /// It is over.
     gone: bool,
     used_at: Instant,
+    /// Why it is killed, if it is.
+    why: Option<String>,
 }
 
 /// What a worker is started with.
@@ -143,6 +145,7 @@ impl Worker {
                 retired: false,
                 gone: false,
                 used_at: Instant::now(),
+                why: None,
             }),
             plugins: Mutex::default(),
             out,
@@ -151,7 +154,11 @@ impl Worker {
         });
         let (attended, permit, on_end) = (worker.clone(), start.permit, start.on_end);
         tokio::spawn(async move {
-            let why = attended.attend(&mut child, from, words, most_up).await;
+            let hearing = attended.clone();
+            // A bug of this process in answering it is no reason to keep anybody waiting.
+            let attending =
+                tokio::spawn(async move { hearing.attend(child, from, words, most_up).await });
+            let why = attending.await.unwrap_or_else(|_| "the host's own code panicked".to_owned());
             writing.abort();
             drop(permit);
             attended.over(&why);
@@ -163,14 +170,14 @@ impl Worker {
     /// Hear the worker until it is over; why it is.
     async fn attend(
         self: &Arc<Self>,
-        child: &mut Child,
+        mut child: Child,
         mut from: Reader,
         words: tokio::task::JoinHandle<String>,
         most_up: u64,
     ) -> String {
         let heard = tokio::select! {
             heard = self.hear(&mut from, most_up) => heard,
-            () = self.ended.notified() => Err("the host ended it".to_owned()),
+            () = self.ended.notified() => Err(self.why()),
         };
         let status = match &heard {
             Ok(()) => tokio::time::timeout(END_WITHIN, child.wait()).await.ok(),
@@ -190,6 +197,12 @@ impl Worker {
             (Ok(()), Ok(status)) => meaning(status, &words),
             (Ok(()), Err(error)) => error.to_string(),
         }
+    }
+
+    /// Why the host ended it.
+    fn why(&self) -> String {
+        let why = self.state.lock().why.clone();
+        why.unwrap_or_else(|| "it was needed no more".to_owned())
     }
 
     /// Do what the worker says; an error if it says what no worker could mean.
@@ -266,9 +279,11 @@ impl Worker {
         }
     }
 
-    /// End now, whatever runs.
-    pub(super) fn kill(&self) {
-        self.state.lock().retired = true;
+    /// End now, whatever runs, and say why.
+    pub(super) fn kill(&self, why: &str) {
+        let mut state = self.state.lock();
+        state.retired = true;
+        state.why.get_or_insert_with(|| why.to_owned());
         self.ended.notify_one();
     }
 

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -170,9 +171,11 @@ impl Worker {
                 if !run.uses.config {
                     return lie("configuration without a grant");
                 }
-                let value = run.services.config.as_ref().and_then(|config| config.get(&key));
+                let config = run.services.config.clone();
+                let value = catch_unwind(AssertUnwindSafe(|| config.and_then(|c| c.get(&key))));
                 run.asking = false;
-                self.answer(ask, Answer::Config(value), Vec::new());
+                let answer = value.map_or(Answer::Panicked, Answer::Config);
+                self.answer(ask, answer, Vec::new());
                 Ok(())
             }
             Ask::Secret { name } => asking.secret(run, name),
@@ -214,10 +217,14 @@ impl Asking {
         }
         let source = run.services.secrets.clone();
         tokio::spawn(async move {
-            let value = match source {
-                Some(source) => source.get(&name).await,
-                None => Err(SecretError::Unavailable("there are no secrets here".to_owned())),
-            };
+            let wanted = name.clone();
+            let asking = tokio::spawn(async move {
+                match source {
+                    Some(source) => source.get(&wanted).await,
+                    None => Err(SecretError::Unavailable("there are no secrets here".to_owned())),
+                }
+            });
+            let Ok(value) = asking.await else { return self.answer(Answer::Panicked, |_| {}) };
             let told = value.as_ref().map(|value| value.expose().to_owned()).map_err(Clone::clone);
             self.answer(Answer::Secret(told), |run| {
                 if let (Ok(value), Some(powers)) = (&value, run.powers.as_deref_mut()) {
@@ -242,8 +249,8 @@ impl Asking {
         powers.kv_operations = left;
         check_kv(&what, &grant)?;
         tokio::spawn(async move {
-            let answer = keep(space.as_ref(), what).await;
-            self.answer(answer, |_| {});
+            let asking = tokio::spawn(async move { keep(space.as_ref(), what).await });
+            self.answer(asking.await.unwrap_or(Answer::Panicked), |_| {});
         });
         Ok(())
     }
@@ -362,7 +369,12 @@ async fn open_all(
         let (Some(home), Some(room)) = (home, &worker.room) else {
             return Err("the host has no `scratch_dir`".to_owned());
         };
-        let (scratch, opened) = home.folder_in(room).await.map_err(|error| error.to_string())?;
+        let made = home.folder_in(room).await.map_err(|error| {
+            // Somebody tidied up; the next worker has a new room.
+            worker.retire();
+            error.to_string()
+        });
+        let (scratch, opened) = made?;
         folders.push(opened.into());
         own = Some(scratch);
     }
