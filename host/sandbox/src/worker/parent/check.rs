@@ -157,3 +157,97 @@ fn believed(said: Metering, fuel: u64, limits: &Limits, elapsed_us: u64) -> Mete
         bytes_out: said.bytes_out.min(MOST_COUNTED),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bulkhead_core::{LimitsRequest, LogLevel, Payload, Priority, Task, TaskId, UnixMs};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{Cancel, Services};
+
+    fn task() -> Task {
+        Task {
+            id: TaskId(Uuid::nil()),
+            task_type: "t".parse().unwrap(),
+            queue: Default::default(),
+            tenant: Default::default(),
+            priority: Priority::NORMAL,
+            payload: Payload::default(),
+            metadata: Vec::new(),
+            trace: None,
+            limits: LimitsRequest::default(),
+            submitted_at: 0,
+            terms: Default::default(),
+        }
+    }
+
+    fn attempt(task: &Task) -> Attempt<'_> {
+        Attempt {
+            task,
+            attempt: 1,
+            max_attempts: 1,
+            deadline_at: UnixMs::MAX,
+            limits: Limits::default(),
+            cancel: Cancel::new(),
+            progress: None,
+            parents: None,
+            services: Services::default(),
+        }
+    }
+
+    #[test]
+    fn only_outcomes_that_an_attempt_can_have_are_believed() {
+        let (task, limits) = (task(), Limits { result_bytes: 10, ..Limits::default() });
+        let attempt = attempt(&task);
+        let judged = |outcome| check_outcome(&outcome, &attempt, &limits).is_ok();
+        assert!(judged(Outcome::Done(Payload::new("t", vec![0; 9]))));
+        assert!(!judged(Outcome::Done(Payload::new("t", vec![0; 10]))));
+        let failed = |kind| Outcome::Failed(Failure::new(kind, "x"));
+        assert!(judged(failed(FailureKind::Trapped)) && judged(failed(FailureKind::Retry)));
+        for kind in [FailureKind::LeaseLost, FailureKind::NoHandler, FailureKind::Unreadable] {
+            assert!(!judged(failed(kind)), "{kind}");
+        }
+        assert!(!judged(failed(FailureKind::Cancelled)), "nobody cancelled it");
+        attempt.cancel.cancel();
+        assert!(judged(failed(FailureKind::Cancelled)));
+        let long = "x".repeat(1 << 20);
+        assert!(!judged(Outcome::Failed(Failure::new(FailureKind::Retry, long.clone()))));
+        let frames = Failure {
+            backtrace: vec![String::new(); MAX_FRAMES + 1],
+            ..Failure::new(FailureKind::Retry, "x")
+        };
+        assert!(!judged(Outcome::Failed(frames)));
+    }
+
+    #[test]
+    fn logs_are_believed_up_to_their_limit() {
+        let limits = Limits { log_bytes: 1 << 10, ..Limits::default() };
+        let line = |message: String| LogLine {
+            at_ms: 0,
+            level: LogLevel::Info,
+            message,
+            fields: Vec::new(),
+        };
+        assert!(check_logs(&[line("x".repeat(900))], &limits).is_ok());
+        assert!(check_logs(&[line("x".repeat(2_000))], &limits).is_err());
+        assert!(check_logs(&vec![line(String::new()); 1_000_000], &limits).is_err());
+    }
+
+    #[test]
+    fn figures_are_believed_up_to_what_was_measured() {
+        let limits = Limits::default();
+        let all = Metering {
+            fuel: u64::MAX,
+            peak_memory_bytes: u64::MAX,
+            cpu_us: u64::MAX,
+            wall_us: u64::MAX,
+            bytes_in: u64::MAX,
+            ..Metering::default()
+        };
+        let believed = believed(all, 7, &limits, 5);
+        assert_eq!((believed.fuel, believed.cpu_us, believed.wall_us), (7, 5, 5));
+        assert_eq!(believed.peak_memory_bytes, limits.memory_bytes);
+        assert_eq!(believed.bytes_in, MOST_COUNTED);
+    }
+}
