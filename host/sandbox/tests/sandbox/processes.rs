@@ -149,7 +149,9 @@ async fn a_batch_runs_together_and_falls_together() {
     failed(&end.ends[1], FailureKind::Reject);
     let end = together(&["a", "panic"]).await;
     assert!(end.fell);
-    end.ends.iter().for_each(|end| drop(failed(end, FailureKind::Trapped)));
+    for end in &end.ends {
+        failed(end, FailureKind::Trapped);
+    }
 }
 
 #[tokio::test]
