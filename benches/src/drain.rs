@@ -17,11 +17,23 @@ pub(crate) struct Drained {
     pub(crate) host_cpu_seconds_per_10k: f64,
     pub(crate) redis_cpu_seconds_per_10k: f64,
     pub(crate) host_peak_rss_mb: f64,
+    /// Of the largest worker process, where there is one.
+    pub(crate) worker_rss_mb: f64,
 }
 
 /// Fill a paused queue, let the host load its plugins, open the queue, and time it until
 /// every result is stored.
 pub(crate) async fn run(host: &Path, tasks: usize, concurrency: u32) -> Result<Drained> {
+    run_in(host, tasks, concurrency, "thread").await
+}
+
+/// The same by a host whose guests run on threads or in worker processes.
+pub(crate) async fn run_in(
+    host: &Path,
+    tasks: usize,
+    concurrency: u32,
+    isolation: &str,
+) -> Result<Drained> {
     let mut stage = Stage::with_plugins()?;
     let client = stage.client().await;
     let queue = QueueName::default();
@@ -34,7 +46,7 @@ pub(crate) async fn run(host: &Path, tasks: usize, concurrency: u32) -> Result<D
     client.submit_many(all).await?;
     let submitted_per_second = tasks as f64 / began.elapsed().as_secs_f64();
 
-    stage.start_host(host, &client, concurrency).await?;
+    stage.start_host(host, &client, concurrency, isolation).await?;
     let (host_before, _) = stage.host_usage()?;
     let redis_before = stage.server_cpu()?;
     let began = Instant::now();
@@ -42,6 +54,7 @@ pub(crate) async fn run(host: &Path, tasks: usize, concurrency: u32) -> Result<D
     stage.completed(&client, tasks as u64).await?;
     let seconds = began.elapsed().as_secs_f64();
     let (host_after, host_peak_rss_mb) = stage.host_usage()?;
+    let worker_rss_mb = stage.worker_rss_mb()?;
     let redis_after = stage.server_cpu()?;
     let per_10k = 10_000.0 / tasks as f64;
     Ok(Drained {
@@ -50,5 +63,6 @@ pub(crate) async fn run(host: &Path, tasks: usize, concurrency: u32) -> Result<D
         host_cpu_seconds_per_10k: (host_after - host_before) * per_10k,
         redis_cpu_seconds_per_10k: (redis_after - redis_before) * per_10k,
         host_peak_rss_mb,
+        worker_rss_mb,
     })
 }

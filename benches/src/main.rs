@@ -112,6 +112,22 @@ async fn run(arguments: &Arguments) -> Result<()> {
             report.add("host_rss", drained.host_peak_rss_mb, "MB");
             report.add("drain_noop_64", drained.per_second, "tasks/s");
         }
+        if wanted("isolation") {
+            let tasks = arguments.tasks;
+            let threads = drain::run(&arguments.host, tasks, arguments.concurrency).await?;
+            let processes =
+                drain::run_in(&arguments.host, tasks, arguments.concurrency, "process").await?;
+            let ratio = processes.per_second / threads.per_second;
+            report.add("isolation_drain_noop", processes.per_second, "tasks/s");
+            report.add("isolation_drain_ratio", ratio, "ratio");
+            report.add("isolation_worker_rss", processes.worker_rss_mb, "MB");
+            // One at a time, so that what an attempt takes longer is not hidden behind others.
+            let few = (tasks / 20).max(1);
+            let threads = drain::run(&arguments.host, few, 1).await?;
+            let processes = drain::run_in(&arguments.host, few, 1, "process").await?;
+            let added = 1e6 / processes.per_second - 1e6 / threads.per_second;
+            report.add("isolation_added", added, "µs");
+        }
         if wanted("pickup") {
             let picked = pickup::run(&arguments.host).await?;
             report.add("pickup_p50", picked.p50_ms, "ms");

@@ -22,7 +22,7 @@ pub(crate) struct Picked {
 pub(crate) async fn run(host: &Path) -> Result<Picked> {
     let mut stage = Stage::with_plugins()?;
     let client = stage.client().await;
-    stage.start_host(host, &client, 64).await?;
+    stage.start_host(host, &client, 64, "thread").await?;
     let clock = TaskType::new("clock")?;
     let mut submitted = Vec::with_capacity(TASKS);
     let mut ticks = tokio::time::interval(EVERY);

@@ -18,7 +18,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(5);
 pub(crate) async fn run(host: &Path) -> Result<f64> {
     let mut stage = Stage::with_plugins()?;
     let client = stage.client().await;
-    stage.start_host(host, &client, 64).await?;
+    stage.start_host(host, &client, 64, "thread").await?;
     let queue = QueueName::default();
     let noop = TaskType::new("noop")?;
     let began = Instant::now();

@@ -43,6 +43,7 @@ impl Stage {
         binary: &Path,
         client: &Client,
         concurrency: u32,
+        isolation: &str,
     ) -> Result<()> {
         let log = std::fs::File::create(self.plugins.path().join("host.log"))?;
         let child = Command::new(binary)
@@ -59,6 +60,7 @@ impl Stage {
             .env("RUST_LIB_BACKTRACE", "0")
             // What a reload costs includes compiling.
             .env("BULKHEAD_PLUGINS__CACHE_DIR", "")
+            .env("BULKHEAD_HOST__ISOLATION", isolation)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -84,6 +86,22 @@ impl Stage {
     pub(crate) fn host_usage(&self) -> Result<(f64, f64)> {
         let pid = self.host.as_ref().context("no host runs")?.id();
         Ok((cpu_seconds(pid)?, peak_rss_mb(pid)?))
+    }
+
+    /// Peak resident megabytes of the largest worker process that the host has; 0 if it has none.
+    pub(crate) fn worker_rss_mb(&self) -> Result<f64> {
+        let host = self.host.as_ref().context("no host runs")?.id().to_string();
+        let mut most = 0.0_f64;
+        for entry in std::fs::read_dir("/proc")?.flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+            // A process may end while it is looked at.
+            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
+            if parent == Some(&host) {
+                most = most.max(peak_rss_mb(pid).unwrap_or(0.0));
+            }
+        }
+        Ok(most)
     }
 
     /// CPU seconds of the server so far.

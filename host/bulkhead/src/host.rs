@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use bulkhead_core::{TaskType, UnixMs};
 use bulkhead_queue::{Broker, HostInfo, HostMemory, QueueError, Signal, Topic};
-use bulkhead_sandbox::{Budget, Sandbox, SandboxConfig, SandboxError};
+use bulkhead_sandbox::{
+    Budget, Isolation, Layer, Sandbox, SandboxConfig, SandboxError, WorkerProcesses,
+};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::clock::unix_ms;
-use crate::options::{HostOptions, QueueOptions};
+use crate::options::{HostOptions, IsolationOptions, QueueOptions};
 use crate::plugins::{Folders, Keeper, Registry};
 use crate::scheduler::{self, ScheduleBell};
 use crate::serve::{
@@ -112,6 +114,7 @@ impl HostBuilder {
             cache: options.cache.clone(),
             offers: offers(),
             children: options.child_bounds(),
+            isolation: isolation(&options)?,
             ..SandboxConfig::default()
         })?;
         let registry = Arc::new(Registry::new(options.settings.clone()));
@@ -121,12 +124,14 @@ impl HostBuilder {
             rescan_every: options.rescan_every,
             max_plugin_bytes: options.max_plugin_bytes,
         };
-        let keeper = Keeper::new(registry.clone(), sandbox, folders, options.settings.clone())
-            .map_err(|(folder, source)| {
+        let settings = options.settings.clone();
+        let keeper = Keeper::new(registry.clone(), sandbox.clone(), folders, settings).map_err(
+            |(folder, source)| {
                 let folder = folder.display().to_string();
                 HostError::Plugins { folder, source }
-            })?;
-        Ok(Host { broker: self.broker, options, registry, keeper, budget })
+            },
+        )?;
+        Ok(Host { broker: self.broker, options, registry, keeper, sandbox, budget })
     }
 }
 
@@ -136,6 +141,7 @@ pub struct Host {
     options: HostOptions,
     registry: Arc<Registry>,
     keeper: Keeper,
+    sandbox: Sandbox,
     budget: Budget,
 }
 
@@ -149,7 +155,8 @@ impl Host {
     /// Load the plugins and serve until `shutdown`. Returns when every attempt has been
     /// settled or given back.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), HostError> {
-        let Self { broker, options, registry, mut keeper, budget } = self;
+        let Self { broker, options, registry, mut keeper, sandbox, budget } = self;
+        let layers = layers(&sandbox).await?;
         for warning in broker.check().await? {
             tracing::warn!("{warning}");
         }
@@ -162,7 +169,7 @@ impl Host {
             let served = options.queues.iter().map(|queue| &queue.name);
             scheduler::define(broker.as_ref(), schedules, served).await?;
         }
-        let lines = Lines::new(&broker, &options, registry, budget)?;
+        let lines = Lines::new(&broker, &options, registry, budget, layers)?;
         let shared = lines.shared.clone();
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.guest_threads)
@@ -196,6 +203,44 @@ impl Host {
     }
 }
 
+/// Where the sandbox is to run guests.
+fn isolation(options: &HostOptions) -> Result<Isolation, HostError> {
+    let IsolationOptions { process, workers, worker_idle, strict, program } = &options.isolation;
+    if !process {
+        return Ok(Isolation::Thread);
+    }
+    let Some(program) = program.clone() else {
+        let reason = "no program is named for worker processes; name one, or let guests run on \
+                      threads";
+        return Err(HostError::Options(reason.into()));
+    };
+    Ok(Isolation::Process(WorkerProcesses {
+        program,
+        most: *workers,
+        threads: options.guest_threads,
+        idle: *worker_idle,
+        strict: *strict,
+    }))
+}
+
+/// The names of the layers that worker processes have, the operator told of those that are
+/// missing.
+async fn layers(sandbox: &Sandbox) -> Result<Vec<String>, HostError> {
+    let Some(layers) = sandbox.layers().await? else { return Ok(Vec::new()) };
+    let missing: Vec<&str> =
+        Layer::ALL.iter().filter(|layer| !layers.contains(layer)).map(|l| l.as_str()).collect();
+    let active: Vec<String> = layers.iter().map(Layer::to_string).collect();
+    tracing::info!(layers = active.join(" "), "guests run in worker processes");
+    if !missing.is_empty() {
+        tracing::warn!(
+            missing = missing.join(" "),
+            "the kernel lacks layers of protection around worker processes; with \
+             `host.isolation_strict` the host would not have started"
+        );
+    }
+    Ok(active)
+}
+
 /// A name for leases that only one process, and one host in it, has.
 fn holder(name: &str) -> String {
     let life = uuid::Uuid::new_v4().simple().to_string();
@@ -208,6 +253,8 @@ struct Lines {
     lines: Vec<Arc<Line>>,
     options: HostOptions,
     started_at: UnixMs,
+    /// The layers around worker processes; none where guests run on threads.
+    layers: Vec<String>,
 }
 
 impl Lines {
@@ -216,6 +263,7 @@ impl Lines {
         options: &HostOptions,
         registry: Arc<Registry>,
         budget: Budget,
+        layers: Vec<String>,
     ) -> Result<Self, HostError> {
         let unreadable_type =
             TaskType::new("unreadable").map_err(|e| HostError::Options(e.to_string()))?;
@@ -240,7 +288,7 @@ impl Lines {
         });
         let line = |queue: &QueueOptions| Arc::new(Line::new(shared.clone(), queue.clone()));
         let lines = options.queues.iter().map(line).collect();
-        Ok(Self { shared, lines, options: options.clone(), started_at: unix_ms() })
+        Ok(Self { shared, lines, options: options.clone(), started_at: unix_ms(), layers })
     }
 
     async fn run(
@@ -332,6 +380,7 @@ impl Lines {
                 queues: self.lines.iter().map(|line| line.queue.name.to_string()).collect(),
                 plugins: self.shared.registry.info(),
                 rescans: *rescans.borrow_and_update(),
+                isolation: self.layers.clone(),
             };
             if let Err(error) = self.shared.broker.announce_host(&info, ANNOUNCE_TTL).await {
                 tracing::debug!(%error, "cannot announce the host");

@@ -21,9 +21,12 @@ pub mod trust;
 
 pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
-pub use bulkhead_sandbox::{CacheFolder, Compiler, ENGINE, WorkerProgram, compile_worker};
+pub use bulkhead_sandbox::{
+    CacheFolder, Compiler, ENGINE, Isolation, Layer, WorkerProcesses, WorkerProgram,
+    compile_worker, guest_worker,
+};
 pub use host::{Host, HostBuilder, HostError};
-pub use options::{HostOptions, QueueOptions, QueueSchedule};
+pub use options::{HostOptions, IsolationOptions, QueueOptions, QueueSchedule};
 pub use plugins::{
     EVERY, GrantsFrom, Identity, LiveSettings, PluginQuota, PluginSettings, SettingsWriter,
     Sharing, TenantPlugins, Values,

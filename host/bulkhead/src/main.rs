@@ -22,8 +22,8 @@ const CONTROL_THREADS: usize = 1;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if cli.is_worker() {
-        return bulkhead::compile_worker();
+    if let Some(be) = cli.worker() {
+        return be();
     }
     cli.install_colors();
     run(cli).unwrap_or_else(|error| cli::report(&error)).into()

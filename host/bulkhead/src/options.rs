@@ -9,7 +9,7 @@ use crate::memory::{self, ClaimBytes, Division, Shape};
 use crate::plugins::LiveSettings;
 use bulkhead_core::{Limits, QueueName, QueuePolicy, RetryPolicy, Schedule};
 use bulkhead_queue::SubmitLimits;
-use bulkhead_sandbox::{CacheFolder, ChildBounds, Compiler, SandboxConfig};
+use bulkhead_sandbox::{CacheFolder, ChildBounds, Compiler, SandboxConfig, WorkerProgram};
 
 /// How a [`crate::Host`] runs.
 #[derive(Debug, Clone)]
@@ -64,9 +64,40 @@ pub struct HostOptions {
     pub schedules: Option<Vec<QueueSchedule>>,
     /// Bounds on each task that a handler submits.
     pub submit: SubmitLimits,
+    /// Where guests run.
+    pub isolation: IsolationOptions,
     /// What is said of plugins: grants, and the values that they may ask for. It may change
     /// while the host runs.
     pub settings: LiveSettings,
+}
+
+/// Where guests run: on threads of the host, or in worker processes, those of different tenants
+/// in different ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IsolationOptions {
+    /// Whether in processes.
+    pub process: bool,
+    /// Worker processes at one time; a tenant beyond it waits for its turn.
+    pub workers: u32,
+    /// How long a worker process without attempts is kept.
+    pub worker_idle: Duration,
+    /// Whether to refuse to start where the kernel lacks a layer of their protection.
+    pub strict: bool,
+    /// The `bulkhead` program, or one that calls [`crate::guest_worker`]. Processes need it;
+    /// there is no default.
+    pub program: Option<WorkerProgram>,
+}
+
+impl Default for IsolationOptions {
+    fn default() -> Self {
+        Self {
+            process: false,
+            workers: 16,
+            worker_idle: Duration::from_secs(60),
+            strict: false,
+            program: None,
+        }
+    }
 }
 
 /// A schedule and the queue that it submits to.
@@ -133,6 +164,7 @@ impl Default for HostOptions {
             scratch_dir: default_scratch_dir(),
             schedules: None,
             submit: SubmitLimits::default(),
+            isolation: IsolationOptions::default(),
             settings: LiveSettings::default(),
         }
     }

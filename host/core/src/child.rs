@@ -1,11 +1,12 @@
 //! Tasks that a task submits.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{Task, TaskId, TaskRef, UnixMs};
 
 /// A task that an attempt submits, if it completes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Child {
     /// The task. When it was submitted and when it may start is not known yet.
     pub task: Task,

@@ -26,6 +26,10 @@ pub struct HostInfo {
     pub plugins: Vec<PluginInfo>,
     /// How often it has looked through its plugin folder.
     pub rescans: u64,
+    /// The layers of protection around its worker processes; empty where guests run on its
+    /// threads.
+    #[serde(default)]
+    pub isolation: Vec<String>,
 }
 
 /// How a host's memory stands. All in bytes.

@@ -28,10 +28,11 @@ use crate::powers::Powers;
 use crate::sandbox::Sandbox;
 use crate::seat::{Seat, Seats};
 use crate::stdio::CollectedStream;
+use crate::worker::Elsewhere;
 use crate::{Cancel, ProgressSink, Services, Unavailable, command};
 
 /// Longest media type of an output, in bytes.
-const MAX_CONTENT_TYPE_BYTES: usize = 256;
+pub(crate) const MAX_CONTENT_TYPE_BYTES: usize = 256;
 
 /// One attempt at one task.
 pub struct Attempt<'a> {
@@ -73,6 +74,9 @@ impl Plugin {
     /// Run one attempt in a fresh compartment. An error means that the host could not
     /// run it; the task is not to blame and the attempt does not count.
     pub async fn attempt(&self, attempt: Attempt<'_>) -> Result<AttemptEnd, Unavailable> {
+        if let Program::Elsewhere(elsewhere) = &self.program {
+            return self.attempt_elsewhere(elsewhere, attempt).await;
+        }
         let limits = self.sandbox.within_ceilings(attempt.limits);
         let cancel = Cancels::One(attempt.cancel.clone());
         let stop = Stop::after(limits.wall_ms, attempt.deadline_at, cancel);
@@ -106,7 +110,20 @@ impl Plugin {
                 let outcome = |code| command::outcome(code, output.take(), last_error, &limits);
                 run.end(ended.map(outcome))
             }
+            Program::Elsewhere(_) => Err(Unavailable::Broken("it has no worker".to_owned())),
         }
+    }
+
+    /// Run one attempt in a worker process.
+    async fn attempt_elsewhere(
+        &self,
+        elsewhere: &Arc<Elsewhere>,
+        attempt: Attempt<'_>,
+    ) -> Result<AttemptEnd, Unavailable> {
+        // Boxed, so that attempts on threads do not carry its size.
+        let running = Box::pin(self.sandbox.run_elsewhere(self, elsewhere, vec![attempt]));
+        let ended = running.await?.ends.pop();
+        ended.ok_or_else(|| Unavailable::Broken("the attempt has no end".to_owned()))
     }
 }
 

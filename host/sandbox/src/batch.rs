@@ -45,6 +45,9 @@ impl Plugin {
     /// the attempts do not count.
     pub async fn attempt_batch(&self, attempts: Vec<Attempt<'_>>) -> Result<BatchEnd, Unavailable> {
         match &self.program {
+            Program::Elsewhere(elsewhere) => {
+                Box::pin(self.sandbox.run_elsewhere(self, elsewhere, attempts)).await
+            }
             Program::Handler(program)
                 if program.takes_batches()
                     && let Some(first) = attempts.first() =>

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bulkhead_core::Limits;
 
-use crate::{Budget, CacheFolder, CapabilitySet, ChildBounds, Compiler};
+use crate::{Budget, CacheFolder, CapabilitySet, ChildBounds, Compiler, Isolation};
 
 /// What a host decides about its sandboxes.
 #[derive(Debug, Clone)]
@@ -54,6 +54,8 @@ pub struct SandboxConfig {
     pub offers: CapabilitySet,
     /// Bounds on the tasks that guests submit.
     pub children: ChildBounds,
+    /// Where guests run.
+    pub isolation: Isolation,
     /// The memory that plugins and their attempts may hold together. Loading holds of it by
     /// itself; who starts attempts holds [`crate::Plugin::need_bytes`] for each.
     pub budget: Budget,
@@ -97,6 +99,7 @@ impl Default for SandboxConfig {
             offers: CapabilitySet::default(),
             children: ChildBounds::default(),
             budget: Budget::unbounded(),
+            isolation: Isolation::Thread,
         }
     }
 }

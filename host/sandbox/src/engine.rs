@@ -82,6 +82,19 @@ pub(crate) fn build(config: &SandboxConfig) -> Result<(Engine, CodeSettings), Sa
     Ok(built)
 }
 
+/// The engine of a worker process, which runs what an engine of these settings runs. It does
+/// not tick yet.
+pub(crate) fn for_worker(
+    config: &SandboxConfig,
+    settings: &CodeSettings,
+) -> wasmtime::Result<Engine> {
+    let mut base = base(settings);
+    if settings.guards != Guards::Scarce {
+        base.allocation_strategy(pool(config));
+    }
+    Engine::new(&base)
+}
+
 /// An engine that compiles what an engine of these settings runs, and runs nothing.
 pub(crate) fn for_compiling(settings: &CodeSettings) -> wasmtime::Result<Engine> {
     Engine::new(&base(settings))
@@ -195,7 +208,7 @@ fn pool(config: &SandboxConfig) -> InstanceAllocationStrategy {
 }
 
 /// Start the thread that ticks the epoch until the engine is gone.
-fn tick(engine: &Engine, every: Duration) -> Result<(), SandboxError> {
+pub(crate) fn tick(engine: &Engine, every: Duration) -> Result<(), SandboxError> {
     let engine = engine.weak();
     thread::Builder::new()
         .name("epoch".into())

@@ -17,10 +17,13 @@ pub enum SandboxError {
     /// The epoch thread could not be started.
     #[error("the epoch thread cannot start: {0}; check the process's thread limit")]
     Ticker(String),
+    /// Worker processes cannot be started, or lack what they must have.
+    #[error("worker processes cannot be used: {0}")]
+    Workers(String),
 }
 
 /// Why an attempt could not run. Never the task's fault: give the task back.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Unavailable {
     /// All compartments are in use.
     #[error("all compartments are in use: {0}; run fewer attempts at once or raise `concurrency`")]

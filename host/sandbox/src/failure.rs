@@ -25,14 +25,14 @@ use crate::text::bounded;
 pub(crate) const MAX_MESSAGE_BYTES: usize = 4 << 10;
 
 /// Longest details of a failure, in bytes.
-const MAX_DETAILS_BYTES: usize = 16 << 10;
+pub(crate) const MAX_DETAILS_BYTES: usize = 16 << 10;
 
 /// What a failure holds at most.
 pub(crate) const MAX_BYTES: u64 =
     (2 * MAX_MESSAGE_BYTES + MAX_DETAILS_BYTES + MAX_FRAMES * (MAX_FRAME_BYTES + 32)) as u64;
 
 /// Longest frame of a backtrace, in bytes.
-const MAX_FRAME_BYTES: usize = 256;
+pub(crate) const MAX_FRAME_BYTES: usize = 256;
 
 /// A caller reckons the deadline from the time limit a moment before the attempt
 /// begins; a deadline so little earlier than the limit is the limit.

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bulkhead_core::outbound::{AllowList, Reach};
 use bulkhead_core::{QueueName, TaskType};
+use serde::{Deserialize, Serialize};
 
 /// What the operator lets a plugin touch. The default is nothing, with exact clocks and the
 /// system's randomness.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Grants {
     /// A store of small values.
     pub kv: Option<KvGrant>,
@@ -33,7 +34,7 @@ pub struct Grants {
 }
 
 /// Quotas of `kv`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KvGrant {
     /// Keys of the plugin and a tenant together.
     pub keys: u64,
@@ -52,7 +53,7 @@ impl Default for KvGrant {
 }
 
 /// Rules and quotas of `http`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpGrant {
     /// The requests that are allowed.
     pub allow: AllowList,
@@ -74,7 +75,9 @@ pub struct HttpGrant {
     pub header_bytes: u64,
     /// Connections of a tenant at one time on a host.
     pub connections: u32,
-    /// Certificates to trust in place of the system's, as a PEM file.
+    /// Certificates to trust in place of the system's, as a PEM file. A worker process is not
+    /// told.
+    #[serde(skip)]
     pub ca_file: Option<PathBuf>,
 }
 
@@ -97,7 +100,7 @@ impl Default for HttpGrant {
 }
 
 /// Folders and quotas of `fs`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FsGrant {
     /// The attempt's own folder, if it has one.
     pub scratch: Option<FolderQuota>,
@@ -114,9 +117,10 @@ impl FsGrant {
 }
 
 /// A folder of the host that a guest sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderGrant {
-    /// Where it is on the host.
+    /// Where it is on the host. A worker process is not told.
+    #[serde(skip)]
     pub host: PathBuf,
     /// Where the guest sees it.
     pub guest: String,
@@ -125,7 +129,7 @@ pub struct FolderGrant {
 }
 
 /// What one attempt may write in a folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderQuota {
     /// Bytes.
     pub bytes: u64,
@@ -139,7 +143,8 @@ impl FolderQuota {
 }
 
 /// Names that a grant allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound(deserialize = "T: Ord + Deserialize<'de>"))]
 pub enum Named<T> {
     /// Every name.
     Any,
@@ -159,7 +164,7 @@ impl<T: Ord> Named<T> {
 }
 
 /// Rules and quotas of `enqueue`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnqueueGrant {
     /// The types that may be submitted.
     pub types: Named<TaskType>,
@@ -186,7 +191,7 @@ impl Default for EnqueueGrant {
 }
 
 /// What a guest's clocks show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Clocks {
     /// The time.
     #[default]
@@ -210,7 +215,7 @@ impl Clocks {
 }
 
 /// What a guest's randomness is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Randomness {
     /// The system's.
     #[default]

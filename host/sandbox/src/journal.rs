@@ -14,13 +14,13 @@ use parking_lot::Mutex;
 use crate::text::{self, bounded, bounded_lossy};
 
 /// Longest kept line, in bytes.
-const MAX_LINE_BYTES: usize = 8 << 10;
+pub(crate) const MAX_LINE_BYTES: usize = 8 << 10;
 
 /// What a line costs besides its text, so that empty lines are bounded too.
 const LINE_COST_BYTES: u64 = 32;
 
 /// What a field costs besides its text.
-const FIELD_COST_BYTES: u64 = 8;
+pub(crate) const FIELD_COST_BYTES: u64 = 8;
 
 /// How much more than it costs a kept field or line takes at most: one of a few bytes is two
 /// texts of the allocator's least size and their places in a list that grew to twice its need.
@@ -246,7 +246,7 @@ impl PartialLine {
 }
 
 /// What a line takes of the limit.
-fn cost(message: &str, fields: &[(String, String)]) -> u64 {
+pub(crate) fn cost(message: &str, fields: &[(String, String)]) -> u64 {
     let fields: u64 = fields.iter().map(|field| text_bytes(field) + FIELD_COST_BYTES).sum();
     message.len() as u64 + fields + LINE_COST_BYTES
 }

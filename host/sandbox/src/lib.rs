@@ -42,6 +42,7 @@ mod service;
 mod stdio;
 mod text;
 mod turns;
+mod worker;
 
 pub use account::{Account, CompileTime};
 pub use attempt::{Attempt, AttemptEnd};
@@ -71,3 +72,4 @@ pub use service::{
     ConfigSource, KvEntry, KvError, KvPage, KvSpace, SecretError, SecretSource, Services,
 };
 pub use turns::{Turn, Turnstile};
+pub use worker::{Isolation, Layer, WorkerProcesses, give_up_rights, guest_worker};

@@ -15,6 +15,7 @@ use crate::grants::Grants;
 use crate::handler::HandlerProgram;
 use crate::need::{Granted, need_bytes};
 use crate::sandbox::Sandbox;
+use crate::worker::Elsewhere;
 
 /// A component file that wants to become a [`Plugin`].
 #[derive(Debug, Clone)]
@@ -116,13 +117,15 @@ pub struct Plugin {
     pub(crate) granted: Granted,
     pub(crate) most_bytes: u64,
     /// What it holds of the host's memory while it is loaded.
-    pub(crate) _standing: Standing,
+    pub(crate) _standing: Option<Standing>,
 }
 
 /// How an attempt enters the plugin.
 pub(crate) enum Program {
     Handler(HandlerProgram),
     Command(CommandProgram),
+    /// In worker processes.
+    Elsewhere(Arc<Elsewhere>),
 }
 
 /// How long loading a plugin took.

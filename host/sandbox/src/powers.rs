@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bulkhead_core::{Child, Metering};
+use serde::{Deserialize, Serialize};
 
 use crate::attempt::AttemptEnd;
 use crate::capability::Folders;
@@ -13,7 +14,7 @@ use crate::redact::{Redactor, Spoken};
 use crate::service::Services;
 
 /// Bounds on the tasks that guests submit, as on those of other producers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChildBounds {
     /// Bytes of one payload.
     pub payload_bytes: u64,

@@ -8,8 +8,10 @@ use wasmtime::Engine;
 use crate::cache::Cache;
 use crate::engine::CodeSettings;
 use crate::load::Refusals;
+use crate::plugin::Plugin;
 use crate::turns::Turnstile;
-use crate::{SandboxConfig, SandboxError, engine};
+use crate::worker::{Elsewhere, Hello, Isolation, Layer, Shape, WorkerProcesses, Workers};
+use crate::{Attempt, BatchEnd, SandboxConfig, SandboxError, Unavailable, engine};
 
 /// Files that an attempt may have open at least, and at most.
 const FEWEST_OPEN_FILES: u32 = 8;
@@ -28,6 +30,8 @@ struct Shared {
     open_files: u32,
     cache: Option<Arc<Cache>>,
     refusals: Refusals,
+    /// Where guests run, unless here.
+    workers: Option<Arc<Workers>>,
 }
 
 impl Sandbox {
@@ -54,8 +58,65 @@ impl Sandbox {
         });
         let refusals = Refusals::default();
         let open_files = open_files(config.concurrency);
-        let shared = Shared { engine, code, config, compiles, loads, open_files, cache, refusals };
+        let workers = match &config.isolation {
+            Isolation::Thread => None,
+            Isolation::Process(processes) => {
+                let hello = hello(&engine, &code, &config, processes, open_files);
+                Some(Workers::new(processes.clone(), hello)?)
+            }
+        };
+        let shared =
+            Shared { engine, code, config, compiles, loads, open_files, cache, refusals, workers };
         Ok(Self(Arc::new(shared)))
+    }
+
+    /// A sandbox inside a worker process, around an engine that is there.
+    pub(crate) fn of_worker(
+        engine: Engine,
+        code: CodeSettings,
+        config: SandboxConfig,
+        open_files: u32,
+    ) -> Self {
+        let places = config.concurrent_loads as usize;
+        let turns = || Turnstile::new(places, places);
+        let (compiles, loads, refusals) = (turns(), turns(), Refusals::default());
+        let (cache, workers) = (None, None);
+        let shared =
+            Shared { engine, code, config, compiles, loads, open_files, cache, refusals, workers };
+        Self(Arc::new(shared))
+    }
+
+    /// Which layers of protection worker processes have here; none where guests run on threads.
+    /// An error if they cannot be started, or lack a layer that was demanded.
+    pub async fn layers(&self) -> Result<Option<Vec<Layer>>, SandboxError> {
+        match &self.0.workers {
+            None => Ok(None),
+            Some(workers) => workers.probe().await.map(Some),
+        }
+    }
+
+    /// The worker processes that there are now.
+    #[must_use]
+    pub fn worker_pids(&self) -> Vec<u32> {
+        self.0.workers.as_ref().map(|workers| workers.pids()).unwrap_or_default()
+    }
+
+    /// Where guests run, unless here.
+    pub(crate) fn workers(&self) -> Option<&Arc<Workers>> {
+        self.0.workers.as_ref()
+    }
+
+    /// Run attempts at a plugin in its tenant's worker process.
+    pub(crate) async fn run_elsewhere(
+        &self,
+        plugin: &Plugin,
+        elsewhere: &Arc<Elsewhere>,
+        attempts: Vec<Attempt<'_>>,
+    ) -> Result<BatchEnd, Unavailable> {
+        match &self.0.workers {
+            Some(workers) => workers.run(plugin, elsewhere, attempts).await,
+            None => Err(Unavailable::Broken("there are no worker processes".to_owned())),
+        }
     }
 
     /// What the host decided.
@@ -112,6 +173,39 @@ impl Sandbox {
             handles: limits.handles.min(ceilings.handles),
             instances: limits.instances.min(ceilings.instances),
         }
+    }
+}
+
+/// What worker processes of this sandbox are told first.
+fn hello(
+    engine: &Engine,
+    code: &CodeSettings,
+    config: &SandboxConfig,
+    processes: &WorkerProcesses,
+    open_files: u32,
+) -> Hello {
+    Hello {
+        code: code.clone(),
+        compatibility: engine::compatibility(engine),
+        shape: Shape {
+            concurrency: config.concurrency,
+            ceilings: config.ceilings,
+            describe_limits: config.describe_limits,
+            epoch_tick: config.epoch_tick,
+            stack_bytes: config.stack_bytes,
+            keep_resident_bytes: config.keep_resident_bytes,
+            table_elements: config.table_elements,
+            memories: config.memories,
+            tables: config.tables,
+            random_bytes: config.random_bytes,
+            open_files,
+            offers: config.offers,
+            children: config.children,
+        },
+        threads: processes.threads,
+        reach: Vec::new(),
+        file_bytes: None,
+        strict: processes.strict,
     }
 }
 

@@ -17,6 +17,8 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
+use crate::worker::Connecting;
+
 /// How a host's folder is called, before 32 hexadecimal digits.
 const PREFIX: &str = "host-";
 
@@ -28,7 +30,14 @@ const OTHERS_WRITE: u32 = 0o022;
 
 /// The scratch folders of one host. Nothing is made before the first attempt needs one.
 #[derive(Clone)]
-pub struct ScratchHome(Arc<Home>);
+pub struct ScratchHome(Place);
+
+#[derive(Clone)]
+enum Place {
+    Here(Arc<Home>),
+    /// In a worker process, where the host makes them.
+    Host(Connecting),
+}
 
 struct Home {
     root: PathBuf,
@@ -53,12 +62,32 @@ impl ScratchHome {
         let most = most.max(1);
         let folders = Arc::new(Semaphore::new(most as usize));
         let (own, next) = (Mutex::new(None), AtomicU64::new(0));
-        Self(Arc::new(Home { root, own, next, folders, most }))
+        Self(Place::Here(Arc::new(Home { root, own, next, folders, most })))
+    }
+
+    /// Folders that a worker process is lent by the host.
+    pub(crate) fn of_worker(host: Connecting) -> Self {
+        Self(Place::Host(host))
+    }
+
+    /// Who lends them, in a worker process.
+    pub(crate) fn lender(&self) -> Option<&Connecting> {
+        match &self.0 {
+            Place::Here(_) => None,
+            Place::Host(host) => Some(host),
+        }
+    }
+
+    fn home(&self) -> io::Result<&Arc<Home>> {
+        match &self.0 {
+            Place::Here(home) => Ok(home),
+            Place::Host(_) => Err(io::Error::other("a worker process makes no folders")),
+        }
     }
 
     /// Remove what hosts left that live no more; how many they were. Blocks.
     pub fn sweep(&self) -> io::Result<u32> {
-        let root = &self.0.root;
+        let root = &self.home()?.root;
         if !root.try_exists()? {
             return Ok(0);
         }
@@ -92,17 +121,38 @@ impl ScratchHome {
     /// Wait until every attempt's folder has been removed.
     pub async fn emptied(&self) {
         // The semaphore is never closed.
-        drop(self.0.folders.acquire_many(self.0.most).await);
+        if let Ok(home) = self.home() {
+            drop(home.folders.acquire_many(home.most).await);
+        }
     }
 
     /// A folder for one attempt, and what it is opened by.
     pub(crate) async fn folder(&self) -> io::Result<(Scratch, File)> {
-        let permit = Arc::clone(&self.0.folders).acquire_owned().await;
+        self.make(None).await
+    }
+
+    /// The same, in the room of a worker process.
+    pub(crate) async fn folder_in(&self, room: &Arc<Room>) -> io::Result<(Scratch, File)> {
+        self.make(Some(room.clone())).await
+    }
+
+    /// A folder for the folders of one worker process. Blocks.
+    pub(crate) fn room(&self) -> io::Result<Room> {
+        let home = Arc::clone(self.home()?);
+        let path = home.folder()?;
+        Ok(Room { path, _home: home })
+    }
+
+    async fn make(&self, room: Option<Arc<Room>>) -> io::Result<(Scratch, File)> {
+        let home = Arc::clone(self.home()?);
+        let permit = Arc::clone(&home.folders).acquire_owned().await;
         let permit = permit.map_err(io::Error::other)?;
-        let home = Arc::clone(&self.0);
         let making = tokio::task::spawn_blocking(move || {
-            let path = home.folder()?;
-            let scratch = Scratch(Some(Removal { path, _permit: permit, home }));
+            let path = match &room {
+                Some(room) => home.folder_in(room)?,
+                None => home.folder()?,
+            };
+            let scratch = Scratch(Some(Removal { path, _permit: permit, home, _room: room }));
             let opened = File::open(scratch.path())?;
             Ok((scratch, opened))
         });
@@ -127,6 +177,13 @@ impl Home {
             *self.own.lock() = None;
             make()
         })
+    }
+
+    /// Make a folder in a room; its path.
+    fn folder_in(&self, room: &Room) -> io::Result<PathBuf> {
+        let path = room.path.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        DirBuilder::new().mode(PRIVATE).create(&path)?;
+        Ok(path)
     }
 
     /// The host's own folder, made and locked before anybody can take it for a leftover.
@@ -157,6 +214,27 @@ impl Drop for Home {
     }
 }
 
+/// Where a worker process has its attempts' folders, and can reach no others. It goes when the
+/// worker is over and its last attempt's folder is gone.
+pub(crate) struct Room {
+    path: PathBuf,
+    _home: Arc<Home>,
+}
+
+impl Room {
+    /// What it is opened by.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        File::open(&self.path)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // What a worker that broke out has left in it goes at the next start.
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
 /// An attempt's folder, until this is dropped.
 pub(crate) struct Scratch(Option<Removal>);
 
@@ -181,6 +259,7 @@ struct Removal {
     path: PathBuf,
     _permit: OwnedSemaphorePermit,
     home: Arc<Home>,
+    _room: Option<Arc<Room>>,
 }
 
 impl Removal {

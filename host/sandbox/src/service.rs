@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use serde::{Deserialize, Serialize};
+
 use crate::secret::SecretValue;
 use crate::{HttpAccess, ScratchHome};
 
@@ -42,9 +44,10 @@ impl fmt::Debug for Services {
 }
 
 /// A value in a [`KvSpace`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KvEntry {
     /// The bytes.
+    #[serde(with = "serde_bytes")]
     pub value: Vec<u8>,
     /// Grows with every write of the key.
     pub version: u64,
@@ -53,7 +56,7 @@ pub struct KvEntry {
 }
 
 /// Some keys of a [`KvSpace`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KvPage {
     /// The keys, in the order of their bytes.
     pub keys: Vec<String>,
@@ -62,7 +65,7 @@ pub struct KvPage {
 }
 
 /// Why a [`KvSpace`] did not do something.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum KvError {
     /// What is stored is no number, or a sum is beyond 64 bits.
     #[error("{0}")]
@@ -114,7 +117,7 @@ pub trait ConfigSource: Send + Sync {
 }
 
 /// Why a [`SecretSource`] has no value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum SecretError {
     /// There is none of that name.
     #[error("there is no such secret")]

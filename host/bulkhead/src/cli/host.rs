@@ -1,7 +1,8 @@
 //! `bulkhead host`: which hosts run.
 
 use anyhow::Result;
-use bulkhead::queue::HostMemory;
+use bulkhead::Layer;
+use bulkhead::queue::{HostInfo, HostMemory};
 use clap::Subcommand;
 
 use super::exit::Exit;
@@ -25,8 +26,10 @@ impl Host {
             return Ok(Exit::Done);
         }
         let now = figures::now();
-        let header =
-            ["NAME", "PID", "STARTED", "SEEN", "RUNNING", "SLOTS", "MEMORY", "QUEUES", "PLUGINS"];
+        let header = [
+            "NAME", "PID", "STARTED", "SEEN", "RUNNING", "SLOTS", "MEMORY", "GUESTS", "QUEUES",
+            "PLUGINS",
+        ];
         let mut table = output::table(&header);
         for host in &hosts {
             let serving = host.plugins.iter().filter(|plugin| plugin.serving.is_some()).count();
@@ -38,12 +41,21 @@ impl Host {
                 output::number(host.in_flight),
                 output::number(host.concurrency),
                 output::cell(&host.memory.as_ref().map_or_else(|| "-".to_owned(), memory)),
+                output::cell(&guests(host)),
                 output::cell(&host.queues.join(", ")),
                 output::number(serving),
             ]);
         }
         session.out.table(table, "no running host; start one with `bulkhead run`")?;
         Ok(Exit::Done)
+    }
+}
+
+/// Where a host's guests run, and behind how many layers.
+fn guests(host: &HostInfo) -> String {
+    match host.isolation.len() {
+        0 => "threads".to_owned(),
+        layers => format!("processes, {layers} of {} layers", Layer::ALL.len()),
     }
 }
 

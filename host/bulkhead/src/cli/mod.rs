@@ -43,6 +43,9 @@ pub(crate) use exit::{Exit, report};
 /// The command by which this program is a compile worker.
 pub(crate) const WORKER: &str = "compile-worker";
 
+/// The command by which this program is a guest worker.
+pub(crate) const GUEST_WORKER: &str = "guest-worker";
+
 /// Its own version, and that of the engine, which advisories are about.
 static VERSION: LazyLock<String> =
     LazyLock::new(|| format!("{} ({})", env!("CARGO_PKG_VERSION"), bulkhead::ENGINE));
@@ -115,6 +118,9 @@ enum Command {
     /// Compile one plugin file for a host, and end
     #[command(name = WORKER, hide = true)]
     CompileWorker,
+    /// Run the attempts of one tenant for a host, until it ends
+    #[command(name = GUEST_WORKER, hide = true)]
+    GuestWorker,
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -146,9 +152,13 @@ impl Cli {
         Sources { file: self.global.config.clone(), env, flags, dir: PathBuf::new(), memory }
     }
 
-    /// Whether this is a worker, which needs no settings and no runtime.
-    pub(crate) fn is_worker(&self) -> bool {
-        matches!(self.command, Command::CompileWorker)
+    /// What to be instead, if this is a worker, which needs no settings and no runtime.
+    pub(crate) fn worker(&self) -> Option<fn() -> std::process::ExitCode> {
+        match self.command {
+            Command::CompileWorker => Some(bulkhead::compile_worker),
+            Command::GuestWorker => Some(bulkhead::guest_worker),
+            _ => None,
+        }
     }
 
     /// Follow --color from here on.
@@ -196,7 +206,9 @@ impl Cli {
             Command::Secret(secret) => secret.run(&session).await,
             Command::Host(host) => host.run(&session).await,
             Command::Config(config) => config.run(&session),
-            Command::Completions { .. } | Command::CompileWorker => Ok(Exit::Done),
+            Command::Completions { .. } | Command::CompileWorker | Command::GuestWorker => {
+                Ok(Exit::Done)
+            }
         }
     }
 }

@@ -102,7 +102,8 @@ async fn serve(
 ) -> Result<()> {
     let (writer, settings) = LiveSettings::new((*session.config.host.settings.now()).clone());
     let compiler = Some(session.compiler()?);
-    let options = HostOptions { settings, compiler, ..session.config.host.clone() };
+    let isolation = session.isolation()?;
+    let options = HostOptions { settings, compiler, isolation, ..session.config.host.clone() };
     let host = Host::builder(opened.broker.clone(), options).build()?;
     tokio::spawn(live::follow(session.config.clone(), writer));
     if let Some(address) = opened.address() {

@@ -7,12 +7,12 @@ use anyhow::{Context, Result};
 use bulkhead::config::Config;
 use bulkhead::core::{QueueName, TaskId};
 use bulkhead::queue::{Broker, Client};
-use bulkhead::{Compiler, WorkerProgram};
+use bulkhead::{Compiler, IsolationOptions, WorkerProgram};
 
-use super::WORKER;
 use super::exit::not_found;
 use super::open;
 use super::output::Output;
+use super::{GUEST_WORKER, WORKER};
 
 /// Ids that are looked up in one call.
 pub(crate) const BATCH: usize = 500;
@@ -31,11 +31,21 @@ impl Session {
 
     /// This program, which compiles plugins in processes of their own.
     pub(crate) fn compiler(&self) -> Result<Compiler> {
-        let worker = WorkerProgram::this(WORKER).context("cannot tell which program this is")?;
+        Ok(Compiler::Worker(Self::program(WORKER)?))
+    }
+
+    /// Where guests run: this program, if in processes.
+    pub(crate) fn isolation(&self) -> Result<IsolationOptions> {
+        let isolation = self.config.host.isolation.clone();
+        Ok(IsolationOptions { program: Some(Self::program(GUEST_WORKER)?), ..isolation })
+    }
+
+    fn program(argument: &str) -> Result<WorkerProgram> {
+        let worker = WorkerProgram::this(argument).context("cannot tell which program this is")?;
         // The allocator would reserve far more address space than it needs, and a worker's is
         // bounded.
         let environment = vec![("MIMALLOC_ARENA_RESERVE".to_owned(), "0".to_owned())];
-        Ok(Compiler::Worker(WorkerProgram { environment, ..worker }))
+        Ok(WorkerProgram { environment, ..worker })
     }
 
     /// Connect as a producer.

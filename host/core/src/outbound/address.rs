@@ -6,6 +6,8 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A class of addresses that are not the public internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressClass {
@@ -72,7 +74,7 @@ impl fmt::Display for AddressClass {
 }
 
 /// Which classes were granted beyond the public internet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Reach {
     /// Every class but metadata.
     pub private: bool,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::host::{Host, HostError};
 use super::path::{PathError, normalised_path};
 
@@ -256,8 +258,22 @@ impl fmt::Display for Rule {
 }
 
 /// The requests that are allowed: those that any of its rules permits.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct AllowList(Vec<Rule>);
+
+impl TryFrom<Vec<String>> for AllowList {
+    type Error = RuleError;
+    fn try_from(rules: Vec<String>) -> Result<Self, RuleError> {
+        rules.iter().map(|rule| rule.parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl From<AllowList> for Vec<String> {
+    fn from(list: AllowList) -> Self {
+        list.0.iter().map(Rule::to_string).collect()
+    }
+}
 
 impl AllowList {
     /// These rules.

@@ -34,6 +34,7 @@ fn host(name: &str, in_flight: u32) -> HostInfo {
             rejected: None,
         }],
         rescans: 4,
+        isolation: vec!["files".into()],
     }
 }
 

@@ -237,6 +237,7 @@ async fn hosts(broker: &dyn Broker) {
             rejected: None,
         }],
         rescans: 0,
+        isolation: Vec::new(),
     };
     broker.announce_host(&info, Duration::from_secs(60)).await.unwrap();
     assert_eq!(broker.hosts().await.unwrap(), [info]);

@@ -10,6 +10,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 use super::{Capability, CapabilitySet, Interface, Standing};
 use crate::bindings::bulkhead::handler::enqueue::{self, Error, Host};
+use crate::bindings::bulkhead::handler::types;
 use crate::compartment::Compartment;
 use crate::grants::{EnqueueGrant, Grants, Named};
 use crate::powers::ChildBounds;
@@ -76,6 +77,38 @@ impl Compartment {
         powers.traffic.went_out(usize::try_from(bytes).unwrap_or(usize::MAX));
         Ok(id)
     }
+}
+
+/// Children as a worker process tells of them, made anew under the grant.
+pub(crate) fn again(
+    said: Vec<Child>,
+    parent: &Task,
+    grant: &EnqueueGrant,
+    bounds: ChildBounds,
+) -> Result<Vec<Child>, Error> {
+    let mut children = Vec::with_capacity(said.len().min(grant.per_attempt as usize));
+    let mut held = 0_u64;
+    for Child { task, delay_ms } in said {
+        let payload = types::PayloadResult {
+            content_type: task.payload.content_type,
+            data: task.payload.data,
+        };
+        let child = enqueue::Child {
+            task_type: task.task_type.to_string(),
+            queue: Some(task.queue.to_string()),
+            payload,
+            metadata: task.metadata,
+            priority: Some(task.priority.into()),
+            delay_ms,
+            key: task.terms.key.map(|key| key.to_string()),
+        };
+        let bytes = text_bytes(&child);
+        check_quotas(grant, parent.terms.depth, children.len(), held, bytes)?;
+        let place = u32::try_from(children.len()).unwrap_or(u32::MAX);
+        children.push(checked(child, parent, place, grant, bounds)?);
+        held = held.saturating_add(bytes);
+    }
+    Ok(children)
 }
 
 pub(super) fn text_bytes(child: &enqueue::Child) -> u64 {

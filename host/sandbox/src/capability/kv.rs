@@ -15,7 +15,7 @@ use crate::service::{KvError, KvSpace};
 const MAX_KEY_BYTES: usize = 512;
 
 /// Most keys of one page.
-const MAX_PAGE: u32 = 1_000;
+pub(crate) const MAX_PAGE: u32 = 1_000;
 
 /// What one call may make the host hold: a value or a page, as the broker's answer, as it is
 /// read from it and as it is given to the guest.
@@ -216,14 +216,14 @@ fn told(error: KvError) -> Error {
     }
 }
 
-pub(super) fn check_key(key: &str) -> Result<(), Error> {
+pub(crate) fn check_key(key: &str) -> Result<(), Error> {
     if key.is_empty() {
         return Err(Error::Invalid("the key is empty".to_owned()));
     }
     check_text("key", key)
 }
 
-pub(super) fn check_text(what: &str, text: &str) -> Result<(), Error> {
+pub(crate) fn check_text(what: &str, text: &str) -> Result<(), Error> {
     if text.len() > MAX_KEY_BYTES {
         let bytes = text.len();
         let why = format!("the {what} has {bytes} bytes; at most {MAX_KEY_BYTES} are allowed");
@@ -235,7 +235,7 @@ pub(super) fn check_text(what: &str, text: &str) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn check_ttl(ttl_ms: Option<u64>) -> Result<(), Error> {
+pub(crate) fn check_ttl(ttl_ms: Option<u64>) -> Result<(), Error> {
     match ttl_ms {
         Some(ms) if !(1..=MAX_TTL_MS).contains(&ms) => {
             Err(Error::Invalid(format!("a time to live of {ms} ms is not from 1 ms to 366 days")))

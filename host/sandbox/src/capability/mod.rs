@@ -54,6 +54,7 @@ pub(crate) use progress::Reports;
 pub(crate) use standing::Grant;
 pub use standing::{Granted, Inspection, Missing};
 
+use serde::{Deserialize, Serialize};
 use wasmtime::component::Linker;
 
 use crate::compartment::Compartment;
@@ -121,7 +122,7 @@ const CAPABILITIES: &[Capability] = &[
 
 /// Some of the capabilities that need a grant: those that a host offers, or those that a
 /// plugin uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CapabilitySet {
     /// Small values.
     pub kv: bool,

@@ -40,7 +40,7 @@ impl Reports {
         Self { sink, left: BURST, since: now }
     }
 
-    fn report(&mut self, fraction: f32, message: &str, now: Instant) {
+    pub(crate) fn report(&mut self, fraction: f32, message: &str, now: Instant) {
         let paces = now.saturating_duration_since(self.since).as_nanos() / PACE.as_nanos();
         match u32::try_from(paces) {
             Ok(paces) if self.left.saturating_add(paces) < BURST => {

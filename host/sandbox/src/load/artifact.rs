@@ -2,7 +2,7 @@
 //! this workspace where code is not safe by construction.
 //!
 //! An [`Artifact`] comes from the host's own compiler or from its own cache, after the seal
-//! was checked. Nothing else makes one; a file that a plugin folder holds never becomes one.
+//! was checked; in a worker process, from the host, which had it from one of these. Nothing else makes one; a file that a plugin folder holds never becomes one.
 
 use serde::{Deserialize, Serialize};
 use wasmtime::Engine;
@@ -12,9 +12,9 @@ use super::inspect::Entry;
 
 /// What is known of a component besides its machine code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     /// The interfaces that it imports.
-    pub(super) imports: Vec<String>,
+    pub(crate) imports: Vec<String>,
     /// How it is entered.
     pub(super) entry: Entry,
     /// Whether it was a core module.
@@ -38,6 +38,12 @@ impl Artifact {
         Some(Self { facts: serde_json::from_slice(head).ok()?, code })
     }
 
+    /// What the host sent its worker process: bytes of one of the two, which passed no hands but
+    /// its own.
+    pub(super) fn from_host(facts: Facts, code: Vec<u8>) -> Self {
+        Self { facts, code }
+    }
+
     /// The facts as the cache keeps them.
     pub(super) fn head(&self) -> Vec<u8> {
         serde_json::to_vec(&self.facts).unwrap_or_default()
@@ -52,11 +58,12 @@ impl Artifact {
     #[allow(unsafe_code, reason = "machine code cannot be checked; where it comes from can")]
     pub(super) fn component(&self, engine: &Engine) -> wasmtime::Result<Component> {
         // SAFETY: `deserialize` wants bytes that `precompile_component` made and that nobody
-        // changed. Both constructors promise that: a compiler's answer comes through a pipe
+        // changed. All constructors promise that: a compiler's answer comes through a pipe
         // that only the worker and this process hold, or from this process; a cached one was
         // sealed with a key that only the host's user can read, and the seal was checked over
-        // this buffer, not over a file that could change in between. Neither is written to
-        // afterwards. That it was made for another engine is found by `deserialize` itself.
+        // this buffer, not over a file that could change in between; a guest worker's was read
+        // from memory that the host sealed against writing and passed over their own socket.
+        // None is written to afterwards. That it was made for another engine is found by `deserialize` itself.
         unsafe { Component::deserialize(engine, &self.code) }
     }
 }

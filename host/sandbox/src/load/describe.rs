@@ -17,7 +17,7 @@ use crate::cancel::Cancels;
 use crate::command::CommandProgram;
 use crate::compartment::{Opening, Setting, Stdio, Stop};
 use crate::handler::{HandlerProgram, Mistyped};
-use crate::plugin::{HandlerDescription, Manifest, PluginDescription};
+use crate::plugin::{HandlerDescription, Manifest, PluginDescription, Program};
 use crate::powers::Powers;
 use crate::sandbox::Sandbox;
 use crate::seat::{Seat, Seats};
@@ -54,11 +54,45 @@ pub(super) async fn ask(
     let described =
         run.bounded(async |store, instantiated| program.describe(store, instantiated).await).await;
     match described {
-        Ok(described) => {
-            check_batches(&described, program.takes_batches())?;
-            check(described, name, manifest)
-        }
+        Ok(described) => checked(described, program.takes_batches(), name, manifest),
         Err(error) => Err(failed(run, error, Gate::Describe, "describing itself")),
+    }
+}
+
+/// What a plugin said of itself, if it makes sense.
+pub(super) fn checked(
+    described: types::PluginDescription,
+    takes_batches: bool,
+    name: &str,
+    manifest: &Manifest,
+) -> Result<PluginDescription, Rejection> {
+    check_batches(&described, takes_batches)?;
+    check(described, name, manifest)
+}
+
+/// What a plugin says of itself, unchecked. A command says nothing, and is instantiated.
+pub(super) async fn raw(
+    sandbox: &Sandbox,
+    program: &Program,
+    manifest: &Manifest,
+    uses: CapabilitySet,
+) -> Result<types::PluginDescription, Rejection> {
+    let nothing = || types::PluginDescription {
+        name: String::new(),
+        version: String::new(),
+        handlers: Vec::new(),
+    };
+    match program {
+        Program::Handler(program) => {
+            let mut run = open(sandbox, manifest, uses)?;
+            let described =
+                run.bounded(async |store, took| program.describe(store, took).await).await;
+            described.map_err(|error| failed(run, error, Gate::Describe, "describing itself"))
+        }
+        Program::Command(program) => {
+            smoke(sandbox, program, manifest, uses).await.map(|()| nothing())
+        }
+        Program::Elsewhere(_) => Ok(nothing()),
     }
 }
 

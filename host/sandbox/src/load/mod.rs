@@ -12,6 +12,7 @@ mod adapt;
 mod artifact;
 mod compile;
 mod describe;
+mod elsewhere;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod inspect;
@@ -25,7 +26,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::Linker;
 use wasmtime::{Engine, Precompiled};
 
-use self::artifact::{Artifact, Facts};
+use self::artifact::Artifact;
 use self::inspect::Entry;
 use crate::account::Account;
 use crate::budget::{Overfull, Standing};
@@ -41,8 +42,10 @@ use crate::sandbox::Sandbox;
 use crate::turns::Turn;
 use crate::{Gate, Hold, Rejection};
 
+pub(crate) use artifact::Facts;
 pub use compile::worker::compile_worker;
 pub use compile::{Compiler, WorkerProgram};
+pub(crate) use elsewhere::{describe_raw, from_host};
 pub(crate) use refusals::Refusals;
 
 /// Longest plugin name, in bytes.
@@ -130,6 +133,10 @@ impl Sandbox {
             let message = "the manifest's `max_batch` is 0; use 1 for no batches";
             return Err(Rejection::new(Gate::Manifest, message));
         }
+        if let Some(workers) = self.workers() {
+            let source = PluginSource { name, bytes, manifest, account };
+            return self.load_elsewhere(workers, source, room).await;
+        }
         let (compiled, _turn) = self.link(&name, bytes, &manifest, account).await?;
         check_folders(&manifest, compiled.uses).await?;
         let began = Instant::now();
@@ -141,6 +148,7 @@ impl Sandbox {
                 describe::smoke(self, program, &manifest, compiled.uses).await?;
                 describe::of_command(&name, &manifest)?
             }
+            Program::Elsewhere(_) => return Err(broken("it was linked nowhere")),
         };
         let Compiled { program, digest, kind, asked, uses, took, cached, code_bytes } = compiled;
         let handles = config.ceilings.handles;
@@ -161,7 +169,7 @@ impl Sandbox {
             load_times: LoadTimes { compile: took, cached, describe: began.elapsed() },
             granted,
             most_bytes,
-            _standing: standing,
+            _standing: Some(standing),
         })
     }
 
@@ -217,6 +225,26 @@ impl Sandbox {
         account: Option<Account>,
     ) -> Result<(Compiled, Turn), Rejection> {
         let began = Instant::now();
+        let (artifact, approval, digest, cached) =
+            self.artifact(name, bytes, manifest, account).await?;
+        let turn = self.loads().turn(approval.tenant()).await;
+        let (engine, code_bytes) = (self.engine().clone(), artifact.code().len());
+        let (program, kind, Facts { imports, .. }, uses) =
+            blocking(move || link(&engine, artifact, &approval)).await?;
+        let took = began.elapsed();
+        let asked = imports;
+        let compiled = Compiled { program, digest, kind, asked, uses, took, cached, code_bytes };
+        Ok((compiled, turn))
+    }
+
+    /// The file compiled, or found compiled.
+    async fn artifact(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        manifest: &Manifest,
+        account: Option<Account>,
+    ) -> Result<(Artifact, Arc<Approval>, Digest, bool), Rejection> {
         let offers = self.config().offers;
         let (name, grants) = (name.to_owned(), manifest.grants.clone());
         let approval = Arc::new(Approval { name, account, grants, offers });
@@ -235,14 +263,7 @@ impl Sandbox {
             Some(artifact) => artifact,
             None => self.compile(digest, bytes, approval.clone()).await?,
         };
-        let turn = self.loads().turn(approval.tenant()).await;
-        let (engine, code_bytes) = (self.engine().clone(), artifact.code().len());
-        let (program, kind, Facts { imports, .. }, uses) =
-            blocking(move || link(&engine, artifact, &approval)).await?;
-        let took = began.elapsed();
-        let asked = imports;
-        let compiled = Compiled { program, digest, kind, asked, uses, took, cached, code_bytes };
-        Ok((compiled, turn))
+        Ok((artifact, approval, digest, cached))
     }
 
     /// Compile a file that is not in the cache, unless the compiler refused it before.

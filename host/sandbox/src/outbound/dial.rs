@@ -15,7 +15,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use wasmtime_wasi_http::Error;
 
-use super::{HttpAccess, trouble};
+use super::places::{Line, Place};
+use super::{By, HttpAccess, trouble};
+use crate::worker::Lent;
 
 /// What a request is written to and its answer read from.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -32,6 +34,12 @@ pub(super) struct Dial<'a> {
     pub(super) within: Duration,
 }
 
+/// What keeps a connection's place, until it is dropped.
+pub(super) enum Held {
+    Place(#[allow(dead_code, reason = "kept for its end")] Place),
+    Lent(#[allow(dead_code, reason = "kept for its end")] Lent),
+}
+
 /// A request failed, and what the operator may know of it.
 pub(super) struct Failed {
     pub(super) error: Error,
@@ -45,21 +53,44 @@ impl Failed {
 }
 
 impl Dial<'_> {
-    pub(super) async fn connect(self) -> Result<Box<dyn Stream>, Failed> {
-        let until = Instant::now() + self.within;
-        let resolved = timeout_at(until, self.addresses()).await;
+    /// A connection, and what keeps its place in the line of the tenant's.
+    pub(super) async fn connect(self, connections: u32) -> Result<(Box<dyn Stream>, Held), Failed> {
+        let (until, stream, roots, held) = match &self.access.by {
+            By::Own { line, .. } => {
+                let place = line.enter(connections).await;
+                let until = Instant::now() + self.within;
+                (until, self.dial_until(line, until).await?, None, Held::Place(place))
+            }
+            By::Host(host) => {
+                let (stream, roots, lent) = host
+                    .connect(self.target, self.within)
+                    .await
+                    .map_err(|(reason, why)| Failed::new(trouble::of_host(reason), why))?;
+                (Instant::now() + self.within, stream, roots, Held::Lent(lent))
+            }
+        };
+        if self.target.scheme == Scheme::Http {
+            return Ok((Box::new(stream), held));
+        }
+        let secured = timeout_at(until, self.secure(stream, roots)).await;
+        let late = || Err(Failed::new(Error::ConnectionTimeout, "TLS took too long"));
+        Ok((secured.unwrap_or_else(|_| late())?, held))
+    }
+
+    /// A connection without TLS.
+    pub(super) async fn dial(&self, line: &Line) -> Result<TcpStream, Failed> {
+        self.dial_until(line, Instant::now() + self.within).await
+    }
+
+    async fn dial_until(&self, line: &Line, until: Instant) -> Result<TcpStream, Failed> {
+        let resolved = timeout_at(until, self.addresses(line)).await;
         let addresses = resolved
             .unwrap_or_else(|_| Err(Failed::new(Error::DnsTimeout, "its name took too long")))?;
         let vetted = vetted(&addresses, self.reach)?;
-        let stream = self.reach_one(&vetted, until).await?;
-        if self.target.scheme == Scheme::Http {
-            return Ok(Box::new(stream));
-        }
-        let secured = timeout_at(until, self.secure(stream)).await;
-        secured.unwrap_or_else(|_| Err(Failed::new(Error::ConnectionTimeout, "TLS took too long")))
+        self.reach_one(&vetted, until).await
     }
 
-    async fn addresses(&self) -> Result<Vec<IpAddr>, Failed> {
+    async fn addresses(&self, line: &Line) -> Result<Vec<IpAddr>, Failed> {
         let name = match &self.target.host {
             Host::Address(address) => return Ok(vec![*address]),
             Host::Name(name) => name,
@@ -69,7 +100,7 @@ impl Dial<'_> {
             Failed::new(error, format!("its name has no address: {why}"))
         };
         let lookups = &self.access.outbound.lookups;
-        match lookups.resolve(&self.access.line, name).await {
+        match lookups.resolve(line, name).await {
             Ok(addresses) if addresses.is_empty() => Err(unknown("none was found".to_owned())),
             Ok(addresses) => Ok(addresses),
             Err(error) => Err(unknown(error.to_string())),
@@ -101,8 +132,17 @@ impl Dial<'_> {
         Err(failed)
     }
 
-    async fn secure(&self, stream: TcpStream) -> Result<Box<dyn Stream>, Failed> {
-        let config = self.access.outbound.trust.config(self.ca_file).await.map_err(|error| {
+    async fn secure(
+        &self,
+        stream: TcpStream,
+        roots: Option<u64>,
+    ) -> Result<Box<dyn Stream>, Failed> {
+        let trust = &self.access.outbound.trust;
+        let config = match roots {
+            Some(roots) => trust.config_of(roots),
+            None => trust.config(self.ca_file).await,
+        };
+        let config = config.map_err(|error| {
             Failed::new(Error::ConfigurationError, format!("no certificates: {error}"))
         })?;
         let name = match &self.target.host {

@@ -75,7 +75,6 @@ pub(crate) async fn send(order: Order) -> Result<Answer, Error> {
 }
 
 async fn exchange(order: Order) -> Result<Answer, Failed> {
-    let place = order.access.line.enter(order.connections).await;
     let dial = Dial {
         access: &order.access,
         target: &order.target,
@@ -83,7 +82,7 @@ async fn exchange(order: Order) -> Result<Answer, Failed> {
         ca_file: order.ca_file.as_deref(),
         within: order.waits.connect,
     };
-    let stream = dial.connect().await?;
+    let (stream, held) = dial.connect(order.connections).await?;
     let Order { header_bytes, response_body_bytes, waits, .. } = order;
     let flow = Arc::clone(&order.flow);
     let broken = |error: hyper::Error| {
@@ -100,7 +99,7 @@ async fn exchange(order: Order) -> Result<Answer, Failed> {
         .await
         .map_err(broken)?;
     let connection = spawn(async move {
-        let _place = place;
+        let _held = held;
         // Whoever waits for the answer is told of it.
         let _ = connection.await;
     });

@@ -16,17 +16,26 @@ mod trouble;
 mod trust;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bulkhead_core::TenantName;
+use bulkhead_core::outbound::{Reach, Scheme, Target};
+use serde_bytes::ByteBuf;
 
 pub(crate) use body::{Flow, Upload};
 pub(crate) use exchange::{Order, Waits, send, size_of_headers};
+pub(crate) use places::Place;
 pub use resolve::{Resolver, SystemResolver};
+pub(crate) use trust::Roots;
 
+use dial::Dial;
 use places::{Line, Lines};
 use resolve::Lookups;
 use trust::Trust;
+
+use crate::worker::{Connecting, Unreached};
 
 /// What a host has behind `http`: shared by all attempts, so that what is bounded by tenant is
 /// bounded over all of them.
@@ -58,10 +67,17 @@ impl Outbound {
     pub fn access(self: &Arc<Self>, plugin: &str, tenant: &TenantName) -> HttpAccess {
         HttpAccess {
             outbound: Arc::clone(self),
-            plugin: plugin.into(),
-            tenant: tenant.clone(),
-            line: self.lines.of(tenant),
+            by: By::Own {
+                plugin: plugin.into(),
+                tenant: tenant.clone(),
+                line: self.lines.of(tenant),
+            },
         }
+    }
+
+    /// Believe certificates that the host named, in a worker process.
+    pub(crate) fn believe(&self, roots: u64, certificates: Vec<ByteBuf>) {
+        self.trust.told(roots, certificates.into_iter().map(ByteBuf::into_vec));
     }
 
     /// The connections that a tenant has now.
@@ -81,21 +97,92 @@ impl fmt::Debug for Outbound {
 #[derive(Clone)]
 pub struct HttpAccess {
     outbound: Arc<Outbound>,
-    plugin: Arc<str>,
-    tenant: TenantName,
-    line: Arc<Line>,
+    by: By,
+}
+
+/// Who dials.
+#[derive(Clone)]
+enum By {
+    /// This process.
+    Own { plugin: Arc<str>, tenant: TenantName, line: Arc<Line> },
+    /// The host, for a worker process.
+    Host(Connecting),
+}
+
+/// How a connection is made for a worker process.
+pub(crate) struct Way {
+    pub(crate) reach: Reach,
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Connections of the tenant at one time.
+    pub(crate) connections: u32,
+    pub(crate) within: Duration,
+}
+
+/// A connection for a worker process, and whose certificates it is to believe.
+pub(crate) struct Lending {
+    pub(crate) socket: std::net::TcpStream,
+    pub(crate) place: Place,
+    pub(crate) roots: Option<Arc<Roots>>,
 }
 
 impl HttpAccess {
     /// Tell the operator why a request was not answered. `to` is a scheme, host and port that
     /// were checked, or nothing: paths, queries and headers may hold secrets.
     pub(crate) fn note(&self, to: &dyn fmt::Display, why: &dyn fmt::Display) {
-        tracing::debug!(tenant = %self.tenant, plugin = %self.plugin, %to, "a request failed: {why}");
+        match &self.by {
+            By::Own { plugin, tenant, .. } => {
+                tracing::debug!(%tenant, %plugin, %to, "a request failed: {why}");
+            }
+            By::Host(host) => host.note(to.to_string(), why.to_string()),
+        }
+    }
+
+    /// By a connection that the host makes, in a worker process.
+    pub(crate) fn of_worker(outbound: &Arc<Outbound>, host: Connecting) -> Self {
+        Self { outbound: Arc::clone(outbound), by: By::Host(host) }
+    }
+
+    /// A connection for a worker process, to an address that was checked.
+    pub(crate) async fn lend(
+        &self,
+        target: &Target,
+        way: &Way,
+    ) -> Result<Lending, (Unreached, String)> {
+        let By::Own { line, .. } = &self.by else {
+            return Err((Unreached::Unavailable, "a worker process lends nothing".to_owned()));
+        };
+        let place = line.enter(way.connections).await;
+        let dial = Dial {
+            access: self,
+            target,
+            reach: way.reach,
+            ca_file: way.ca_file.as_deref(),
+            within: way.within,
+        };
+        let socket = dial
+            .dial(line)
+            .await
+            .map_err(|failed| (trouble::unreached(&failed.error), failed.why))?;
+        let unusable = |error: std::io::Error| (Unreached::Unavailable, error.to_string());
+        let socket = socket.into_std().map_err(unusable)?;
+        let roots = match target.scheme {
+            Scheme::Http => None,
+            Scheme::Https => {
+                let roots = self.outbound.trust.roots(way.ca_file.as_deref()).await;
+                let unknown =
+                    |error| (Unreached::NoCertificates, format!("no certificates: {error}"));
+                Some(roots.map_err(unknown)?)
+            }
+        };
+        Ok(Lending { socket, place, roots })
     }
 }
 
 impl fmt::Debug for HttpAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HttpAccess({} for {})", self.plugin, self.tenant)
+        match &self.by {
+            By::Own { plugin, tenant, .. } => write!(f, "HttpAccess({plugin} for {tenant})"),
+            By::Host(_) => f.write_str("HttpAccess(by the host)"),
+        }
     }
 }

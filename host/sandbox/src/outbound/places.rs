@@ -33,10 +33,10 @@ impl Lines {
 }
 
 /// The connections of one tenant.
-pub(super) struct Line {
+pub(crate) struct Line {
     open: AtomicU32,
     freed: Notify,
-    pub(super) lookups: Arc<Semaphore>,
+    pub(in crate::outbound) lookups: Arc<Semaphore>,
 }
 
 impl Default for Line {
@@ -73,7 +73,7 @@ impl Line {
 }
 
 /// One connection of a tenant; dropping it makes room.
-pub(super) struct Place(Arc<Line>);
+pub(crate) struct Place(Arc<Line>);
 
 impl Drop for Place {
     fn drop(&mut self) {

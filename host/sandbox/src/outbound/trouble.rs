@@ -7,6 +7,7 @@ use tokio_rustls::rustls;
 use wasmtime_wasi_http::Error;
 
 use super::body::BodyRefused;
+use crate::worker::Unreached;
 
 /// A connection could not be made.
 pub(super) fn connecting(error: &io::Error) -> Error {
@@ -18,6 +19,35 @@ pub(super) fn connecting(error: &io::Error) -> Error {
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => Error::ConnectionTerminated,
         ErrorKind::ConnectionRefused => Error::ConnectionRefused,
         _ => Error::DestinationUnavailable,
+    }
+}
+
+/// Why a connection could not be made, as a worker process is told.
+pub(super) fn unreached(error: &Error) -> Unreached {
+    match error {
+        Error::DnsTimeout => Unreached::ResolvingTimedOut,
+        Error::DnsError { .. } => Unreached::NoAddress,
+        Error::ConnectionTimeout => Unreached::TimedOut,
+        Error::DestinationIpProhibited => Unreached::Prohibited,
+        Error::DestinationIpUnroutable => Unreached::Unroutable,
+        Error::ConnectionTerminated => Unreached::Terminated,
+        Error::ConnectionRefused => Unreached::Refused,
+        _ => Unreached::Unavailable,
+    }
+}
+
+/// The same in a worker process, as the host told it.
+pub(super) fn of_host(reason: Unreached) -> Error {
+    match reason {
+        Unreached::ResolvingTimedOut => Error::DnsTimeout,
+        Unreached::NoAddress => Error::DnsError { rcode: None, info_code: None },
+        Unreached::TimedOut => Error::ConnectionTimeout,
+        Unreached::Prohibited => Error::DestinationIpProhibited,
+        Unreached::Unroutable => Error::DestinationIpUnroutable,
+        Unreached::Terminated => Error::ConnectionTerminated,
+        Unreached::Refused => Error::ConnectionRefused,
+        Unreached::NoCertificates => Error::ConfigurationError,
+        Unreached::Unavailable => Error::DestinationUnavailable,
     }
 }
 

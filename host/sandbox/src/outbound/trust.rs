@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -21,66 +22,117 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// What was read so far, by file; none is the system's.
 #[derive(Default)]
-pub(super) struct Trust(Mutex<HashMap<Option<PathBuf>, Known>>);
+pub(super) struct Trust {
+    read: Mutex<HashMap<Option<PathBuf>, Known>>,
+    /// What the host told of, in a worker process.
+    told: Mutex<HashMap<u64, Arc<ClientConfig>>>,
+    next: AtomicU64,
+}
 
 struct Known {
     written: Option<SystemTime>,
     config: Arc<ClientConfig>,
+    roots: Arc<Roots>,
+}
+
+/// Certificates that are believed, as worker processes are told of them.
+pub(crate) struct Roots {
+    /// A number that no others have.
+    pub(crate) id: u64,
+    /// In DER.
+    pub(crate) certificates: Vec<Vec<u8>>,
 }
 
 impl Trust {
     /// How TLS is spoken with the system's roots or those of a file, which is read again when
     /// it changed.
     pub(super) async fn config(&self, file: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
+        self.known(file, |known| Arc::clone(&known.config)).await
+    }
+
+    /// The certificates themselves.
+    pub(super) async fn roots(&self, file: Option<&Path>) -> io::Result<Arc<Roots>> {
+        self.known(file, |known| Arc::clone(&known.roots)).await
+    }
+
+    /// How TLS is spoken with roots that the host told of.
+    pub(super) fn config_of(&self, roots: u64) -> io::Result<Arc<ClientConfig>> {
+        let told = self.told.lock().get(&roots).cloned();
+        told.ok_or_else(|| io::Error::other("the host did not name them"))
+    }
+
+    /// The host names roots.
+    pub(super) fn told(&self, roots: u64, certificates: impl Iterator<Item = Vec<u8>>) {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(certificates.map(CertificateDer::from));
+        if let Ok(config) = speaking(store) {
+            let mut told = self.told.lock();
+            if told.len() >= KEPT {
+                told.clear();
+            }
+            told.insert(roots, Arc::new(config));
+        }
+    }
+
+    async fn known<T>(&self, file: Option<&Path>, take: impl Fn(&Known) -> T) -> io::Result<T> {
         let file = file.map(Path::to_owned);
         let written = match &file {
             None => None,
             Some(file) => Some(tokio::fs::metadata(file).await?.modified()?),
         };
-        if let Some(known) = self.0.lock().get(&file)
+        if let Some(known) = self.read.lock().get(&file)
             && known.written == written
         {
-            return Ok(Arc::clone(&known.config));
+            return Ok(take(known));
         }
         let source = file.clone();
         let read = tokio::task::spawn_blocking(move || match source {
             None => system_roots(),
             Some(file) => roots_of(&file),
         });
-        let config = Arc::new(speaking(read.await.map_err(io::Error::other)??)?);
-        let mut known = self.0.lock();
-        if known.len() >= KEPT {
-            known.clear();
+        let (store, certificates) = read.await.map_err(io::Error::other)??;
+        let config = Arc::new(speaking(store)?);
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let known = Known { written, config, roots: Arc::new(Roots { id, certificates }) };
+        let taken = take(&known);
+        let mut read = self.read.lock();
+        if read.len() >= KEPT {
+            read.clear();
         }
-        known.insert(file, Known { written, config: Arc::clone(&config) });
-        Ok(config)
+        read.insert(file, known);
+        Ok(taken)
     }
 }
 
-fn system_roots() -> io::Result<RootCertStore> {
+/// What TLS believes, and the same in DER.
+type Store = (RootCertStore, Vec<Vec<u8>>);
+
+fn system_roots() -> io::Result<Store> {
     let found = rustls_native_certs::load_native_certs();
+    let certificates = found.certs.iter().map(|certificate| certificate.to_vec()).collect();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         return Err(io::Error::other("the system has no root certificates; grant a `ca_file`"));
     }
-    Ok(roots)
+    Ok((roots, certificates))
 }
 
-fn roots_of(file: &Path) -> io::Result<RootCertStore> {
+fn roots_of(file: &Path) -> io::Result<Store> {
     if std::fs::metadata(file)?.len() > MAX_FILE_BYTES {
         return Err(io::Error::other("a file of certificates has at most 4 MiB"));
     }
     let text = std::fs::read(file)?;
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut certificates) = (RootCertStore::empty(), Vec::new());
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(io::Error::other)?;
+        certificates.push(certificate.to_vec());
         roots.add(certificate).map_err(io::Error::other)?;
     }
     if roots.is_empty() {
         return Err(io::Error::other("there is no certificate in it"));
     }
-    Ok(roots)
+    Ok((roots, certificates))
 }
 
 fn speaking(roots: RootCertStore) -> io::Result<ClientConfig> {

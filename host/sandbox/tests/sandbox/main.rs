@@ -18,6 +18,7 @@ mod limits;
 mod logs;
 mod outcomes;
 mod parents;
+mod processes;
 mod rig;
 mod shapes;
 mod stores;

@@ -65,6 +65,10 @@ pub(in crate::config) struct RawHost {
     /// Nothing said: a share of what the machine has.
     pub(in crate::config) memory: Option<Size>,
     pub(in crate::config) scratch_dir: String,
+    pub(in crate::config) isolation: String,
+    pub(in crate::config) isolation_strict: bool,
+    pub(in crate::config) workers: u32,
+    pub(in crate::config) worker_idle: Span,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -198,6 +202,10 @@ impl Default for RawHost {
             settlement_buffer: options.settlement_buffer,
             memory: None,
             scratch_dir: options.scratch_dir.display().to_string(),
+            isolation: "thread".into(),
+            isolation_strict: options.isolation.strict,
+            workers: options.isolation.workers,
+            worker_idle: Span(options.isolation.worker_idle),
         }
     }
 }

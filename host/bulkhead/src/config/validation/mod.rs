@@ -24,7 +24,7 @@ use super::error::Problem;
 use super::quantity::{Size, Span};
 use super::raw::{Raw, RawHost, RawLimits, RawLog, RawPlugins};
 use super::{BrokerUrl, LogFormat, LogOptions, Origin, Origins};
-use crate::options::{HostOptions, QueueOptions};
+use crate::options::{HostOptions, IsolationOptions, QueueOptions};
 use crate::plugins::LiveSettings;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -181,6 +181,7 @@ impl Check<'_> {
                 .memory
                 .map(|size| self.size(&["host", "memory"], size, MIB..=4_095 * GIB)),
             scratch_dir: self.path(&["host", "scratch_dir"], &host.scratch_dir),
+            isolation: self.isolation(host),
             schedules: None,
             submit: SubmitLimits::default(),
             settings: LiveSettings::default(),
@@ -198,6 +199,25 @@ impl Check<'_> {
                 host.concurrency
             );
             self.problem(&["host", "memory"], message);
+        }
+    }
+
+    fn isolation(&mut self, host: &RawHost) -> IsolationOptions {
+        if !["thread", "process"].contains(&host.isolation.as_str()) {
+            let message = format!(
+                "`{}` is no isolation; write `thread` or `process`",
+                host.isolation.escape_debug()
+            );
+            self.problem(&["host", "isolation"], message);
+        }
+        self.within(&["host", "workers"], host.workers, 1..=1_000);
+        IsolationOptions {
+            process: host.isolation == "process",
+            workers: host.workers,
+            worker_idle: self.span(&["host", "worker_idle"], host.worker_idle, SECOND / 10..=HOUR),
+            strict: host.isolation_strict,
+            // Only a program knows whether it can be a worker.
+            program: None,
         }
     }
 

@@ -19,6 +19,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
 use crate::grants::FolderQuota;
 use crate::scratch::Scratch;
+use crate::worker::Lent;
 
 /// Why something was not done to a file.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +58,16 @@ pub(super) struct Account {
     quota: FolderQuota,
     ledger: Mutex<Ledger>,
     /// The folder itself goes after the last work in it.
-    _scratch: Option<Scratch>,
+    _keeps: Option<Keeps>,
+}
+
+/// An attempt's own folder, for as long as anything works in it.
+#[allow(dead_code, reason = "kept for their ends")]
+pub(super) enum Keeps {
+    /// One that is removed then.
+    Scratch(Scratch),
+    /// One that the host removes, which is told.
+    Lent(Lent),
 }
 
 #[derive(Default)]
@@ -68,8 +78,8 @@ struct Ledger {
 }
 
 impl Account {
-    pub(super) fn new(quota: FolderQuota, scratch: Option<Scratch>) -> Arc<Self> {
-        Arc::new(Self { quota, ledger: Mutex::default(), _scratch: scratch })
+    pub(super) fn new(quota: FolderQuota, keeps: Option<Keeps>) -> Arc<Self> {
+        Arc::new(Self { quota, ledger: Mutex::default(), _keeps: keeps })
     }
 
     /// Files become longer by so much in all.

@@ -12,11 +12,12 @@ use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 use wasmtime_wasi::runtime::spawn_blocking;
 use wasmtime_wasi::{FsPerms, OpenMode};
 
-use super::account::{Account, Node, Refused};
+use super::account::{Account, Keeps, Node, Refused};
 use super::stream::{Meter, Place};
 use crate::grants::{FolderQuota, FsGrant};
 use crate::powers::Traffic;
 use crate::scratch::ScratchHome;
+use crate::worker::Connecting;
 
 /// Where a guest sees its own folder.
 const SCRATCH: &str = "/scratch";
@@ -83,6 +84,9 @@ impl Folders {
         home: Option<&ScratchHome>,
         files: u32,
     ) -> Result<Self, FolderUnavailable> {
+        if let Some(lender) = home.and_then(ScratchHome::lender) {
+            return Self::lent(grant, lender, files).await;
+        }
         let mut granted = Vec::with_capacity(grant.dirs.len() + 1);
         if let Some(quota) = grant.scratch {
             let made = match home {
@@ -92,7 +96,7 @@ impl Folders {
             let (scratch, opened) = made.map_err(|why| {
                 FolderUnavailable(format!("a scratch folder cannot be made: {why}"))
             })?;
-            let account = Account::new(quota, Some(scratch));
+            let account = Account::new(quota, Some(Keeps::Scratch(scratch)));
             granted.push(Folder::of(opened, SCRATCH, Some(account)));
         }
         let dirs = grant.dirs.clone();
@@ -104,6 +108,28 @@ impl Folders {
             opened.collect()
         });
         granted.extend(opened.await?);
+        let files = Arc::new(Semaphore::new(files as usize));
+        Ok(Self { granted, open: HashMap::new(), files, meter: Arc::default() })
+    }
+
+    /// Take what the host opened for a worker process.
+    async fn lent(
+        grant: &FsGrant,
+        lender: &Connecting,
+        files: u32,
+    ) -> Result<Self, FolderUnavailable> {
+        let (own, opened) = lender.folders().await.map_err(FolderUnavailable)?;
+        let mut opened = opened.into_iter();
+        let mut granted = Vec::with_capacity(grant.dirs.len() + 1);
+        let missing = || FolderUnavailable("a folder did not come from the host".to_owned());
+        if let Some(quota) = grant.scratch {
+            let account = Account::new(quota, own.map(Keeps::Lent));
+            granted.push(Folder::of(opened.next().ok_or_else(missing)?, SCRATCH, Some(account)));
+        }
+        for dir in &grant.dirs {
+            let account = dir.write.map(|quota| Account::new(quota, None));
+            granted.push(Folder::of(opened.next().ok_or_else(missing)?, &dir.guest, account));
+        }
         let files = Arc::new(Semaphore::new(files as usize));
         Ok(Self { granted, open: HashMap::new(), files, meter: Arc::default() })
     }
