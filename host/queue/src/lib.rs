@@ -13,6 +13,7 @@ mod embedded;
 mod error;
 mod event;
 mod finding;
+mod held;
 mod host;
 mod kv;
 mod redis;
@@ -31,6 +32,7 @@ pub use embedded::{Clock, EmbeddedBroker, machine};
 pub use error::QueueError;
 pub use event::{Event, EventId, EventKind};
 pub use finding::{Finding, FindingKind};
+pub use held::{HeldBy, HeldTenant};
 pub use host::{HostInfo, PluginInfo, RejectedVersion, ServingVersion};
 pub use kv::{
     KvBound, KvEdit, KvEntry, KvOwner, KvPage, KvQuota, KvRange, KvUsage, KvWrite, KvWritten,
@@ -42,6 +44,6 @@ pub use serves::Serves;
 pub use step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
 pub use usage::{Day, Usage, UsageLine, UsageRow};
 pub use view::{
-    CancelAnswer, CancelReason, Entry, HeldBy, HeldTenant, Holder, ListFilter, Next, Progress,
-    QueueStats, RerunAnswer, SubmitAnswer, TaskView, TenantDepth, TypeDepth,
+    CancelAnswer, CancelReason, Entry, Holder, ListFilter, Next, Progress, QueueStats, RerunAnswer,
+    SubmitAnswer, TaskView, TenantDepth, TypeDepth,
 };

@@ -13,6 +13,7 @@ mod recall;
 mod recover;
 mod together;
 mod values;
+mod windows;
 
 pub(crate) use backends::Backends;
 pub use backends::offers;
