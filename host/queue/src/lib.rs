@@ -16,6 +16,7 @@ mod finding;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod held;
 mod host;
 mod kv;
 mod redis;
@@ -34,6 +35,7 @@ pub use embedded::{Clock, EmbeddedBroker, machine};
 pub use error::QueueError;
 pub use event::{Event, EventId, EventKind};
 pub use finding::{Finding, FindingKind};
+pub use held::{HeldBy, HeldTenant};
 pub use host::{HostInfo, HostMemory, PluginInfo, RejectedVersion, ServingVersion};
 pub use kv::{
     KvBound, KvEdit, KvEntry, KvOwner, KvPage, KvQuota, KvRange, KvUsage, KvWrite, KvWritten,
@@ -45,6 +47,6 @@ pub use serves::Serves;
 pub use step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
 pub use usage::{Day, Usage, UsageLine, UsageRow};
 pub use view::{
-    CancelAnswer, CancelReason, Entry, HeldBy, HeldTenant, Holder, ListFilter, Next, Progress,
-    QueueStats, RerunAnswer, SubmitAnswer, TaskView, TenantDepth, TypeDepth,
+    CancelAnswer, CancelReason, Entry, Holder, ListFilter, Next, Progress, QueueStats, RerunAnswer,
+    SubmitAnswer, TaskView, TenantDepth, TypeDepth,
 };

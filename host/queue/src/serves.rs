@@ -29,6 +29,12 @@ impl Serves {
         Self { task_type, tenant: Some(tenant) }
     }
 
+    /// Whether a task of this type and tenant is among what it serves.
+    #[must_use]
+    pub fn is_for(&self, task_type: &TaskType, tenant: &TenantName) -> bool {
+        self.task_type == *task_type && self.tenant.as_ref().is_none_or(|only| only == tenant)
+    }
+
     /// Of more than [`Serves::MAX`] the part to say in this turn: the turns that follow each
     /// other say all of them, each as often as any other.
     #[must_use]

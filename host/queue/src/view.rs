@@ -9,6 +9,7 @@ use bulkhead_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Unreadable;
+use crate::held::HeldTenant;
 
 /// What followed an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -338,31 +339,6 @@ pub struct TenantDepth {
     pub tenant: String,
     /// How many tasks it has that have not ended.
     pub open: u64,
-}
-
-/// A tenant whose pending tasks are passed over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeldTenant {
-    /// The tenant.
-    pub tenant: String,
-    /// What holds it back.
-    pub by: HeldBy,
-    /// When it is looked at again; `None` if one of its tasks has to end first.
-    pub until: Option<UnixMs>,
-}
-
-/// The bound that holds a tenant back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HeldBy {
-    /// As many of its tasks run as may.
-    InFlight,
-    /// Its tasks may not start so often.
-    Rate,
-    /// Its fuel of a minute is spent.
-    Fuel,
-    /// Its memory × time of a minute is spent.
-    Memory,
 }
 
 /// Depths and counters of a queue.

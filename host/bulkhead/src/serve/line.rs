@@ -4,7 +4,6 @@
 //! a wake-up says that there is work and there is room for it, and when time alone
 //! demands it. Permits are taken before tasks are claimed.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,6 +24,7 @@ use super::permits::Permits;
 use super::progress::Words;
 use super::recover::Doubt;
 use super::shelf::{Shelf, Shelved};
+use super::windows::Windows;
 use crate::options::QueueOptions;
 use crate::plugins::Registry;
 use crate::shutdown::Shutdown;
@@ -114,34 +114,6 @@ struct Pace {
     windows: Windows,
     /// Claims may have been lost with an answer.
     doubt: Option<Doubt>,
-}
-
-/// Which part of what a host serves is said next, where that is more than a step may say.
-#[derive(Default)]
-struct Windows {
-    turn: usize,
-    /// Windows in a row of which less came than was wanted.
-    drained: usize,
-}
-
-impl Windows {
-    fn of<'a>(&self, serves: &'a [Serves]) -> Cow<'a, [Serves]> {
-        match serves.len() <= Serves::MAX {
-            true => Cow::Borrowed(serves),
-            false => Cow::Owned(Serves::window(serves, self.turn)),
-        }
-    }
-
-    /// Go on to the next window; whether all of them have nothing left, as far as is known.
-    fn have_drained(&mut self, is_drained: bool, serves: usize) -> bool {
-        self.turn = self.turn.wrapping_add(1);
-        self.drained = if is_drained { self.drained.saturating_add(1) } else { 0 };
-        let all = self.drained >= serves.div_ceil(Serves::MAX).max(1);
-        if all {
-            self.drained = 0;
-        }
-        all
-    }
 }
 
 impl Line {

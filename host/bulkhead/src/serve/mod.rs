@@ -17,6 +17,7 @@ mod room;
 mod shelf;
 mod together;
 mod values;
+mod windows;
 
 pub(crate) use backends::Backends;
 pub use backends::offers;

@@ -7,7 +7,8 @@ use redis::Value;
 
 use super::{RedisBroker, script};
 use crate::error::QueueError;
-use crate::view::{HeldBy, HeldTenant, QueueStats, TenantDepth, TypeDepth};
+use crate::held::{HeldBy, HeldTenant};
+use crate::view::{QueueStats, TenantDepth, TypeDepth};
 
 /// Tenants that are told.
 const TENANTS: usize = 100;

@@ -1,6 +1,8 @@
 //! What only Redis can show: records that others wrote, scripts that were flushed, a server
 //! that forgets.
 
+use std::collections::BTreeMap;
+
 use bulkhead_core::{Failure, FailureKind, Outcome, Payload, State, TaskId};
 use bulkhead_queue::{Broker as _, Day, End, FindingKind, NewTask, Settlement, UsageLine};
 
@@ -16,6 +18,51 @@ fn damage(talk: &Talk, id: TaskId, bytes: &[u8]) {
 
 fn set(talk: &Talk, name: &str, value: &str) {
     talk.server().run(&[b"CONFIG", b"SET", name.as_bytes(), value.as_bytes()]);
+}
+
+/// How often the server was asked what while something was done.
+async fn calls(talk: &Talk, done: impl Future) -> BTreeMap<String, u64> {
+    talk.server().run(&[b"CONFIG", b"RESETSTAT"]);
+    done.await;
+    let mut connection = talk.server().connection();
+    let stats: String = redis::cmd("INFO").arg("commandstats").query(&mut connection).unwrap();
+    let calls = stats.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
+    });
+    let ours = |name: &str| !["config", "info", "hello", "client"].iter().any(|n| name.contains(n));
+    calls.filter(|(name, _)| ours(name)).collect()
+}
+
+#[tokio::test]
+async fn metering_costs_as_many_calls_for_ten_attempts_as_for_one() {
+    let talk = Talk::on(Kind::Redis).await;
+    let mut counted = Vec::new();
+    for attempts in [1, 1, 10] {
+        talk.submit_many((0..attempts).map(|_| new_task("a")).collect()).await;
+        let settle: Vec<_> = talk.claim(10).await.iter().map(done).collect();
+        assert_eq!(settle.len(), attempts);
+        let stepping = talk.say(Say { settle, ..Say::default() });
+        counted.push(calls(&talk, stepping).await["hincrby"]);
+    }
+    // The first one opened the day's row.
+    assert_eq!(counted[0], counted[1] + 1);
+    assert_eq!(counted[1], counted[2]);
+}
+
+#[tokio::test]
+async fn types_for_single_tenants_cost_other_steps_nothing() {
+    let talk = Talk::on(Kind::Redis).await;
+    talk.submit_many((0..9).map(|_| new_task("a")).collect()).await;
+    // The first call teaches the server the script; claims that leave room pass nothing on.
+    talk.claim_of(&["a"], 9).await;
+    talk.submit_many((0..2).map(|_| new_task("a")).collect()).await;
+    let before = calls(&talk, talk.claim_of(&["a"], 3)).await;
+    assert!(talk.claim_of(&["a:nobody", "b:nobody"], 1).await.is_empty());
+    talk.submit_many((0..2).map(|_| new_task("a")).collect()).await;
+    let after = calls(&talk, talk.claim_of(&["a"], 3)).await;
+    assert_eq!((before["evalsha"], before["zrange"] > 0), (1, true));
+    assert_eq!(after, before);
 }
 
 /// A day that has as many rows of usage as it may.

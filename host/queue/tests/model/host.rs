@@ -273,6 +273,13 @@ impl World {
         let ids = |claims: &[Claim]| claims.iter().map(|claim| claim.id).collect::<Vec<_>>();
         self.agree("which tasks a step claims", &ids(&claims.0), &ids(&claims.1))?;
         self.agree("the claims of a step", &told(&claims.0), &told(&claims.1))?;
+        for task in claims.0.iter().filter_map(|claim| claim.task.as_ref().ok()) {
+            if !said.types.iter().any(|one| one.is_for(&task.task_type, &task.tenant)) {
+                return Err(Disagreement(format!(
+                    "a claim that the host does not serve: {task:?}"
+                )));
+            }
+        }
         self.agree("the answer to a step", &rest(&mut real), &rest(&mut model))?;
         Ok(Some(claims))
     }

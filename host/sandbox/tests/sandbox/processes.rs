@@ -80,7 +80,8 @@ fn apart(processes: WorkerProcesses) -> Sandbox {
 
 async fn granted(sandbox: &Sandbox, name: &str, grants: Grants) -> Plugin {
     let manifest = Manifest { grants, ..Manifest::default() };
-    let source = PluginSource { name: name.to_owned(), bytes: guest(name), manifest, account: None };
+    let source =
+        PluginSource { name: name.to_owned(), bytes: guest(name), manifest, account: None };
     sandbox.load(source).await.unwrap()
 }
 

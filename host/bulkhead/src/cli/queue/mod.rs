@@ -40,7 +40,7 @@ pub(crate) enum Queue {
     /// Show or replace a queue's policy: its limits, shares and quotas
     #[command(subcommand)]
     Policy(policy::Policy),
-    /// Show what tenants used by day (UTC)
+    /// Show what was used by day (UTC), tenant, plugin and task type
     Usage(usage::Usage),
     /// Print a queue's lifecycle events, the newest last
     ///

@@ -20,7 +20,7 @@ const DAYS: i64 = 30;
 /// The most days in one look, as many as are kept.
 const MAX_DAYS: u32 = 400;
 
-/// Show what was used, by day (UTC), tenant, plugin and task type
+/// Show what was used by day (UTC), tenant, plugin and task type
 ///
 /// Each row is the sum over all that `--by` does not name. `*` stands for what is over the
 /// number of rows that a day has.

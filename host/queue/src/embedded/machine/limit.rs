@@ -7,7 +7,8 @@ use bulkhead_core::{
 use super::Now;
 use super::journal::Touch;
 use super::queue::Queue;
-use crate::view::{HeldBy, HeldTenant, SubmitAnswer};
+use crate::held::{HeldBy, HeldTenant};
+use crate::view::SubmitAnswer;
 
 /// The answer to a task that a quota of its tenant keeps out.
 pub(super) fn over_quota(

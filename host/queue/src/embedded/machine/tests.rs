@@ -228,6 +228,9 @@ impl World {
             dead_retention_ms: 2_000,
         };
         let stepped = self.machine.step(&queue, &step, self.now_us).unwrap();
+        for task in stepped.claims.iter().map(|claim| claim.task.as_ref().unwrap()) {
+            assert!(serves.iter().any(|one| one.is_for(&task.task_type, &task.tenant)), "{task:?}");
+        }
         let tokens = stepped.claims.into_iter().map(|claim| (queue.clone(), claim.token));
         self.claims.extend(tokens);
     }
