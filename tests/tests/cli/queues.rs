@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
-use bulkhead_tests::HostProcess;
+use bulkhead_tests::{HostProcess, eventually};
 use serde_json::Value;
 
 use super::*;
@@ -94,6 +94,12 @@ async fn what_was_used_is_told_by_day_and_tenant() {
         let day = rows[0]["day"].as_str().unwrap();
         let table = place.run(&usage).succeeds().stdout;
         assert!(table.starts_with("DAY") && table.contains(day), "{table}");
+        let by = ["--by", "tenant,plugin,type", "--format", "csv"];
+        let export = place.run(&[&usage[..], &by].concat()).succeeds().stdout;
+        let rows: Vec<&str> = export.lines().collect();
+        assert!(rows[0].starts_with("tenant,plugin,type,attempts,fuel,cpu_us,"), "{export}");
+        assert!(rows[1].starts_with("acme,unruly,echo,1,"), "{export}");
+        assert_eq!(rows.len(), 2, "{export}");
         let none = place.json(&[&usage[..], &["--tenant", "other"]].concat());
         assert_eq!(none, Value::Array(Vec::new()));
         let past =
@@ -101,6 +107,32 @@ async fn what_was_used_is_told_by_day_and_tenant() {
         assert_eq!(past, Value::Array(Vec::new()));
         let long = place.run(&[&usage[..], &["--from", "2020-01-01"]].concat());
         assert_eq!(long.code, 2, "{}", long.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_spent_quota_holds_tasks_back_and_says_until_when() {
+    for place in Place::each_with_host().await {
+        let limit = ["queue", "limit", "default", "--tenant", "acme"];
+        place.run(&[&limit[..], &["--fuel-per-minute", "1"]].concat()).succeeds();
+        place.run(&["submit", "echo", "--data", "1", "--tenant", "acme", "--wait"]).succeeds();
+        let id = place.submit(&["echo", "--data", "2", "--tenant", "acme"]);
+        let why = "held back: fuel quota of tenant acme spent, again in ";
+        let (place, id) = (&place, &id);
+        eventually("the bound is told", || async {
+            let stats = place.run(&["queue", "stats", "default"]).succeeds().stdout;
+            stats.contains(why).then_some(())
+        })
+        .await;
+        let shown = place.run(&["task", "show", id]).succeeds().stdout;
+        assert!(shown.contains(why), "{shown}");
+        place.run(&["submit", "echo", "--data", "3", "--tenant", "other", "--wait"]).succeeds();
+        let policy = place.run(&[&limit[..], &["--when-spent", "refuse"]].concat()).succeeds();
+        let says = "tenant acme: 1 fuel a minute; when that is spent, its new tasks are refused";
+        assert!(policy.stdout.contains(says), "{}", policy.stdout);
+        let refused = place.run(&["submit", "echo", "--data", "4", "--tenant", "acme"]);
+        assert_eq!(refused.code, 2, "{}", refused.stderr);
+        assert!(refused.stderr.contains("has spent its quota of a minute"), "{}", refused.stderr);
     }
 }
 
