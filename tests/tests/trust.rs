@@ -174,7 +174,15 @@ async fn tenants_plugins_are_shown_with_their_owner_and_the_lines_to_add() {
     };
     assert_eq!((submit("acme", "n+1"), submit("globex", "n+1")), ("1".into(), "1".into()));
     assert_eq!(submit("acme", "n+1"), "2");
-    let usage = folder.json(&["queue", "usage", "default", "--plugin", "acme/notebook"]);
+    let usage = folder.json(&[
+        "queue",
+        "usage",
+        "default",
+        "--by",
+        "tenant,plugin",
+        "--plugin",
+        "acme/notebook",
+    ]);
     let of = |row: &Value| (row["tenant"].to_string(), row["plugin"].to_string());
     let used: Vec<_> = usage.as_array().expect("a list").iter().map(of).collect();
     let by = |tenant: &str| (format!("\"{tenant}\""), "\"acme/notebook\"".to_owned());

@@ -393,7 +393,7 @@ async fn a_prefix_means_nothing_but_itself(talk: Talk) {
 
 async fn owners_see_nothing_of_each_other(talk: Talk) {
     let of_operator = [("p", "acme"), ("p", "acme2"), ("p2", "acme"), ("P", "acme"), ("acme", "p")];
-    let of_tenants = [("acme/p", "acme"), ("other/p", "acme"), ("acme/p", "acme2")];
+    let of_tenants = [("acme/p", "acme"), ("other/p", "acme"), ("acme/p", "acme3")];
     let owners = of_operator.into_iter().chain(of_tenants);
     for (at, (plugin, of)) in owners.clone().enumerate() {
         let mine = space(&talk, plugin, of);
