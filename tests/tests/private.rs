@@ -27,14 +27,14 @@ fn a_signing_key_is_its_owners_alone() {
     let folder = TempDir::new().unwrap();
     let key = folder.path().join("release.key");
     let (key, shown) = (key.as_path(), key.display().to_string());
-    let (code, said) = run(&["plugin", "keygen", "--out", &shown]);
+    let (code, said) = run(&["plugin", "keygen", &shown]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(mode(key), 0o600);
     let secret = fs::read_to_string(key).unwrap();
     let secret = secret.trim_end().rsplit(':').next().unwrap();
     assert!(!said.contains(secret), "it is told: {said}");
 
-    let (code, said) = run(&["plugin", "keygen", "--out", &shown]);
+    let (code, said) = run(&["plugin", "keygen", &shown]);
     assert_ne!(code, Some(0), "over a key that is there: {said}");
     let plugin = folder.path().join("a.wasm");
     fs::write(&plugin, "x").unwrap();

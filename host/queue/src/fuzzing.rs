@@ -8,8 +8,6 @@ use bulkhead_core::{Payload, QueueName, Task, TaskId};
 use crate::codec::{self, Unreadable};
 use crate::view::Entry;
 
-pub use crate::redis::fuzzing::said;
-
 /// Read a record.
 pub fn record(
     queue: &QueueName,

@@ -40,6 +40,9 @@ pub use host::{HostInfo, HostMemory, PluginInfo, RejectedVersion, ServingVersion
 pub use kv::{
     KvBound, KvEdit, KvEntry, KvOwner, KvPage, KvQuota, KvRange, KvUsage, KvWrite, KvWritten,
 };
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use redis::fuzzing::said as server_said;
 pub use redis::{RedisBroker, RedisConfig, RedisUrl};
 pub use schedule::{DueSchedules, Fire, FireAnswer, LastFire, ScheduleView};
 pub use secret::{Sealed, SecretId};

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use bulkhead_api::broker::fuzzing::{OPERATIONS, answered, asked, signals};
 use bulkhead_core::{Payload, QueueName, TaskId};
 use bulkhead_queue::machine::Restoring;
-use bulkhead_queue::{Clock, EmbeddedBroker, fuzzing};
+use bulkhead_queue::{Clock, EmbeddedBroker, fuzzing, server_said};
 use futures::executor::block_on;
 
 use crate::choice;
@@ -39,7 +39,7 @@ pub fn record(data: &[u8]) {
 
 /// A server's answer, as it comes over the wire.
 pub fn reply(data: &[u8]) {
-    fuzzing::said(queue(), id(), data);
+    server_said(queue(), id(), data);
 }
 
 /// What another process says to a host, and a host to another process: the first byte says

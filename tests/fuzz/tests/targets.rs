@@ -1,5 +1,5 @@
 //! Every target over its corpus, and over a bounded number of mutations of it that are the same
-//! in every run.
+//! in every run. `BULKHEAD_FUZZ_SEED` chooses others, `BULKHEAD_FUZZ_TIMES` so many times as many.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,6 +31,13 @@ impl Numbers {
     fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound.max(1) as u64).unwrap()
     }
+}
+
+/// A number in the environment that is not 0.
+fn asked(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    let number = text.parse().ok().filter(|number| *number > 0);
+    Some(number.unwrap_or_else(|| panic!("`{variable}` is `{text}`, which is no number over 0")))
 }
 
 fn folder(target: &Target) -> PathBuf {
@@ -92,8 +99,9 @@ fn check(name: &str) {
         run(target, input, file);
     }
     run(target, &[], "nothing");
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
-    for round in 0..target.mutations {
+    let mut numbers = Numbers(asked("BULKHEAD_FUZZ_SEED").unwrap_or(0x9e37_79b9_7f4a_7c15));
+    let rounds = u64::from(target.mutations) * asked("BULKHEAD_FUZZ_TIMES").unwrap_or(1);
+    for round in 0..rounds {
         let (file, input) = &corpus[numbers.below(corpus.len())];
         let (_, other) = &corpus[numbers.below(corpus.len())];
         let mut input = input.clone();

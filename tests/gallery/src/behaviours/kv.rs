@@ -12,7 +12,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "kv-keys",
         "bounded-host",
         "",
-        "Writes 50 keys where 30 are granted.",
+        "Writes 20 keys where 12 are granted.",
         Completes("nothing"),
     ),
     rust(
@@ -28,7 +28,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "kv-value",
         "bounded-host",
         "",
-        "Writes values that are too large, up to 15 MiB.",
+        "Writes values that are too large, up to 1 MiB.",
         Completes("nothing"),
     ),
     rust(
@@ -68,7 +68,7 @@ pub(super) const BEHAVIOURS: &[Behaviour] = &[
         "kv-operations",
         "bounded-host",
         "",
-        "Makes 250 calls where 200 are granted.",
+        "Makes 80 calls where 60 are granted.",
         Completes("nothing"),
     ),
     rust(

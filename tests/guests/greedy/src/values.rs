@@ -1,4 +1,4 @@
-//! Too much of `kv`, and that of others. Granted: 30 keys, 4 KiB a value, 64 KiB in all, 200
+//! Too much of `kv`, and that of others. Granted: 12 keys, 8 KiB a value, 48 KiB in all, 60
 //! operations.
 
 use std::time::Duration;
@@ -8,10 +8,10 @@ use bulkhead_guest::prelude::*;
 
 use crate::told;
 
-const KEYS: usize = 30;
-const VALUE_BYTES: usize = 4 << 10;
-const TOTAL_BYTES: usize = 64 << 10;
-const OPERATIONS: usize = 200;
+const KEYS: usize = 12;
+const VALUE_BYTES: usize = 8 << 10;
+const TOTAL_BYTES: usize = 48 << 10;
+const OPERATIONS: usize = 60;
 
 fn kept() -> Vec<String> {
     kv::list("", None, 1_000).map(|page| page.keys).unwrap_or_default()
@@ -27,7 +27,7 @@ fn forget_all() {
 #[handler]
 pub(crate) fn kv_keys(_: Payload) -> String {
     forget_all();
-    for at in 0..KEYS + 20 {
+    for at in 0..KEYS + 8 {
         let _ = kv::set(&format!("k{at:04}"), "x");
     }
     let kept = kept().len();
@@ -50,7 +50,7 @@ pub(crate) fn kv_total(_: Payload) -> String {
 #[handler]
 pub(crate) fn kv_value(_: Payload) -> String {
     let mut found = Vec::new();
-    for bytes in [VALUE_BYTES + 1, 1 << 20, 15 << 20] {
+    for bytes in [VALUE_BYTES + 1, 1 << 20] {
         let value = vec![b'x'; bytes];
         if !matches!(kv::set("large", &value), Err(Error::TooLarge { .. })) {
             found.push(format!("a value of {bytes} bytes"));
@@ -134,7 +134,7 @@ pub(crate) fn kv_list(_: Payload) -> String {
 /// Makes more calls than it may.
 #[handler]
 pub(crate) fn kv_operations(_: Payload) -> String {
-    let answered = (0..OPERATIONS + 50).filter(|_| kv::get("x").is_ok()).count();
+    let answered = (0..OPERATIONS + 20).filter(|_| kv::get("x").is_ok()).count();
     told((answered > OPERATIONS).then(|| format!("{answered} answers")))
 }
 
