@@ -3,7 +3,8 @@
 //! Whoever is about to hold memory on behalf of a plugin reserves the most that it can come to
 //! and gives it back by dropping the [`Hold`]. The sum of all holds is never more than the
 //! whole. Who does not fit waits, first come first served, so that small ones cannot starve a
-//! large one. Nothing here knows what the memory is for.
+//! large one. Who need not wait pays a compare-and-swap to hold and a short lock to give back.
+//! Nothing here knows what the memory is for.
 
 use std::collections::BTreeMap;
 use std::fmt;

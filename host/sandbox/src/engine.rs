@@ -32,9 +32,9 @@ const HOST_STACK_BYTES: usize = 512 << 10;
 /// Bytes of each table slot that stay resident between attempts.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 64 << 10;
 
-/// What the engine keeps of one core instance besides its memories and tables, at most; as much
-/// for the component around them.
-pub(crate) const MAX_INSTANCE_BYTES: u64 = 1 << 20;
+/// What the engine keeps of a component and all core instances in it besides memories and
+/// tables, at most; a component that needs more does not fit the pool.
+pub(crate) const MAX_INSTANCES_BYTES: u64 = 1 << 20;
 
 /// What stays resident of the pool when nothing runs, at most: every compartment has been used
 /// to the full. What runs in one holds it as part of its own.
@@ -180,7 +180,7 @@ fn base(settings: &CodeSettings) -> Config {
 
 fn pool(config: &SandboxConfig) -> InstanceAllocationStrategy {
     let slots = slots(config);
-    let instance_bytes = usize::try_from(MAX_INSTANCE_BYTES).unwrap_or(usize::MAX);
+    let instance_bytes = usize::try_from(MAX_INSTANCES_BYTES).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots.saturating_mul(config.ceilings.instances))

@@ -9,7 +9,7 @@ use bulkhead_core::Limits;
 
 use crate::capability::CapabilitySet;
 use crate::capability::{enqueue, fs, http, kv, secrets};
-use crate::engine::MAX_INSTANCE_BYTES;
+use crate::engine::MAX_INSTANCES_BYTES;
 use crate::failure;
 use crate::grants::Grants;
 use crate::journal;
@@ -82,7 +82,7 @@ pub(crate) fn need_bytes(
         shared.result_bytes.saturating_mul(3),
         journal::held_bytes(shared.log_bytes),
         u64::from(shared.handles) * HANDLE_BYTES,
-        (u64::from(shared.instances) + 1) * MAX_INSTANCE_BYTES,
+        MAX_INSTANCES_BYTES,
         random_bytes,
         granted.call,
         STORE_BYTES,
@@ -125,7 +125,6 @@ mod tests {
         assert_eq!(rise(Limits { hostcall_bytes: base.hostcall_bytes + mib, ..base }), 3 * mib / 2);
         assert_eq!(rise(Limits { result_bytes: base.result_bytes + mib, ..base }), 3 * mib);
         assert_eq!(rise(Limits { handles: base.handles + 1_024, ..base }), mib);
-        assert_eq!(rise(Limits { instances: base.instances + 1, ..base }), MAX_INSTANCE_BYTES);
         assert!(rise(Limits { log_bytes: base.log_bytes + mib, ..base }) >= mib);
         assert_eq!(rise(Limits { fuel: 1, wall_ms: 1, ..base }), 0);
         assert_eq!(need(&base, mib, NONE) - need(&base, 0, NONE), mib);

@@ -151,6 +151,7 @@ pub(super) struct Job {
 }
 
 /// The job of a claim, or the settlement of one whose handler need not run.
+#[allow(clippy::result_large_err, reason = "it is rare, and is moved once")]
 pub(super) fn admit(
     line: &Arc<Line>,
     claim: Claim,

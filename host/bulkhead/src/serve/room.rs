@@ -55,8 +55,9 @@ pub(super) async fn hold_for_all(line: &Line, jobs: &[Boarded]) -> Option<Hold> 
     let deadline = jobs.iter().filter_map(|boarded| boarded.job.task.terms.deadline_at).min();
     tokio::select! {
         biased;
-        _ = futures::future::select_all(cancelled) => None,
+        // Who need not wait runs together, cancelled or not.
         hold = budget.hold_exactly(need_bytes) => hold,
+        _ = futures::future::select_all(cancelled) => None,
         () = until(deadline) => None,
     }
 }

@@ -24,6 +24,10 @@ use crate::plugins::{Serving, Table};
 const MAX_REASON_CHARS: usize = 500;
 
 /// What is given to one call.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one, and a box would cost each attempt an allocation"
+)]
 pub(super) enum Load {
     /// One task.
     One(Claim, Berth),
