@@ -78,8 +78,7 @@ async fn the_shipped_handlers_do_the_same_in_both() {
         all.push(outputs);
     }
     for (on_threads, apart) in all[0].iter().zip(&all[1]) {
-        let text = |output: &[u8]| String::from_utf8_lossy(output).into_owned();
-        assert_eq!(text(&on_threads.1), text(&apart.1), "{}", apart.0);
+        assert!(!apart.1.is_empty() && on_threads.1 == apart.1, "{}", apart.0);
     }
 }
 

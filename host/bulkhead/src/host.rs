@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use bulkhead_core::{TaskType, UnixMs};
 use bulkhead_queue::{Broker, HostInfo, QueueError, Signal, Topic};
-use bulkhead_sandbox::{
-    Isolation, Layer, Sandbox, SandboxConfig, SandboxError, WorkerProcesses,
-};
+use bulkhead_sandbox::{Isolation, Layer, Sandbox, SandboxConfig, SandboxError, WorkerProcesses};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 

@@ -58,7 +58,10 @@ pub(crate) fn build(config: &SandboxConfig) -> Result<(Engine, CodeSettings), Sa
 
 /// The engine of a worker process, which runs what an engine of these settings runs. It does
 /// not tick yet.
-pub(crate) fn for_worker(config: &SandboxConfig, settings: &CodeSettings) -> wasmtime::Result<Engine> {
+pub(crate) fn for_worker(
+    config: &SandboxConfig,
+    settings: &CodeSettings,
+) -> wasmtime::Result<Engine> {
     let mut base = base(settings);
     if settings.guards != Guards::Scarce {
         base.allocation_strategy(pool(config));

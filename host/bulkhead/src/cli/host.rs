@@ -26,7 +26,8 @@ impl Host {
             return Ok(Exit::Done);
         }
         let now = figures::now();
-        let header = ["NAME", "PID", "STARTED", "SEEN", "RUNNING", "SLOTS", "GUESTS", "QUEUES", "PLUGINS"];
+        let header =
+            ["NAME", "PID", "STARTED", "SEEN", "RUNNING", "SLOTS", "GUESTS", "QUEUES", "PLUGINS"];
         let mut table = output::table(&header);
         for host in &hosts {
             let serving = host.plugins.iter().filter(|plugin| plugin.serving.is_some()).count();

@@ -36,8 +36,10 @@ impl Sandbox {
         let uses = approval.grant(&artifact.facts.imports)?.uses;
         check_folders(&manifest, uses).await?;
         if manifest.grants.fs.as_ref().is_some_and(|fs| fs.dirs.len() > MAX_FOLDERS) {
-            let message = format!("`fs.dirs` has more than {MAX_FOLDERS} folders, which a worker \
-                                   process cannot be passed; grant fewer");
+            let message = format!(
+                "`fs.dirs` has more than {MAX_FOLDERS} folders, which a worker \
+                                   process cannot be passed; grant fewer"
+            );
             return Err(Rejection::new(Gate::Manifest, message));
         }
         let facts = artifact.facts.clone();

@@ -54,10 +54,7 @@ impl Failed {
 
 impl Dial<'_> {
     /// A connection, and what keeps its place in the line of the tenant's.
-    pub(super) async fn connect(
-        self,
-        connections: u32,
-    ) -> Result<(Box<dyn Stream>, Held), Failed> {
+    pub(super) async fn connect(self, connections: u32) -> Result<(Box<dyn Stream>, Held), Failed> {
         let (until, stream, roots, held) = match &self.access.by {
             By::Own { line, .. } => {
                 let place = line.enter(connections).await;
@@ -65,10 +62,10 @@ impl Dial<'_> {
                 (until, self.dial_until(line, until).await?, None, Held::Place(place))
             }
             By::Host(host) => {
-                let (stream, roots, lent) =
-                    host.connect(self.target, self.within).await.map_err(|(reason, why)| {
-                        Failed::new(trouble::of_host(reason), why)
-                    })?;
+                let (stream, roots, lent) = host
+                    .connect(self.target, self.within)
+                    .await
+                    .map_err(|(reason, why)| Failed::new(trouble::of_host(reason), why))?;
                 (Instant::now() + self.within, stream, roots, Held::Lent(lent))
             }
         };

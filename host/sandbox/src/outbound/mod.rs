@@ -25,10 +25,10 @@ use bulkhead_core::outbound::{Reach, Scheme, Target};
 use serde_bytes::ByteBuf;
 
 pub(crate) use body::{Flow, Upload};
-pub(crate) use places::Place;
-pub(crate) use trust::Roots;
 pub(crate) use exchange::{Order, Waits, send, size_of_headers};
+pub(crate) use places::Place;
 pub use resolve::{Resolver, SystemResolver};
+pub(crate) use trust::Roots;
 
 use dial::Dial;
 use places::{Line, Lines};
@@ -67,7 +67,11 @@ impl Outbound {
     pub fn access(self: &Arc<Self>, plugin: &str, tenant: &TenantName) -> HttpAccess {
         HttpAccess {
             outbound: Arc::clone(self),
-            by: By::Own { plugin: plugin.into(), tenant: tenant.clone(), line: self.lines.of(tenant) },
+            by: By::Own {
+                plugin: plugin.into(),
+                tenant: tenant.clone(),
+                line: self.lines.of(tenant),
+            },
         }
     }
 
@@ -155,9 +159,10 @@ impl HttpAccess {
             ca_file: way.ca_file.as_deref(),
             within: way.within,
         };
-        let socket = dial.dial(line).await.map_err(|failed| {
-            (trouble::unreached(&failed.error), failed.why)
-        })?;
+        let socket = dial
+            .dial(line)
+            .await
+            .map_err(|failed| (trouble::unreached(&failed.error), failed.why))?;
         let unusable = |error: std::io::Error| (Unreached::Unavailable, error.to_string());
         let socket = socket.into_std().map_err(unusable)?;
         let roots = match target.scheme {

@@ -19,9 +19,9 @@ use crate::load::WorkerProgram;
 
 pub use child::guest_worker;
 pub(crate) use child::{Connecting, Lent};
-pub(crate) use wire::Unreached;
 pub use harden::{Layer, give_up_rights};
 pub(crate) use parent::{Elsewhere, Workers};
+pub(crate) use wire::Unreached;
 pub(crate) use wire::{Hello, Shape, Ware};
 
 /// Where guests run.

@@ -7,9 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use bulkhead_core::{
-    Child, Digest, Limits, LogLine, Metering, Outcome, Parent, Task, UnixMs,
-};
+use bulkhead_core::{Child, Digest, Limits, LogLine, Metering, Outcome, Parent, Task, UnixMs};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -30,7 +28,7 @@ pub(super) enum Down<'a> {
     /// What the child is for. With the folders that it may reach, in the order of `reach`.
     Hello(Box<Hello>),
     /// A plugin of the tenant. With its machine code.
-    Plugin { plugin: u64, ware: Cow<'a, Ware> },
+    Plugin { plugin: u64, ware: Box<Ware> },
     /// A plugin that no attempt will be at any more.
     Forget { plugin: u64 },
     /// Let a plugin say what it handles.
@@ -218,11 +216,21 @@ pub(super) enum Answer {
     Sum(Result<i64, KvError>),
     Swapped(Result<Option<u64>, KvError>),
     /// With a connected socket.
-    Connected { connection: u64, roots: Option<u64> },
-    Unreached { reason: Unreached, why: String },
+    Connected {
+        connection: u64,
+        roots: Option<u64>,
+    },
+    Unreached {
+        reason: Unreached,
+        why: String,
+    },
     /// With a folder for each that was granted; the attempt's own first, if it has one.
-    Folders { own: Option<u64> },
-    NoFolders { why: String },
+    Folders {
+        own: Option<u64>,
+    },
+    NoFolders {
+        why: String,
+    },
 }
 
 /// Why there is no connection.

@@ -221,12 +221,11 @@ async fn requests_go_by_connections_that_the_host_makes() {
     let grants = Grants { http: Some(local()), ..Grants::default() };
     let plugin = granted(&sandbox, "fetcher", grants).await;
     let (server, outbound) = (Server::start().await, Outbound::new());
-    let http = || Services {
-        http: Some(outbound.access("fetcher", &tenant())),
-        ..Services::default()
-    };
+    let http =
+        || Services { http: Some(outbound.access("fetcher", &tenant())), ..Services::default() };
     let url = server.url("echo/a?b=c");
-    let commands = format!("get {url}\nsize {}\nget http://127.0.0.2:9/", server.url("bytes/300000"));
+    let commands =
+        format!("get {url}\nsize {}\nget http://127.0.0.2:9/", server.url("bytes/300000"));
     let task = task("fetch", &commands);
     let end = with(&plugin, &task, http()).await;
     let seen = lines(&end);
@@ -387,8 +386,10 @@ async fn a_worker_that_lies_is_killed_and_costs_one_attempt() {
 #[tokio::test]
 async fn what_cannot_be_a_worker_refuses_the_plugin() {
     for (arguments, says) in [("exit 3", "exit status: 3"), ("sleep 0", "ended")] {
-        let wrong =
-            WorkerProcesses { program: program(Path::new("/bin/sh"), &["-c", arguments]), ..processes() };
+        let wrong = WorkerProcesses {
+            program: program(Path::new("/bin/sh"), &["-c", arguments]),
+            ..processes()
+        };
         let sandbox = apart(wrong);
         let source = PluginSource {
             name: "idle".to_owned(),

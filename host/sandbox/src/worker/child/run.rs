@@ -50,7 +50,7 @@ impl Duty {
             Down::Plugin { plugin, ware } => {
                 let code = with.into_iter().next();
                 let code = code.ok_or_else(|| io::Error::other("a plugin came without code"))?;
-                self.take(plugin, ware.into_owned(), code.into());
+                self.take(plugin, *ware, code.into());
             }
             Down::Forget { plugin } => drop(self.plugins.remove(&plugin)),
             Down::Describe { plugin } => self.describe(plugin),
@@ -82,7 +82,10 @@ impl Duty {
         });
     }
 
-    fn plugin(&self, plugin: u64) -> impl Future<Output = Result<Arc<Plugin>, (Gate, String)>> + use<> {
+    fn plugin(
+        &self,
+        plugin: u64,
+    ) -> impl Future<Output = Result<Arc<Plugin>, (Gate, String)>> + use<> {
         let loaded = self.plugins.get(&plugin).cloned();
         async move {
             let lost = || (Gate::Compile, "the worker does not have it".to_owned());
@@ -99,8 +102,7 @@ impl Duty {
                 Ok(plugin) => load::describe_raw(&sandbox, &plugin).await,
                 Err(refused) => Err(refused),
             };
-            let described =
-                described.map(|(described, batches)| Described::of(described, batches));
+            let described = described.map(|(described, batches)| Described::of(described, batches));
             link.say(&Up::Described { plugin: id, described });
         });
     }
@@ -123,7 +125,8 @@ impl Duty {
             let attempts = tasks.iter().zip(&cancels).zip(0..).map(|((given, cancel), at)| {
                 let progress = given.progress.then(|| {
                     let link = link.clone();
-                    Arc::new(RemoteProgress { link, attempt: id, task: at }) as Arc<dyn ProgressSink>
+                    Arc::new(RemoteProgress { link, attempt: id, task: at })
+                        as Arc<dyn ProgressSink>
                 });
                 Attempt {
                     task: &given.task,
@@ -150,10 +153,8 @@ impl Duty {
             };
             running.lock().remove(&id);
             let number = tasks.len();
-            let end = end.map(|(ends, fell)| Ends {
-                ends: ends.into_iter().map(End::from).collect(),
-                fell,
-            });
+            let end = end
+                .map(|(ends, fell)| Ends { ends: ends.into_iter().map(End::from).collect(), fell });
             if !link.say_within(&Up::Ended { attempt: id, end }, most) {
                 let ends = (0..number).map(|_| too_large()).collect();
                 link.say(&Up::Ended { attempt: id, end: Ok(Ends { ends, fell: false }) });

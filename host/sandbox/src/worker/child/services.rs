@@ -37,7 +37,6 @@ impl Remote {
             secrets: given.secrets.then(|| remote() as Arc<dyn SecretSource>),
             http: given.http.then(|| HttpAccess::of_worker(outbound, self.connecting())),
             scratch: given.fs.then(|| ScratchHome::of_worker(self.connecting())),
-            ..Services::default()
         }
     }
 

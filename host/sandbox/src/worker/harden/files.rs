@@ -30,11 +30,8 @@ pub(super) fn restrict(reach: Vec<(OwnedFd, bool)>) -> Result<Vec<Layer>, String
         LandlockStatus::Available { effective_abi, .. } => effective_abi as i32,
         _ => 0,
     };
-    let layers = [
-        (Layer::Files, WITH_FILES),
-        (Layer::Network, WITH_NETWORK),
-        (Layer::Scopes, WITH_SCOPES),
-    ];
+    let layers =
+        [(Layer::Files, WITH_FILES), (Layer::Network, WITH_NETWORK), (Layer::Scopes, WITH_SCOPES)];
     Ok(layers.into_iter().filter(|(_, since)| abi >= *since).map(|(layer, _)| layer).collect())
 }
 

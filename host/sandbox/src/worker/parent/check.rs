@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use bulkhead_core::{Child, Failure, FailureKind, Limits, LogLine, Metering, Outcome};
 
+use crate::Unavailable;
 use crate::attempt::{Attempt, AttemptEnd, MAX_CONTENT_TYPE_BYTES};
 use crate::batch::BatchEnd;
 use crate::capability::enqueue;
@@ -18,7 +19,6 @@ use crate::plugin::Plugin;
 use crate::powers::Powers;
 use crate::text::bounded;
 use crate::worker::wire::{End, Ends};
-use crate::Unavailable;
 
 /// What one text may grow by where secrets were taken out of it.
 const REDACTED_BYTES: u64 = 256;
@@ -66,11 +66,7 @@ pub(super) fn unavailable(unavailable: Unavailable) -> Unavailable {
     }
 }
 
-fn check_outcome(
-    outcome: &Outcome,
-    attempt: &Attempt<'_>,
-    limits: &Limits,
-) -> Result<(), String> {
+fn check_outcome(outcome: &Outcome, attempt: &Attempt<'_>, limits: &Limits) -> Result<(), String> {
     match outcome {
         Outcome::Done(output) => {
             let bytes = (output.content_type.len() + output.data.len()) as u64;

@@ -180,8 +180,7 @@ impl Workers {
         );
         let reach = Reach::of(&plugin.grants, plugin.uses.fs);
         let services = &first.services;
-        let leasing =
-            self.lease(&first.task.tenant, elsewhere, reach, services.scratch.as_ref());
+        let leasing = self.lease(&first.task.tenant, elsewhere, reach, services.scratch.as_ref());
         let worker = tokio::select! {
             worker = leasing => worker?,
             () = stop.cancel.cancelled() => return Ok(cancelled(attempts.len())),
@@ -195,9 +194,9 @@ impl Workers {
         let rounds = if together { 1 } else { attempts.len() };
         let running = Running::of(plugin, &attempts, rounds, stop.began, done);
         worker.running.lock().insert(at.id, running);
-        let given = worker
-            .give(elsewhere)
-            .and_then(|()| worker.tell(&assign(at.id, elsewhere.id, plugin.uses, &attempts), Vec::new()));
+        let given = worker.give(elsewhere).and_then(|()| {
+            worker.tell(&assign(at.id, elsewhere.id, plugin.uses, &attempts), Vec::new())
+        });
         if let Err(error) = given {
             return Err(Unavailable::Broken(error.to_string()));
         }
@@ -309,12 +308,7 @@ impl Drop for At<'_> {
     }
 }
 
-fn assign<'a>(
-    id: u64,
-    plugin: u64,
-    uses: CapabilitySet,
-    attempts: &'a [Attempt<'_>],
-) -> Down<'a> {
+fn assign<'a>(id: u64, plugin: u64, uses: CapabilitySet, attempts: &'a [Attempt<'_>]) -> Down<'a> {
     let services = attempts.first().map(|first| &first.services);
     let given = services.map_or_else(Given::default, |services| Given {
         kv: services.kv.is_some(),
@@ -382,24 +376,18 @@ fn not_run(attempts: usize, left_ms: u64, times: u32) -> BatchEnd {
         "it was not run: this version of the plugin brought down {times} worker processes in a \
          row, and is tried again in {left_ms} ms"
     );
-    let failure = Failure {
-        retry_after_ms: Some(left_ms),
-        ..Failure::new(FailureKind::Trapped, message)
-    };
+    let failure =
+        Failure { retry_after_ms: Some(left_ms), ..Failure::new(FailureKind::Trapped, message) };
     BatchEnd { ends: failed(attempts, &failure, Metering::default()), fell: false }
 }
 
 /// The ends of attempts whose worker is over. A batch falls, so that its tasks run alone.
-fn fallen(
-    attempts: &[Attempt<'_>],
-    stop: &Stop,
-    powers: Option<&Powers>,
-    why: &str,
-) -> BatchEnd {
+fn fallen(attempts: &[Attempt<'_>], stop: &Stop, powers: Option<&Powers>, why: &str) -> BatchEnd {
     let late = Instant::now() >= stop.deadline;
     let kind = if late { FailureKind::TimedOut } else { FailureKind::Trapped };
     let message = format!("the worker process that ran it is over: {why}");
-    let failure = Failure::new(kind, crate::text::bounded(message, crate::failure::MAX_MESSAGE_BYTES));
+    let failure =
+        Failure::new(kind, crate::text::bounded(message, crate::failure::MAX_MESSAGE_BYTES));
     let wall_us = u64::try_from(stop.began.elapsed().as_micros()).unwrap_or(u64::MAX);
     let number = attempts.len();
     let wall_us = wall_us / u64::try_from(number.max(1)).unwrap_or(1);

@@ -77,7 +77,8 @@ impl Reach {
     /// What a plugin with these grants reaches.
     pub(super) fn of(grants: &Grants, uses_fs: bool) -> Self {
         let Some(fs) = grants.fs.as_ref().filter(|_| uses_fs) else { return Self::default() };
-        let mut reach = Self { scratch: fs.scratch.map(|quota| quota.bytes), dirs: BTreeMap::new() };
+        let mut reach =
+            Self { scratch: fs.scratch.map(|quota| quota.bytes), dirs: BTreeMap::new() };
         for dir in &fs.dirs {
             *reach.dirs.entry(dir.host.clone()).or_default() |= dir.write.is_some();
         }

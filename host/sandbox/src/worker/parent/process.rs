@@ -115,7 +115,8 @@ impl Worker {
         let (out, outgoing) = mpsc::unbounded_channel();
         let writing = tokio::spawn(write(to, outgoing));
         let hello = Down::Hello(Box::new(start.hello));
-        let frame = frame::encode(&hello, start.folders.len()).map_err(|e| unable(e.to_string()))?;
+        let frame =
+            frame::encode(&hello, start.folders.len()).map_err(|e| unable(e.to_string()))?;
         let _ = out.send(Outgoing { frame, descriptors: start.folders });
         let most_up = start.most_up;
         let ready = tokio::time::timeout(START_WITHIN, read(&mut from, most_up)).await;
@@ -232,7 +233,7 @@ impl Worker {
     pub(super) fn give(&self, plugin: &super::ware::Elsewhere) -> io::Result<()> {
         let mut plugins = self.plugins.lock();
         if !plugins.contains(&plugin.id) {
-            let ware = std::borrow::Cow::Borrowed(&plugin.ware);
+            let ware = Box::new(plugin.ware.clone());
             self.tell(&Down::Plugin { plugin: plugin.id, ware }, vec![plugin.code()?])?;
             plugins.insert(plugin.id);
         }

@@ -133,7 +133,8 @@ impl Worker {
             Up::Note { attempt, to, why } => {
                 let running = self.running.lock();
                 if let Some(access) = running.get(&attempt).and_then(|r| r.services.http.as_ref()) {
-                    let plain = |text: String| bounded(text, MAX_NOTE_BYTES).escape_debug().to_string();
+                    let plain =
+                        |text: String| bounded(text, MAX_NOTE_BYTES).escape_debug().to_string();
                     access.note(&plain(to), &plain(why));
                 }
                 Ok(())
@@ -406,7 +407,11 @@ fn check_kv(what: &KvAsk, grant: &KvGrant) -> Result<(), Lie> {
         }
         KvAsk::List { prefix, after, limit } => {
             let texts = [Some(prefix), after.as_ref()];
-            texts.into_iter().flatten().try_for_each(|text| kv::check_text("key", text)).map_err(odd)?;
+            texts
+                .into_iter()
+                .flatten()
+                .try_for_each(|text| kv::check_text("key", text))
+                .map_err(odd)?;
             if (1..=kv::MAX_PAGE).contains(limit) { Ok(()) } else { lie("a page that is none") }
         }
     }
