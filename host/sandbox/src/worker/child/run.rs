@@ -67,7 +67,7 @@ impl Duty {
             Down::Roots { roots, certificates } => {
                 self.outbound.believe(roots, certificates);
             }
-            Down::Answer { ask, answer } => self.link.answered(ask, (answer, with)),
+            Down::Answer { ask, answer } => self.link.answered(ask, answer, with),
         }
         Ok(())
     }
