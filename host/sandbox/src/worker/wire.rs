@@ -28,7 +28,7 @@ pub(super) enum Down<'a> {
     /// What the child is for. With the folders that it may reach, in the order of `reach`.
     Hello(Box<Hello>),
     /// A plugin of the tenant. With its machine code.
-    Plugin { plugin: u64, ware: Cow<'a, Ware> },
+    Plugin { plugin: u64, ware: Box<Ware> },
     /// A plugin that no attempt will be at any more.
     Forget { plugin: u64 },
     /// Let a plugin say what it handles.

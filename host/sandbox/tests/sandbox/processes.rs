@@ -277,6 +277,30 @@ async fn a_worker_reaches_its_own_tenants_folders() {
 }
 
 #[tokio::test]
+async fn a_tenant_gets_a_new_worker_when_what_its_plugins_may_reach_changes() {
+    let place = tempfile::tempdir().unwrap();
+    let home = ScratchHome::new(place.path().join("scratch"), 8);
+    let sandbox = apart(processes());
+    let mut pids = Vec::new();
+    for name in ["first", "second"] {
+        let host = place.path().join(name);
+        fs::create_dir(&host).unwrap();
+        fs::write(host.join("there"), name).unwrap();
+        let dirs = vec![FolderGrant { host, guest: "/data".to_owned(), write: None }];
+        let fs = FsGrant { scratch: None, dirs };
+        let plugin = granted(&sandbox, "filer", Grants { fs: Some(fs), ..Grants::default() }).await;
+        let task = task("file", "read /data/there");
+        for _ in 0..2 {
+            let services = Services { scratch: Some(home.clone()), ..Services::default() };
+            assert_eq!(done(&with(&plugin, &task, services).await), name);
+            pids.push(sandbox.worker_pids());
+        }
+    }
+    assert_eq!((&pids[0], &pids[2]), (&pids[1], &pids[3]), "it is kept while nothing changes");
+    assert_ne!(pids[1], pids[2]);
+}
+
+#[tokio::test]
 async fn a_worker_that_is_killed_takes_its_own_tenants_attempts_with_it() {
     let sandbox = apart(processes());
     let plugin = load(&sandbox, "unruly").await;
@@ -458,28 +482,60 @@ fn told() -> Option<String> {
     (!what.is_empty()).then_some(what)
 }
 
+/// This test in a process of its own, told what to try.
+fn start_to_try(what: &str) -> std::process::Output {
+    let mut trying = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "processes::a_worker_can_do_nothing_else", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    trying.stdin.take().unwrap().write_all(what.as_bytes()).unwrap();
+    trying.wait_with_output().unwrap()
+}
+
+/// Two folders are open, and one may be reached: the kernel lets nothing be opened in the other.
+fn reach_one_of_two(place: &Path) {
+    use rustix::fs::{Mode, OFlags, openat, symlinkat};
+    let open = |name: &str| fs::File::open(place.join(name)).unwrap();
+    let (mine, other) = (open("mine"), open("other"));
+    give_up_rights(vec![(open("mine").into(), true)]).unwrap();
+    let (read, make) = (OFlags::RDONLY, OFlags::WRONLY | OFlags::CREATE);
+    assert!(openat(&mine, "f", read, Mode::empty()).is_ok());
+    assert!(openat(&mine, "new", make, Mode::RUSR).is_ok());
+    assert!(symlinkat("/etc", &mine, "link").is_err(), "no links");
+    assert!(openat(&other, "f", read, Mode::empty()).is_err(), "it is another's");
+    assert!(openat(&other, "new", make, Mode::RUSR).is_err());
+    assert!(openat(&mine, "../other/f", read, Mode::empty()).is_err());
+    assert!(fs::read(place.join("other/f")).is_err() && fs::read(place.join("mine/f")).is_ok());
+}
+
 /// It starts itself once for each thing that is forbidden, gives up its rights there as a worker
 /// does, and tries it.
 #[test]
 fn a_worker_can_do_nothing_else() {
     if let Some(what) = told() {
-        assert_eq!(give_up_rights().as_deref(), Ok(&Layer::ALL[..]));
+        if let Some(place) = what.strip_prefix("reach ") {
+            return reach_one_of_two(Path::new(place));
+        }
+        assert_eq!(give_up_rights(Vec::new()).as_deref(), Ok(&Layer::ALL[..]));
         let tried = attempt_forbidden(&what);
         assert!(tried.is_err(), "{what} was let through");
         // Where the one who started it can read it, not the harness.
         writeln!(std::io::stdout(), "refused: {}", tried.unwrap_err()).unwrap();
         return;
     }
+    let place = tempfile::tempdir().unwrap();
+    for folder in ["mine", "other"] {
+        fs::create_dir(place.path().join(folder)).unwrap();
+        fs::write(place.path().join(folder).join("f"), folder).unwrap();
+    }
+    let reached = start_to_try(&format!("reach {}", place.path().display()));
+    let said = String::from_utf8_lossy(&reached.stdout).into_owned();
+    assert!(reached.status.success(), "{said} {}", String::from_utf8_lossy(&reached.stderr));
     for (what, kills) in FORBIDDEN {
-        let mut trying = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "processes::a_worker_can_do_nothing_else", "--nocapture"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        trying.stdin.take().unwrap().write_all(what.as_bytes()).unwrap();
-        let tried = trying.wait_with_output().unwrap();
+        let tried = start_to_try(what);
         let said = String::from_utf8_lossy(&tried.stdout);
         match kills {
             true => assert_eq!(tried.status.signal(), Some(31), "{what}: {said}"),

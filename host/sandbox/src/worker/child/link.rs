@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
@@ -13,8 +14,29 @@ use tokio::sync::oneshot;
 use crate::worker::frame;
 use crate::worker::wire::{Answer, Ask, Up};
 
-/// An answer and the descriptors that came with it.
-pub(crate) type Answered = (Answer, Vec<OwnedFd>);
+/// An answer, the descriptors that came with it, and what it lends: given back wherever it is
+/// dropped, so that nothing is kept that nobody waits for any more.
+pub(crate) type Answered = (Answer, Vec<OwnedFd>, Option<Lent>);
+
+/// Something of the host's that a worker was lent. Dropping it gives it back.
+pub(crate) struct Lent {
+    link: Arc<Link>,
+    what: LentWhat,
+}
+
+enum LentWhat {
+    Connection(u64),
+    Folder(u64),
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.link.say(&match self.what {
+            LentWhat::Connection(connection) => Up::Closed { connection },
+            LentWhat::Folder(folder) => Up::Left { folder },
+        });
+    }
+}
 
 /// Who waits for an answer.
 enum Waiter {
@@ -79,16 +101,20 @@ impl Link {
     }
 
     /// The host answered.
-    pub(super) fn answered(&self, ask: u64, answered: Answered) {
+    pub(super) fn answered(self: &Arc<Self>, ask: u64, answer: Answer, with: Vec<OwnedFd>) {
+        let what = match &answer {
+            Answer::Connected { connection, .. } => Some(LentWhat::Connection(*connection)),
+            Answer::Folders { own: Some(folder) } => Some(LentWhat::Folder(*folder)),
+            _ => None,
+        };
+        let lent = what.map(|what| Lent { link: self.clone(), what });
+        let answered = (answer, with, lent);
+        let waiter = self.waiting.lock().remove(&ask);
         // Nobody waits for what an attempt that ended has asked.
-        match self.waiting.lock().remove(&ask) {
+        match waiter {
             Some(Waiter::Task(to)) => drop(to.send(answered)),
             Some(Waiter::Thread(to)) => drop(to.try_send(answered)),
-            None => {
-                if let Answer::Connected { connection, .. } = answered.0 {
-                    self.say(&Up::Closed { connection });
-                }
-            }
+            None => drop(answered),
         }
     }
 }

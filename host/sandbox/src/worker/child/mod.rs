@@ -23,8 +23,9 @@ use super::wire::{Down, Hello, Shape, Up};
 use crate::sandbox::Sandbox;
 use crate::{SandboxConfig, engine};
 
+pub(crate) use link::Lent;
 pub(super) use run::most_up;
-pub(crate) use services::{Connecting, Lent};
+pub(crate) use services::Connecting;
 
 /// The first descriptor that is no standard stream.
 const FIRST_OTHER: i32 = 3;

@@ -50,7 +50,7 @@ impl Duty {
             Down::Plugin { plugin, ware } => {
                 let code = with.into_iter().next();
                 let code = code.ok_or_else(|| io::Error::other("a plugin came without code"))?;
-                self.take(plugin, ware.into_owned(), code.into());
+                self.take(plugin, *ware, code.into());
             }
             Down::Forget { plugin } => drop(self.plugins.remove(&plugin)),
             Down::Describe { plugin } => self.describe(plugin),
@@ -67,7 +67,7 @@ impl Duty {
             Down::Roots { roots, certificates } => {
                 self.outbound.believe(roots, certificates);
             }
-            Down::Answer { ask, answer } => self.link.answered(ask, (answer, with)),
+            Down::Answer { ask, answer } => self.link.answered(ask, answer, with),
         }
         Ok(())
     }

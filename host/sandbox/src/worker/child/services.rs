@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bulkhead_core::outbound::Target;
 use tokio::net::TcpStream;
 
-use super::link::Link;
+use super::link::{Lent, Link};
 use crate::service::{
     ConfigSource, KvEntry, KvError, KvPage, KvSpace, SecretError, SecretSource, Services,
 };
@@ -37,7 +37,6 @@ impl Remote {
             secrets: given.secrets.then(|| remote() as Arc<dyn SecretSource>),
             http: given.http.then(|| HttpAccess::of_worker(outbound, self.connecting())),
             scratch: given.fs.then(|| ScratchHome::of_worker(self.connecting())),
-            ..Services::default()
         }
     }
 
@@ -46,7 +45,7 @@ impl Remote {
     }
 
     async fn kv(&self, what: KvAsk) -> Option<Answer> {
-        self.link.ask(self.attempt, Ask::Kv(what)).await.map(|(answer, _)| answer)
+        self.link.ask(self.attempt, Ask::Kv(what)).await.map(|(answer, ..)| answer)
     }
 }
 
@@ -69,7 +68,7 @@ impl SecretSource for Remote {
     async fn get(&self, name: &str) -> Result<SecretValue, SecretError> {
         let what = Ask::Secret { name: name.to_owned() };
         match self.link.ask(self.attempt, what).await {
-            Some((Answer::Secret(value), _)) => value.map(SecretValue::new),
+            Some((Answer::Secret(value), ..)) => value.map(SecretValue::new),
             _ => Err(SecretError::Unavailable("the host does not answer".to_owned())),
         }
     }
@@ -146,26 +145,6 @@ impl ProgressSink for RemoteProgress {
 #[derive(Clone)]
 pub(crate) struct Connecting(Remote);
 
-/// Something of the host's that a worker was lent. Dropping it gives it back.
-pub(crate) struct Lent {
-    link: Arc<Link>,
-    what: LentWhat,
-}
-
-enum LentWhat {
-    Connection(u64),
-    Folder(u64),
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        self.link.say(&match self.what {
-            LentWhat::Connection(connection) => Up::Closed { connection },
-            LentWhat::Folder(folder) => Up::Left { folder },
-        });
-    }
-}
-
 impl Connecting {
     /// A connection for a request, and the roots by which to secure it.
     pub(crate) async fn connect(
@@ -183,14 +162,13 @@ impl Connecting {
         };
         let broken = |why: &str| (Unreached::Unavailable, why.to_owned());
         let answered = self.0.link.ask(self.0.attempt, Ask::Connect(Box::new(ask))).await;
-        let (connection, roots, mut descriptors) = match answered {
-            Some((Answer::Connected { connection, roots }, descriptors)) => {
-                (connection, roots, descriptors)
+        let (roots, mut descriptors, lent) = match answered {
+            Some((Answer::Connected { roots, .. }, descriptors, Some(lent))) => {
+                (roots, descriptors, lent)
             }
-            Some((Answer::Unreached { reason, why }, _)) => return Err((reason, why)),
+            Some((Answer::Unreached { reason, why }, ..)) => return Err((reason, why)),
             _ => return Err(broken("the host does not answer")),
         };
-        let lent = Lent { link: self.0.link.clone(), what: LentWhat::Connection(connection) };
         let socket = descriptors.pop().ok_or_else(|| broken("no socket came"))?;
         let stream = adopt(socket).map_err(|error| broken(&error.to_string()))?;
         Ok((stream, roots, lent))
@@ -199,12 +177,10 @@ impl Connecting {
     /// The folders that were granted, the attempt's own first if it has one.
     pub(crate) async fn folders(&self) -> Result<(Option<Lent>, Vec<File>), String> {
         match self.0.link.ask(self.0.attempt, Ask::Folders).await {
-            Some((Answer::Folders { own }, descriptors)) => {
-                let link = || self.0.link.clone();
-                let own = own.map(|own| Lent { link: link(), what: LentWhat::Folder(own) });
+            Some((Answer::Folders { .. }, descriptors, own)) => {
                 Ok((own, descriptors.into_iter().map(File::from).collect()))
             }
-            Some((Answer::NoFolders { why }, _)) => Err(why),
+            Some((Answer::NoFolders { why }, ..)) => Err(why),
             _ => Err("the host does not answer".to_owned()),
         }
     }

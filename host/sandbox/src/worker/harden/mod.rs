@@ -116,8 +116,9 @@ fn data_bytes() -> Option<u64> {
     kib.checked_mul(1 << 10)
 }
 
-/// Give up what a worker gives up that was granted no folder. For tests of what is left.
+/// Give up what a worker gives up that was granted these folders, each to be written to or not.
+/// For tests of what is left.
 #[doc(hidden)]
-pub fn give_up_rights() -> Result<Vec<Layer>, String> {
-    harden(Leave { file_bytes: Some(0), ..Leave::default() })
+pub fn give_up_rights(reach: Vec<(OwnedFd, bool)>) -> Result<Vec<Layer>, String> {
+    harden(Leave { reach, ..Leave::default() })
 }

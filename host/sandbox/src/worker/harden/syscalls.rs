@@ -180,7 +180,7 @@ const HOSTILE_OLD_NAMES: &[i64] = &[];
 
 /// `ioctl`: which pages were touched, and whether a socket waits.
 const PAGEMAP_SCAN: u64 = 0xc060_6610;
-const FIONBIO: u64 = libc::FIONBIO as u64;
+const FIONBIO: u64 = 0x5421;
 
 const EXEC: u64 = libc::PROT_EXEC as u64;
 const WRITE: u64 = libc::PROT_WRITE as u64;

@@ -57,13 +57,9 @@ pub(super) fn ends(
     Ok(BatchEnd { ends: ends?, fell })
 }
 
-/// Why a worker could not run an attempt. Its words go to the log.
-pub(super) fn unavailable(unavailable: Unavailable) -> Unavailable {
-    let told = |text: String| bounded(text.escape_debug().to_string(), MAX_MESSAGE_BYTES);
-    match unavailable {
-        Unavailable::PoolFull(why) => Unavailable::PoolFull(told(why)),
-        Unavailable::Broken(why) => Unavailable::Broken(told(why)),
-    }
+/// Why a worker could not run an attempt, as it may be shown.
+pub(super) fn told(unavailable: &Unavailable) -> String {
+    bounded(unavailable.to_string().escape_debug().to_string(), MAX_MESSAGE_BYTES)
 }
 
 fn check_outcome(outcome: &Outcome, attempt: &Attempt<'_>, limits: &Limits) -> Result<(), String> {

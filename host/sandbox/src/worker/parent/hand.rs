@@ -221,7 +221,13 @@ impl Workers {
         let powers = powers.as_deref();
         let ends = match gone {
             Gone::Ended(Ok(ends)) => ends,
-            Gone::Ended(Err(unavailable)) => return Err(check::unavailable(unavailable)),
+            Gone::Ended(Err(unavailable)) => {
+                // Given back, it would hold up others' tasks on the word of a worker. The next
+                // attempt has another one.
+                worker.retire();
+                let why = format!("it could not run it: {}", check::told(&unavailable));
+                return Ok(fallen(&attempts, &stop, powers, &why));
+            }
             Gone::Fell(why) => {
                 self.backoffs.fell(plugin.digest);
                 return Ok(fallen(&attempts, &stop, powers, &why));
@@ -385,7 +391,7 @@ fn not_run(attempts: usize, left_ms: u64, times: u32) -> BatchEnd {
 fn fallen(attempts: &[Attempt<'_>], stop: &Stop, powers: Option<&Powers>, why: &str) -> BatchEnd {
     let late = Instant::now() >= stop.deadline;
     let kind = if late { FailureKind::TimedOut } else { FailureKind::Trapped };
-    let message = format!("the worker process that ran it is over: {why}");
+    let message = format!("the worker process that ran it did not end it: {why}");
     let failure =
         Failure::new(kind, crate::text::bounded(message, crate::failure::MAX_MESSAGE_BYTES));
     let wall_us = u64::try_from(stop.began.elapsed().as_micros()).unwrap_or(u64::MAX);

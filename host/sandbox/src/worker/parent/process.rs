@@ -233,7 +233,7 @@ impl Worker {
     pub(super) fn give(&self, plugin: &super::ware::Elsewhere) -> io::Result<()> {
         let mut plugins = self.plugins.lock();
         if !plugins.contains(&plugin.id) {
-            let ware = std::borrow::Cow::Borrowed(&plugin.ware);
+            let ware = Box::new(plugin.ware.clone());
             self.tell(&Down::Plugin { plugin: plugin.id, ware }, vec![plugin.code()?])?;
             plugins.insert(plugin.id);
         }
