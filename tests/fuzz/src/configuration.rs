@@ -73,9 +73,9 @@ pub fn words(data: &[u8]) {
     }
     for named in [
         check_name("name", &text).is_ok(),
-        QueueName::new(&*text).is_ok(),
-        TenantName::new(&*text).is_ok(),
-        TaskType::new(&*text).is_ok(),
+        QueueName::new(&text).is_ok(),
+        TenantName::new(&text).is_ok(),
+        TaskType::new(&text).is_ok(),
         check_plugin_name(&text).is_ok(),
     ] {
         assert!(!named || (1..=128).contains(&text.len()), "{text:?}");
