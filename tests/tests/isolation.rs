@@ -100,13 +100,18 @@ async fn a_worker_that_dies_costs_its_tenant_an_attempt_and_nobody_else_anything
 
     // Those in which plugins described themselves are over.
     eventually("nobody has a worker", || async { workers(&host).is_empty().then_some(()) }).await;
-    let victim = submit(&site, of("acme", "sleep", "2000")).await;
+    let victim = submit(&site, of("acme", "progress", "2000")).await;
     let first = eventually("its tenant has a worker", || async { workers(&host).pop() }).await;
     for told in ["cmdline", "environ"] {
         // Not readable where the kernel hides it from its own user.
         let told = std::fs::read_to_string(format!("/proc/{first}/{told}")).unwrap_or_default();
         assert!(!told.contains("PATH=") && !told.contains("redis"), "{told}");
     }
+    eventually("its worker runs it", || async {
+        let view = site.client.find(victim).await.expect("a broker").expect("it is kept");
+        view.progress.map(drop)
+    })
+    .await;
     let neighbour = submit(&site, of("zenith", "sleep", "1000")).await;
     eventually("the other tenant has another", || async {
         (workers(&host).len() == 2).then_some(())

@@ -7,7 +7,7 @@ use super::*;
 
 #[test]
 fn the_version_names_the_engine_that_is_built_in() {
-    let said = Ran::of(&["--version"]).succeeds().all();
+    let said = Ran::of(&["--version"]).succeeds().stdout;
     let lock = include_str!("../../../Cargo.lock");
     let (_, rest) = lock.split_once("\nname = \"wasmtime\"\nversion = \"").unwrap();
     let (engine, _) = rest.split_once('"').unwrap();
@@ -107,7 +107,7 @@ fn config_check_says_what_is_in_effect_and_why() {
     let file = folder.path().join("bulkhead.toml");
     std::fs::write(
         &file,
-        "[host]\nname = \"h\"\nguest_threads = 2\n[queues.mail]\nretention = \"1h\"\n",
+        "[host]\nname = \"h\"\nguest_threads = 2\nmemory = \"4 GiB\"\n[queues.mail]\nretention = \"1h\"\n",
     )
     .unwrap();
     let check = |args: &[&str]| {

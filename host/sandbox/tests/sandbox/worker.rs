@@ -142,7 +142,7 @@ async fn what_takes_too_long_is_killed_and_not_tried_again() {
 
 #[tokio::test]
 async fn what_takes_too_much_memory_is_refused() {
-    let (compiler, compile_memory_bytes) = (worker(), 96 << 20);
+    let (compiler, compile_memory_bytes) = (worker(), 384 << 20);
     let sandbox = sandbox(SandboxConfig { compiler, compile_memory_bytes, ..Default::default() });
     let large = load_bytes(&sandbox, heavy(4, 160_000)).await;
     check(large, Gate::Compile, "`compile_memory`");
