@@ -100,7 +100,7 @@ async fn a_worker_that_dies_costs_its_tenant_an_attempt_and_nobody_else_anything
 
     // Those in which plugins described themselves are over.
     eventually("nobody has a worker", || async { workers(&host).is_empty().then_some(()) }).await;
-    let victim = submit(&site, of("acme", "progress", "2000")).await;
+    let victim = submit(&site, of("acme", "progress", "6000")).await;
     let first = eventually("its tenant has a worker", || async { workers(&host).pop() }).await;
     for told in ["cmdline", "environ"] {
         // Not readable where the kernel hides it from its own user.
