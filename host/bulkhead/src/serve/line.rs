@@ -205,7 +205,7 @@ impl Line {
                 || glance.ended >= BATCH
                 || glance.waiting_since.is_some_and(|since| now >= since + LINGER));
         let wanted = (pace.more || self.woken.load(Ordering::Acquire)) && self.has_room(&glance);
-        let said = self.words.due_at().is_some_and(|at| now >= at);
+        let said = self.words.due_at(now).is_some_and(|at| now >= at);
         ripe || wanted || said || now >= pace.next_look || now >= pace.next_renewal
     }
 
@@ -237,7 +237,7 @@ impl Line {
     fn wake_at(&self, pace: &Pace) -> Instant {
         let glance = self.ledger.glance();
         let linger = glance.waiting_since.filter(|_| glance.ended > 0).map(|since| since + LINGER);
-        [linger, *self.stumbled.lock(), self.words.due_at()]
+        [linger, *self.stumbled.lock(), self.words.due_at(Instant::now())]
             .into_iter()
             .flatten()
             .fold(pace.next_look.min(pace.next_renewal), Instant::min)

@@ -49,13 +49,13 @@ impl Words {
         !self.any.swap(true, Ordering::AcqRel)
     }
 
-    /// When a step is due for these words; nothing if there are none.
-    pub(super) fn due_at(&self) -> Option<Instant> {
+    /// When a step is due for these words, not before `now`; nothing if there are none.
+    pub(super) fn due_at(&self, now: Instant) -> Option<Instant> {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
         let taken_at = self.newest.lock().taken_at;
-        Some(taken_at.map_or_else(Instant::now, |at| at + STEPS_APART))
+        Some(due_at(taken_at, now))
     }
 
     /// Take the words for a step, if the last ones are long enough ago.
@@ -96,6 +96,12 @@ impl Words {
     }
 }
 
+/// When words that wait now are due, if the last ones went out at `taken_at`. It is never
+/// before `now`, so that whoever looks at that very time finds them due.
+fn due_at(taken_at: Option<Instant>, now: Instant) -> Instant {
+    taken_at.map_or(now, |at| now.max(at + STEPS_APART))
+}
+
 /// Takes what one guest reports.
 pub(super) struct Reporter {
     pub(super) line: Arc<Line>,
@@ -111,5 +117,19 @@ impl ProgressSink for Reporter {
         if self.line.words.say(&self.token, progress) {
             self.line.ledger.bell.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_is_due_at_once_and_the_next_ones_apart() {
+        let now = Instant::now();
+        assert_eq!(due_at(None, now), now);
+        assert_eq!(due_at(Some(now), now), now + STEPS_APART);
+        let late = now + STEPS_APART * 2;
+        assert_eq!(due_at(Some(now), late), late);
     }
 }
