@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bulkhead_core::TaskId;
 use bulkhead_queue::{Claim, ClaimToken, Settlement};
-use bulkhead_sandbox::{Cancel, Hold};
+use bulkhead_sandbox::{Cancel, Hold, SETTLING_COPIES};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -137,13 +137,21 @@ impl Ledger {
         }
     }
 
-    /// Take ended ones of a weight of up to `max`, oldest first, but at least one.
-    pub(crate) fn take_ended(&self, max: usize) -> (Vec<Settlement>, Vec<Option<Hold>>) {
+    /// Take ended ones of a weight of up to `max` and of up to so many bytes, oldest first, but
+    /// at least one.
+    pub(crate) fn take_ended(
+        &self,
+        max: usize,
+        max_bytes: u64,
+    ) -> (Vec<Settlement>, Vec<Option<Hold>>) {
         let mut books = self.books.lock();
-        let mut weight = 0;
-        let within = books.ended.iter().take_while(|(settlement, _)| {
+        let (mut weight, mut held) = (0, 0);
+        let max_held = max_bytes.saturating_mul(SETTLING_COPIES);
+        let within = books.ended.iter().take_while(|(settlement, hold)| {
             weight += settlement.weight();
-            weight <= max
+            // What is not held is short.
+            held += hold.as_ref().map_or(0, Hold::bytes);
+            weight <= max && held <= max_held
         });
         let take = within.count().max(1).min(books.ended.len());
         let rest = books.ended.split_off(take);

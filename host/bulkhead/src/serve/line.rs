@@ -31,6 +31,9 @@ use crate::shutdown::Shutdown;
 
 /// Claims of one step; settlements, with the tasks that they submit.
 const BATCH: usize = 500;
+/// Bytes of records that one step brings, and of ends that it takes along, if there are
+/// several: what a step carries, every other task of the queue waits for.
+const STEP_BYTES: u64 = 4 << 20;
 /// How long a settlement waits for company while other attempts run.
 const LINGER: Duration = Duration::from_millis(1);
 /// How often leases of other hosts are looked at while there is work.
@@ -252,7 +255,7 @@ impl Line {
                 *stumbled = None;
             }
         }
-        let (settle, holds) = self.ledger.take_ended(BATCH);
+        let (settle, holds) = self.ledger.take_ended(BATCH, STEP_BYTES);
         let progress = self.words.take(now);
         let renew = if now >= pace.next_renewal {
             self.ledger.running_tokens(BATCH * 4)
@@ -274,7 +277,7 @@ impl Line {
             renew: &renew,
             progress: &progress,
             want,
-            claim_bytes: shelved.as_ref().map_or(0, Shelved::bytes),
+            claim_bytes: shelved.as_ref().map_or(0, |shelved| shelved.bytes().min(STEP_BYTES)),
             serves: &window,
             lease: self.shared.lease,
             reclaim,
