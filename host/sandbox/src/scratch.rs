@@ -257,9 +257,10 @@ impl Drop for Scratch {
 /// A folder that must go.
 struct Removal {
     path: PathBuf,
-    _permit: OwnedSemaphorePermit,
     home: Arc<Home>,
     _room: Option<Arc<Room>>,
+    /// Given back last: who waits for it may take the home away.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Removal {
