@@ -162,6 +162,7 @@ impl Line {
             lease: Duration::from_secs(600),
             reclaim: true,
             dead_retention_ms: DAY_MS,
+            apart: false,
         };
         Ok(self.client.broker().step(&self.queue, step).await?)
     }

@@ -10,10 +10,10 @@ use bulkhead_core::{
     UnixMs,
 };
 use bulkhead_queue::{
-    Batch, BatchView, Broker, CancelAnswer, Claim, Day, DueSchedules, Event, EventId, Finding,
-    Fire, FireAnswer, HostInfo, KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten,
-    Lines, ListFilter, QueueError, QueueStats, RerunAnswer, ScheduleView, Sealed, SecretId, Signal,
-    Step, Stepped, SubmitAnswer, TaskView, Topic, UsageRow,
+    Apart, Batch, BatchView, Broker, CancelAnswer, Claim, Day, DueSchedules, Event, EventId,
+    Finding, Fire, FireAnswer, HostInfo, KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite,
+    KvWritten, Lines, ListFilter, QueueError, QueueStats, RerunAnswer, ScheduleView, Sealed,
+    SecretId, Settlement, Signal, Step, Stepped, SubmitAnswer, TaskView, Topic, UsageRow,
 };
 use tokio::sync::mpsc;
 
@@ -49,12 +49,13 @@ impl LosingBroker {
     ) -> Result<Stepped, QueueError> {
         let stepped = self.behind.step(queue, step).await?;
         let one_less = |left: u32| left.checked_sub(1);
-        if stepped.claims.is_empty()
+        let claims = stepped.claims.len() + stepped.apart.len();
+        if claims == 0
             || self.to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_err()
         {
             return Ok(stepped);
         }
-        let claims = u32::try_from(stepped.claims.len()).unwrap_or(u32::MAX);
+        let claims = u32::try_from(claims).unwrap_or(u32::MAX);
         self.lost.fetch_add(claims, Ordering::SeqCst);
         Err(QueueError::Unavailable("the answer was lost".into()))
     }
@@ -90,6 +91,8 @@ passed_on! {
     fn drop_dead(queue: &QueueName, ids: &[TaskId]) -> u64;
     fn purge(queue: &QueueName, state: State) -> u64;
     fn watch(queue: &QueueName, ids: &[TaskId]) -> Vec<bool>;
+    fn fetch(queue: &QueueName, apart: &Apart) -> Option<Claim>;
+    fn send_ahead(queue: &QueueName, settlement: &Settlement) -> ();
     fn held(queue: &QueueName, host: &str) -> Vec<Claim>;
     fn await_work(lines: &[Lines], timeout: Duration) -> bool;
     fn deliver(queue: &QueueName) -> u64;

@@ -19,7 +19,7 @@ use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
 use crate::secret::{Sealed, SecretId};
 use crate::serves::Serves;
-use crate::step::{Claim, Step, Stepped};
+use crate::step::{Apart, Claim, Settlement, Step, Stepped};
 use crate::usage::{Day, UsageRow};
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
 
@@ -118,6 +118,22 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Settle, renew and claim in one atomic step.
     async fn step(&self, queue: &QueueName, step: Step<'_>) -> Result<Stepped, QueueError>;
+
+    /// The claim whose record a step left apart; nothing if the record is gone. Only a broker
+    /// that leaves records apart is asked.
+    async fn fetch(&self, _queue: &QueueName, _apart: &Apart) -> Result<Option<Claim>, QueueError> {
+        Ok(None)
+    }
+
+    /// Send what is long of an end on its way, so that the step that settles it is short.
+    /// Changes nothing: not of the task, nor of what the step is told, should this fail.
+    async fn send_ahead(
+        &self,
+        _queue: &QueueName,
+        _settlement: &Settlement,
+    ) -> Result<(), QueueError> {
+        Ok(())
+    }
 
     /// The live claims that are recorded for a host: what it holds after an answer was lost.
     async fn held(&self, queue: &QueueName, host: &str) -> Result<Vec<Claim>, QueueError>;

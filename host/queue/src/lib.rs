@@ -47,7 +47,7 @@ pub use redis::{RedisBroker, RedisConfig, RedisUrl};
 pub use schedule::{DueSchedules, Fire, FireAnswer, LastFire, ScheduleView};
 pub use secret::{Sealed, SecretId};
 pub use serves::Serves;
-pub use step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
+pub use step::{Apart, Claim, ClaimToken, End, Settlement, Step, Stepped};
 pub use usage::{Day, Usage, UsageLine, UsageRow};
 pub use view::{
     CancelAnswer, CancelReason, Entry, Holder, ListFilter, Next, Progress, QueueStats, RerunAnswer,

@@ -72,6 +72,19 @@ pub struct Claim {
     pub bytes: u64,
 }
 
+/// A claim whose record is long and was left where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Apart {
+    /// What to settle and renew with.
+    pub token: ClaimToken,
+    /// The task's id.
+    pub id: TaskId,
+    /// Bytes of its record.
+    pub bytes: u64,
+    /// Somebody asked to cancel the task.
+    pub cancelled: bool,
+}
+
 /// How an attempt's claim ends.
 #[derive(Debug)]
 pub enum End {
@@ -223,6 +236,8 @@ pub struct Step<'a> {
     /// Bytes of records that the claims may bring together. A record that is longer comes
     /// alone; what does not fit stays in line.
     pub claim_bytes: u64,
+    /// Whether long records may be left apart: others do not wait for them then.
+    pub apart: bool,
     /// What it serves, at most [`Serves::MAX`]: each claim is of one of them.
     pub serves: &'a [Serves],
     /// How long a lease lasts.
@@ -244,6 +259,8 @@ pub struct Stepped {
     pub cancel: Vec<TaskId>,
     /// New claims, most urgent first.
     pub claims: Vec<Claim>,
+    /// New claims whose records are long: get each by [`crate::Broker::fetch`].
+    pub apart: Vec<Apart>,
     /// When the queue has something to do by time alone: a due task or an ending lease.
     pub next_due: Option<Duration>,
     /// How many leases of dead hosts were taken back.

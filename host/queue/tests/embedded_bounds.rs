@@ -38,6 +38,7 @@ fn step_of(
         lease: Duration::from_secs(86_400),
         reclaim: true,
         dead_retention_ms: DAY_MS,
+        apart: false,
     };
     machine.step(&queue(), &step, now_us).unwrap().claims
 }
@@ -254,6 +255,7 @@ fn an_urgent_line_that_joined_later_does_not_stop_its_tenant() {
         lease: Duration::from_secs(60),
         reclaim: false,
         dead_retention_ms: DAY_MS,
+        apart: false,
     };
     assert_eq!(machine.step(&queue(), &taken, START_US).unwrap().claims.len(), 40);
     let urgent = Task { priority: Priority::CRITICAL, ..of("b", "both") };

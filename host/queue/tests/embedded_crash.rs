@@ -194,6 +194,7 @@ async fn host_tasks(broker: std::sync::Arc<EmbeddedBroker>, host: &'static str) 
             lease: Duration::from_secs(60),
             reclaim: true,
             dead_retention_ms: DAY_MS,
+            apart: false,
         };
         let stepped = broker.step(&queue(), step).await.unwrap();
         let mut lines: String =

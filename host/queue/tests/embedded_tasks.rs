@@ -127,6 +127,7 @@ async fn a_renewed_lease_is_kept_and_progress_is_seen(mut talk: Talk) {
         lease: talk.lease,
         reclaim: true,
         dead_retention_ms: DAY_MS,
+        apart: false,
     };
     talk.broker.step(&queue(), step).await.unwrap();
     assert_eq!(talk.view(id).await.progress, Some(progress));

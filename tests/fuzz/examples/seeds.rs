@@ -144,6 +144,7 @@ fn records(seeds: &mut Seeds) -> Vec<u8> {
             lease: Duration::from_secs(10),
             reclaim: true,
             dead_retention_ms: 60_000,
+            apart: false,
         };
         block_on(broker.step(&queue, step)).unwrap()
     };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bulkhead_core::{
     Failure, FailureKind, Limits, Outcome, Parent, Payload, RetryPolicy, Task, UnixMs,
 };
-use bulkhead_queue::{Claim, ClaimToken, Settlement};
+use bulkhead_queue::{Apart, Claim, ClaimToken, Settlement};
 use bulkhead_sandbox::{Attempt, AttemptEnd, ProgressSink};
 use futures::FutureExt as _;
 use parking_lot::Mutex;
@@ -30,6 +30,9 @@ use crate::plugins::Serving;
 /// runtime have a turn.
 const TURN: Duration = Duration::from_millis(1);
 
+/// How long a record that could not be fetched is left.
+const FETCH_PAUSE: Duration = Duration::from_millis(100);
+
 /// Run claims on the guests' threads. Each thread works through what was claimed; an
 /// attempt that does not end in its first poll goes on as a task of its own. Most do end,
 /// and so cost no task, no wake-up and no move of their large futures.
@@ -37,16 +40,23 @@ pub(super) fn start(
     line: &Arc<Line>,
     guests: &Runtime,
     claims: Vec<Claim>,
-    handles: Vec<Handle>,
+    apart: Vec<Apart>,
     mut records: Shelved,
 ) {
     let table = line.shared.registry.table();
     // Each claim has its place from here on, whatever happens to those before it.
-    let berths = claims.iter().zip(handles).map(|(claim, handle)| {
-        let record = records.part(claim.bytes);
-        Berth::new(line, claim, handle, record)
+    let here = claims.iter().map(|claim| (claim.id, &claim.token, claim.bytes));
+    let there = apart.iter().map(|apart| (apart.id, &apart.token, apart.bytes));
+    let handles =
+        line.ledger.begin(here.clone().chain(there.clone()).map(|(id, token, _)| (id, token)));
+    let berths = here.chain(there).zip(handles).map(|((id, token, bytes), handle)| {
+        Berth::new(line, (id, token), handle, records.part(bytes))
     });
-    let berths: Vec<Berth> = berths.collect();
+    let mut berths: Vec<Berth> = berths.collect();
+    let far_berths = berths.split_off(claims.len());
+    for (apart, berth) in apart.into_iter().zip(far_berths) {
+        guests.spawn(contained(from_afar(line.clone(), apart, berth)));
+    }
     let claims = claims.into_iter().zip(berths);
     if table.takes_batches() {
         let loads = together::gather(&table, claims);
@@ -104,6 +114,33 @@ async fn contained(work: impl Future<Output = ()>) {
     }
 }
 
+/// Run a claim whose record was left apart, once it is here. While the broker is away it waits,
+/// as long as nobody interrupts it: then its lease runs out.
+async fn from_afar(line: Arc<Line>, apart: Apart, berth: Berth) {
+    loop {
+        match line.shared.broker.fetch(&line.queue.name, &apart).await {
+            Ok(Some(claim)) => return run(line, claim, berth).await,
+            Err(error) if error.is_unavailable() => {
+                tracing::debug!(queue = %line.queue.name, task = %apart.id, %error,
+                    "cannot fetch a record");
+            }
+            Ok(None) => {
+                tracing::warn!(queue = %line.queue.name, task = %apart.id, "a record is gone");
+                return berth.leave(None);
+            }
+            Err(error) => {
+                tracing::warn!(queue = %line.queue.name, task = %apart.id, %error,
+                    "a record cannot be fetched");
+                return berth.leave(None);
+            }
+        }
+        tokio::select! {
+            () = berth.handle.cancel.cancelled() => return berth.leave(None),
+            () = tokio::time::sleep(FETCH_PAUSE) => {}
+        }
+    }
+}
+
 /// Run one claim and enter its end in the ledger.
 async fn run(line: Arc<Line>, claim: Claim, berth: Berth) {
     match admit(&line, claim, &berth) {
@@ -133,7 +170,7 @@ pub(super) async fn alone(
             conclude(&line, job, without_running(Outcome::Failed(failure)), Ran::default())
         }
     };
-    berth.leave(settlement);
+    berth.settle(settlement).await;
 }
 
 /// A claim whose handler may run.

@@ -8,12 +8,15 @@
 use std::sync::Arc;
 
 use bulkhead_core::TaskId;
-use bulkhead_queue::{Claim, ClaimToken, Settlement};
+use bulkhead_queue::{ClaimToken, Settlement};
 use bulkhead_sandbox::{Hold, SETTLING_COPIES};
 
 use super::ledger::Handle;
 use super::line::Line;
 use super::shelf::Shelved;
+
+/// An end of fewer bytes goes with its step as it is.
+const LONG_END_BYTES: u64 = 64 << 10;
 
 /// The place of one claim.
 pub(super) struct Berth {
@@ -28,9 +31,26 @@ pub(super) struct Berth {
 
 impl Berth {
     /// The place of a claim that has a permit and is in the ledger.
-    pub(super) fn new(line: &Arc<Line>, claim: &Claim, handle: Handle, record: Shelved) -> Self {
-        let (line, id, token) = (line.clone(), claim.id, claim.token.clone());
+    pub(super) fn new(
+        line: &Arc<Line>,
+        (id, token): (TaskId, &ClaimToken),
+        handle: Handle,
+        record: Shelved,
+    ) -> Self {
+        let (line, token) = (line.clone(), token.clone());
         Self { line, id, token, handle, _record: record, hold: None, left: false }
+    }
+
+    /// [`Self::leave`], after what is long of the end was sent on its way.
+    pub(super) async fn settle(self, settlement: Option<Settlement>) {
+        if let Some(long) = settlement.as_ref().filter(|ended| ended.bytes() >= LONG_END_BYTES) {
+            let ahead = self.line.shared.broker.send_ahead(&self.line.queue.name, long).await;
+            if let Err(error) = ahead {
+                tracing::debug!(queue = %self.line.queue.name, task = %self.id, %error,
+                    "a long end goes with its step");
+            }
+        }
+        self.leave(settlement);
     }
 
     /// Enter the claim's end in the ledger, and give the place up.

@@ -91,14 +91,16 @@ pub(crate) struct Glance {
 
 impl Ledger {
     /// Enter new claims; the handles by which they can be interrupted, in order.
-    pub(crate) fn begin(&self, claims: &[Claim]) -> Vec<Handle> {
+    pub(crate) fn begin<'a>(
+        &self,
+        claims: impl Iterator<Item = (TaskId, &'a ClaimToken)>,
+    ) -> Vec<Handle> {
         let mut books = self.books.lock();
         let handles = claims
-            .iter()
-            .map(|claim| {
+            .map(|(id, token)| {
                 let handle = Handle::new();
-                let running = Running { token: claim.token.clone(), handle: handle.clone() };
-                books.running.insert(claim.id, running);
+                let running = Running { token: token.clone(), handle: handle.clone() };
+                books.running.insert(id, running);
                 handle
             })
             .collect();

@@ -31,8 +31,8 @@ use crate::shutdown::Shutdown;
 
 /// Claims of one step; settlements, with the tasks that they submit.
 const BATCH: usize = 500;
-/// Bytes of records that one step brings, and of ends that it takes along, if there are
-/// several: what a step carries, every other task of the queue waits for.
+/// Bytes of ends that one step takes along, if there are several: what a step carries, every
+/// other task of the queue waits for.
 const STEP_BYTES: u64 = 4 << 20;
 /// How long a settlement waits for company while other attempts run.
 const LINGER: Duration = Duration::from_millis(1);
@@ -277,7 +277,8 @@ impl Line {
             renew: &renew,
             progress: &progress,
             want,
-            claim_bytes: shelved.as_ref().map_or(0, |shelved| shelved.bytes().min(STEP_BYTES)),
+            claim_bytes: shelved.as_ref().map_or(0, Shelved::bytes),
+            apart: true,
             serves: &window,
             lease: self.shared.lease,
             reclaim,
@@ -289,7 +290,8 @@ impl Line {
                     tracing::info!(queue = %self.queue.name, "the broker is back");
                     pace.pause = Duration::ZERO;
                 }
-                let claimed = u32::try_from(stepped.claims.len()).unwrap_or(u32::MAX);
+                let claimed = stepped.claims.len() + stepped.apart.len();
+                let claimed = u32::try_from(claimed).unwrap_or(u32::MAX);
                 self.shared.permits.give_back(want.saturating_sub(claimed));
                 if !renew.is_empty() || now >= pace.next_renewal {
                     pace.next_renewal = now + self.shared.lease / 3;
@@ -383,9 +385,11 @@ impl Line {
         if stepped.outbox {
             self.outbox.ring();
         }
-        let Some(records) = shelved.filter(|_| !stepped.claims.is_empty()) else { return };
-        let handles = self.ledger.begin(&stepped.claims);
-        attempt::start(self, guests, stepped.claims, handles, records);
+        let Stepped { claims, apart, .. } = stepped;
+        let Some(records) = shelved.filter(|_| !claims.is_empty() || !apart.is_empty()) else {
+            return;
+        };
+        attempt::start(self, guests, claims, apart, records);
     }
 
     /// Let attempts finish, give back what does not, tell the broker.

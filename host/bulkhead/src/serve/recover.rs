@@ -106,8 +106,7 @@ impl Line {
         if let (Some(guests), Some(records)) = (guests, records)
             && !claims.is_empty()
         {
-            let handles = self.ledger.begin(&claims);
-            attempt::start(self, guests, claims, handles, records);
+            attempt::start(self, guests, claims, Vec::new(), records);
         }
     }
 }

@@ -114,7 +114,7 @@ async fn call(line: &Arc<Line>, serving: &Serving, boarded: Vec<Boarded>, mut ho
                 let Boarded { job, mut berth } = boarded;
                 let settlement = job.recalled(line, output);
                 berth.hold = settlement.as_ref().map(|ended| share(&mut hold, ended));
-                berth.leave(settlement);
+                berth.settle(settlement).await;
             }
             None => jobs.push(boarded),
         }
@@ -150,7 +150,7 @@ async fn call(line: &Arc<Line>, serving: &Serving, boarded: Vec<Boarded>, mut ho
         job.remember(line, &end).await;
         let settlement = conclude(line, job, end, ran);
         berth.hold = settlement.as_ref().map(|ended| share(&mut hold, ended));
-        berth.leave(settlement);
+        berth.settle(settlement).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Commands to whichever server is the primary of their key.
 //!
-//! One multiplexed link to each primary, opened when it is first needed. A command that was
+//! Two multiplexed links to each primary, one of them for what is long, opened when they are
+//! first needed. A command that was
 //! surely not done (no link, moved slot, demoted primary) is sent again where it belongs; one
 //! that may have been done is never repeated here: its caller decides. Redirections of a slot
 //! that is being moved are not followed: half of a queue would be missing there.
@@ -31,9 +32,17 @@ const CONFIRM: Duration = Duration::from_secs(1);
 pub(super) struct Connection {
     pub(super) dial: Dial,
     pub(super) place: Place,
-    links: Mutex<HashMap<Address, Arc<OnceCell<Link>>>>,
+    links: Mutex<HashMap<(Address, Road), Arc<OnceCell<Link>>>>,
     min_replicas: u32,
     confirm: Duration,
+}
+
+/// Which of a primary's links a command takes. Answers come one after the other, so long ones
+/// have a road of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Road {
+    Short,
+    Long,
 }
 
 /// What is sent: a command, and whether replicas must confirm that they have its effect.
@@ -41,6 +50,7 @@ pub(super) struct Connection {
 struct Request<'a> {
     command: &'a Cmd,
     is_confirmed: bool,
+    road: Road,
 }
 
 impl Connection {
@@ -59,7 +69,7 @@ impl Connection {
         connection.place.ask_again(&connection.dial, &connection.place.view(), None).await?;
         let mut unreached = None;
         for primary in connection.place.view().primaries() {
-            match connection.link(&primary).await {
+            match connection.link(&primary, Road::Short).await {
                 Ok(_) => return Ok(connection),
                 Err(error) => unreached = Some(error),
             }
@@ -74,7 +84,12 @@ impl Connection {
 
     /// Send a command to its key's primary.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, QueueError> {
-        Ok(self.route(Request { command, is_confirmed: false }).await?)
+        Ok(self.route(Request { command, is_confirmed: false, road: Road::Short }).await?)
+    }
+
+    /// Send a command that is long, or whose answer is: nothing short waits behind it.
+    pub(super) async fn send_long(&self, command: &Cmd) -> Result<Value, QueueError> {
+        Ok(self.route(Request { command, is_confirmed: false, road: Road::Long }).await?)
     }
 
     /// Call a script by its EVALSHA; a server that does not know it is sent the source.
@@ -86,11 +101,12 @@ impl Connection {
         is_confirmed: bool,
     ) -> Result<Value, QueueError> {
         let is_confirmed = is_confirmed && self.min_replicas > 0;
-        let reply = match self.route(Request { command, is_confirmed }).await {
+        let road = Road::Short;
+        let reply = match self.route(Request { command, is_confirmed, road }).await {
             Err(error) if recourse(&error) == Recourse::Teach => {
                 // EVAL goes where EVALSHA went, by its key, and is remembered there.
                 let command = &taught(command, source);
-                self.route(Request { command, is_confirmed }).await
+                self.route(Request { command, is_confirmed, road }).await
             }
             reply => reply,
         };
@@ -115,12 +131,12 @@ impl Connection {
 
     /// Send a command that has no key to one server.
     pub(super) async fn send_to(&self, server: &Address, command: &Cmd) -> RedisResult<Value> {
-        let link = self.link(server).await?;
+        let link = self.link(server, Road::Short).await?;
         let reply = link.send(command).await;
         if let Err(error) = &reply
             && recourse(error) == Recourse::Reconnect
         {
-            self.close(server, &link);
+            self.close(server, Road::Short, &link);
         }
         reply
     }
@@ -171,7 +187,7 @@ impl Connection {
         for _ in 0..MAX_HOPS {
             let owner = self.owner(slot).await?;
             let view = self.place.view();
-            let link = match self.link(&owner).await {
+            let link = match self.link(&owner, request.road).await {
                 Ok(link) => link,
                 Err(error) => {
                     self.place.ask_again(&self.dial, &view, None).await?;
@@ -189,13 +205,13 @@ impl Connection {
             match recourse(&error) {
                 Recourse::Report | Recourse::Teach => return Err(error),
                 Recourse::Reconnect => {
-                    self.close(&owner, &link);
+                    self.close(&owner, request.road, &link);
                     self.doubt(slot, &owner).await;
                     return Err(at(&owner, error));
                 }
                 Recourse::Elsewhere(node) => {
                     if node.is_none() {
-                        self.close(&owner, &link);
+                        self.close(&owner, request.road, &link);
                     }
                     if let Servers::One(_) = self.place.servers() {
                         return Err(alone(&owner, node.is_some()));
@@ -236,14 +252,15 @@ impl Connection {
     }
 
     /// The link to a server, opened if there is none or its server has hung up.
-    async fn link(&self, server: &Address) -> RedisResult<Link> {
+    async fn link(&self, server: &Address, road: Road) -> RedisResult<Link> {
         let cell = {
             let mut links = self.links.lock();
-            match links.get(server) {
+            let place = (server.clone(), road);
+            match links.get(&place) {
                 Some(cell) if cell.get().is_none_or(|link| !link.is_over()) => cell.clone(),
                 _ => {
                     let cell = Arc::new(OnceCell::new());
-                    links.insert(server.clone(), cell.clone());
+                    links.insert(place, cell.clone());
                     cell
                 }
             }
@@ -252,10 +269,11 @@ impl Connection {
     }
 
     /// Use this link no more. Commands that others sent on it keep their own clone.
-    fn close(&self, server: &Address, link: &Link) {
+    fn close(&self, server: &Address, road: Road, link: &Link) {
         let mut links = self.links.lock();
-        if links.get(server).and_then(|cell| cell.get()).is_some_and(|held| held.is(link)) {
-            links.remove(server);
+        let place = (server.clone(), road);
+        if links.get(&place).and_then(|cell| cell.get()).is_some_and(|held| held.is(link)) {
+            links.remove(&place);
         }
     }
 }

@@ -4,7 +4,7 @@ use bulkhead_core::{QueueName, State, TaskId, TaskRef};
 use redis::Value;
 
 use super::step::parse_member;
-use super::{RedisBroker, script};
+use super::{RedisBroker, ahead, script};
 use crate::codec;
 use crate::error::QueueError;
 use crate::view::{Entry, Holder, Next, TaskView};
@@ -42,7 +42,7 @@ pub(super) async fn inspect(
         for (found, id) in script::array(reply)?.into_iter().zip(ids) {
             views.push(match found {
                 Value::Nil | Value::Int(0) | Value::Boolean(false) => None,
-                found => Some(view(queue, *id, found)?),
+                found => look(broker, queue, *id, found).await?,
             });
         }
     }
@@ -57,6 +57,24 @@ pub(super) fn ended_as(history: &[Entry]) -> State {
         Some(Entry::Expired { .. }) => State::Expired,
         _ => State::Cancelled,
     }
+}
+
+/// The view of a task whose record is in the answer or, if it is long, where it was.
+async fn look(
+    broker: &RedisBroker,
+    queue: &QueueName,
+    id: TaskId,
+    mut found: Value,
+) -> Result<Option<TaskView>, QueueError> {
+    if let Value::Array(parts) = &mut found
+        && let Some(record) = parts.first_mut()
+        && let Value::Int(bytes) = record
+    {
+        let bytes = u64::try_from(*bytes).unwrap_or(0);
+        let Some(whole) = ahead::fetch(broker, queue, id, bytes).await? else { return Ok(None) };
+        *record = Value::BulkString(whole);
+    }
+    view(queue, id, found).map(Some)
 }
 
 pub(super) fn view(queue: &QueueName, id: TaskId, found: Value) -> Result<TaskView, QueueError> {

@@ -3,6 +3,7 @@
 //! The scripts in `scripts/` are the only code that changes a task's state; each
 //! states its contract. This module knows how to call them and how to stay connected.
 
+mod ahead;
 mod batches;
 mod check;
 mod connection;
@@ -36,7 +37,6 @@ mod wake;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -57,7 +57,7 @@ use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
 use crate::secret::{Sealed, SecretId};
 use crate::serves::Serves;
-use crate::step::{Claim, Step, Stepped};
+use crate::step::{Apart, Claim, Settlement, Step, Stepped};
 use crate::usage::{Day, UsageRow};
 use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
 use connection::Connection;
@@ -110,8 +110,7 @@ pub struct RedisBroker {
     wake: wake::Wake,
     /// Queues this process has announced in the namespace's set of queues.
     announced: Mutex<HashSet<QueueName>>,
-    /// Whether the records of the last claim were long.
-    long_records: AtomicBool,
+    drafts: ahead::Drafts,
 }
 
 impl RedisBroker {
@@ -129,7 +128,7 @@ impl RedisBroker {
             scripts,
             wake: wake::Wake::default(),
             announced: Mutex::default(),
-            long_records: AtomicBool::new(false),
+            drafts: ahead::Drafts::default(),
         })
     }
 
@@ -155,6 +154,18 @@ impl Broker for RedisBroker {
 
     async fn step(&self, queue: &QueueName, step: Step<'_>) -> Result<Stepped, QueueError> {
         step::step(self, queue, &step).await
+    }
+
+    async fn fetch(&self, queue: &QueueName, apart: &Apart) -> Result<Option<Claim>, QueueError> {
+        step::fetch(self, queue, apart).await
+    }
+
+    async fn send_ahead(
+        &self,
+        queue: &QueueName,
+        settlement: &Settlement,
+    ) -> Result<(), QueueError> {
+        ahead::send_end(self, queue, settlement).await
     }
 
     async fn await_work(&self, lines: &[Lines], timeout: Duration) -> Result<bool, QueueError> {

@@ -54,6 +54,12 @@ const SENT: &[&str] = &[
     "hmset P:policy:x f v",
     "expire P:policy:x 1",
     "mget P:task:x",
+    "psetex P:draft:x 1 x",
+    "copy P:task:x P:draft:x",
+    "pexpire P:draft:x 1",
+    "strlen P:draft:x",
+    "setrange P:draft:x 0 x",
+    "getrange P:task:x 0 1",
     "xrange P:events - +",
     "xread STREAMS P:events 0",
     "scan 0 MATCH P:*",
@@ -80,6 +86,7 @@ fn needed(namespace: &str, scripts: &[&str], is_confirming: bool) -> Vec<String>
         let line = match &*command {
             "time" => command,
             "bitop" => format!("bitop or {prefix}:x {prefix}:x"),
+            "rename" => format!("rename {prefix}:x {prefix}:x"),
             "publish" => format!("publish {prefix}:done x"),
             _ => format!("{command} {prefix}:x"),
         };
@@ -172,7 +179,8 @@ mod tests {
     }
 
     /// Words that follow a command.
-    const OPTIONS: [&str; 7] = ["SLOTS", "UNBLOCK", "STREAMS", "COUNT", "BLOCK", "MATCH", "LIMIT"];
+    const OPTIONS: [&str; 8] =
+        ["SLOTS", "UNBLOCK", "STREAMS", "COUNT", "BLOCK", "MATCH", "LIMIT", "REPLACE"];
 
     /// Commands that Rust code sends: `Cmd::zadd(` and `"ZADD"`.
     fn sent() -> BTreeSet<String> {

@@ -1,18 +1,17 @@
 //! The host's tick: settlements, renewals and claims in one script call.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bulkhead_core::{QueueName, TaskId};
 use redis::{Cmd, Value};
 
 use super::submit::write_children;
-use super::{RedisBroker, script, usage};
+use super::{RedisBroker, ahead, script, usage};
 use crate::codec::{self, reckonable};
 use crate::error::QueueError;
 use crate::serves::{Offers, Serves};
-use crate::step::{Claim, ClaimToken, End, Settlement, Step, Stepped};
+use crate::step::{Apart, Claim, ClaimToken, End, Settlement, Step, Stepped};
 use crate::view::{Next, attempts_in, parents_in};
 
 /// Leases taken back in one step.
@@ -30,9 +29,6 @@ const CALL_MAX: usize = 250;
 const CALL_BYTES: usize = 8 << 20;
 /// Claims in one call of the script.
 const CLAIM_MAX: u32 = 250;
-/// Where the records of a claim have more bytes than this on average, the next one has their
-/// lengths looked at before they are read.
-const LONG_RECORD_BYTES: u64 = 4 << 10;
 /// Claims in one step.
 const WANT_MAX: u32 = 1_000;
 
@@ -63,19 +59,22 @@ pub(super) async fn step(
             reclaim: last && step.reclaim,
             ..*step
         };
-        let stepped = take(broker, queue, &part, Called { promote: last, more: false }).await?;
+        let stepped =
+            take(broker, queue, &part, Called { promote: last, more: false, again: false }).await?;
         whole.stale.extend(stepped.stale.into_iter().map(|at| at + settled.start));
         whole.lost.extend(stepped.lost.into_iter().map(|at| at + call * CALL_MAX));
         whole.cancel.extend(stepped.cancel);
         whole.claims = stepped.claims;
+        whole.apart = stepped.apart;
         whole.next_due = stepped.next_due;
         whole.reclaimed += stepped.reclaimed;
         whole.outbox = stepped.outbox;
     }
     let mut filled = want.min(CLAIM_MAX);
     loop {
-        let taken = u32::try_from(whole.claims.len()).unwrap_or(u32::MAX);
-        let claimed_bytes = whole.claims.iter().map(|claim| claim.bytes).sum::<u64>();
+        let taken = u32::try_from(whole.claims.len() + whole.apart.len()).unwrap_or(u32::MAX);
+        let here_bytes = whole.claims.iter().map(|claim| claim.bytes).sum::<u64>();
+        let claimed_bytes = here_bytes + whole.apart.iter().map(|apart| apart.bytes).sum::<u64>();
         let claim_bytes = step.claim_bytes.saturating_sub(claimed_bytes);
         if taken < filled || filled >= want || claim_bytes == 0 {
             return Ok(whole);
@@ -91,8 +90,8 @@ pub(super) async fn step(
             ..*step
         };
         // The claims so far stand, whatever becomes of this call.
-        let stepped = match take(broker, queue, &part, Called { promote: false, more: true }).await
-        {
+        let called = Called { promote: false, more: true, again: false };
+        let stepped = match take(broker, queue, &part, called).await {
             Ok(stepped) => stepped,
             Err(error) => {
                 tracing::debug!(%error, %queue, "a step claimed less than it might have");
@@ -100,6 +99,7 @@ pub(super) async fn step(
             }
         };
         whole.claims.extend(stepped.claims);
+        whole.apart.extend(stepped.apart);
         whole.next_due = stepped.next_due;
         whole.outbox |= stepped.outbox;
         filled += more;
@@ -136,6 +136,8 @@ struct Called {
     promote: bool,
     /// Whether tasks were claimed by a call before it.
     more: bool,
+    /// Whether its settlements were in a call before it, which metered them.
+    again: bool,
 }
 
 async fn take(
@@ -177,7 +179,7 @@ async fn take(
         };
         command.arg(kind).arg(ttl_ms).arg(run.len());
         for settlement in run {
-            write_settlement(&mut command, queue, settlement)?;
+            write_settlement(&mut command, broker, queue, settlement)?;
         }
     }
     command.arg(step.progress.len());
@@ -186,19 +188,57 @@ async fn take(
             .map_err(|e| QueueError::Refused(format!("cannot encode progress: {e}")))?;
         command.arg(&token.0).arg(bytes);
     }
-    usage::write(&mut command, step.settle);
-    let wary = broker.long_records.load(Ordering::Relaxed);
-    command.arg(reckonable(step.claim_bytes)).arg(u8::from(called.more)).arg(u8::from(wary));
+    usage::write(&mut command, if called.again { &[] } else { step.settle });
+    command.arg(reckonable(step.claim_bytes)).arg(u8::from(called.more));
     let reply = broker.scripts.step.send(broker, &command).await?;
-    let stepped = read_reply(queue, reply)?;
-    if !stepped.claims.is_empty() {
-        let bytes = stepped.claims.iter().map(|claim| claim.bytes).sum::<u64>();
-        let long = bytes > LONG_RECORD_BYTES * stepped.claims.len() as u64;
-        if long != wary {
-            broker.long_records.store(long, Ordering::Relaxed);
-        }
+    let Reply { mut stepped, places, unsent } = read_reply(queue, reply)?;
+    broker.drafts.forget(step.settle.iter());
+    for at in unsent {
+        let Some(settlement) = step.settle.get(at) else { continue };
+        let part = Step {
+            settle: std::slice::from_ref(settlement),
+            renew: &[],
+            progress: &[],
+            want: 0,
+            serves: &[],
+            reclaim: false,
+            ..*step
+        };
+        // Nothing of it is ahead now, so this does not come here again.
+        let called = Called { promote: false, more: false, again: true };
+        let settled = Box::pin(take(broker, queue, &part, called)).await?;
+        stepped.stale.extend(settled.stale.iter().map(|_| at));
+        stepped.outbox |= settled.outbox;
+    }
+    if !step.apart {
+        bring(broker, queue, &mut stepped, &places).await;
     }
     Ok(stepped)
+}
+
+/// Fetch the records that were left apart, and put their claims in their places. What cannot
+/// be had now is left to its lease.
+async fn bring(broker: &RedisBroker, queue: &QueueName, stepped: &mut Stepped, places: &[usize]) {
+    let apart = std::mem::take(&mut stepped.apart);
+    // From the last one on, so that the places of those before it stay.
+    for (apart, place) in apart.iter().zip(places).rev() {
+        match fetch(broker, queue, apart).await {
+            Ok(Some(claim)) => stepped.claims.insert((*place).min(stepped.claims.len()), claim),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, %queue, task = %apart.id, "cannot be fetched"),
+        }
+    }
+}
+
+/// The claim of a record that was left apart.
+pub(super) async fn fetch(
+    broker: &RedisBroker,
+    queue: &QueueName,
+    apart: &Apart,
+) -> Result<Option<Claim>, QueueError> {
+    let record = ahead::fetch(broker, queue, apart.id, apart.bytes).await?;
+    Ok(record
+        .map(|record| claim_of(queue, apart.token.clone(), apart.id, &record, apart.cancelled)))
 }
 
 /// What a run of settlements has in common: their kind, and how long their tasks are kept.
@@ -217,12 +257,16 @@ fn head(end: &End) -> (&'static str, u64) {
 
 fn write_settlement(
     command: &mut Cmd,
+    broker: &RedisBroker,
     queue: &QueueName,
     settlement: &Settlement,
 ) -> Result<(), QueueError> {
     let refused =
         |e: rmp_serde::encode::Error| QueueError::Refused(format!("cannot encode a report: {e}"));
-    let entry = |next, report: &_| codec::encode_entry(next, report).map_err(refused);
+    let entry = |next, report: &_| match broker.drafts.stand_in(&settlement.token) {
+        Some(stand_in) => Ok(stand_in),
+        None => codec::encode_entry(next, report).map_err(refused),
+    };
     command.arg(&settlement.token.0);
     match &settlement.end {
         End::Complete { report, children, .. } => {
@@ -242,53 +286,85 @@ fn write_settlement(
         }
         End::Unreadable { task, report, .. } => {
             let mut record = codec::encode_task(task).map_err(refused)?;
-            record.extend(entry(Next::DeadLetter, report)?);
+            record.extend(codec::encode_entry(Next::DeadLetter, report).map_err(refused)?);
             command.arg(record)
         }
     };
     Ok(())
 }
 
-pub(super) fn read_reply(queue: &QueueName, reply: Value) -> Result<Stepped, QueueError> {
-    let [stale, lost, cancel, members, records, flags, next_due, reclaimed, outbox] =
-        script::tuple::<9>(reply)?;
+/// What a call of the script came to.
+pub(super) struct Reply {
+    stepped: Stepped,
+    /// Before which of the claims each of those stands that were left apart.
+    places: Vec<usize>,
+    /// Indexes of settlements of which nothing was ahead.
+    unsent: Vec<usize>,
+}
+
+pub(super) fn read_reply(queue: &QueueName, reply: Value) -> Result<Reply, QueueError> {
+    let [stale, lost, cancel, members, records, flags, next_due, reclaimed, outbox, unsent] =
+        script::tuple::<10>(reply)?;
     let from_one = |indexes: Vec<i64>| {
         indexes.into_iter().filter_map(|at| usize::try_from(at - 1).ok()).collect()
     };
     let flags = script::integers(flags)?;
     let members = script::array(members)?;
-    let mut claims = Vec::with_capacity(members.len());
+    let (mut claims, mut apart, mut places) = (Vec::with_capacity(members.len()), vec![], vec![]);
     for (at, (member, record)) in members.into_iter().zip(script::array(records)?).enumerate() {
-        claims.extend(read_claim(queue, member, record, flags.get(at) == Some(&1))?);
+        let Some((token, id)) = read_member(member) else { continue };
+        let cancelled = flags.get(at) == Some(&1);
+        if let Value::Int(bytes) = record {
+            let bytes = u64::try_from(bytes).unwrap_or(0);
+            apart.push(Apart { token, id, bytes, cancelled });
+            places.push(claims.len());
+        } else {
+            claims.push(claim_of(queue, token, id, &script::bytes(record)?, cancelled));
+        }
     }
     let cancel = script::array(cancel)?
         .into_iter()
         .map(|id| parse_id(&script::text(id)?))
         .collect::<Result<_, _>>()?;
-    Ok(Stepped {
+    let stepped = Stepped {
         stale: from_one(script::integers(stale)?),
         lost: from_one(script::integers(lost)?),
         cancel,
         claims,
+        apart,
         next_due: u64::try_from(script::integer(next_due)?).ok().map(Duration::from_millis),
         reclaimed: u64::try_from(script::integer(reclaimed)?).unwrap_or(0),
         outbox: script::integer(outbox)? == 1,
-    })
+    };
+    Ok(Reply { stepped, places, unsent: from_one(script::integers(unsent)?) })
 }
 
-/// The claim; nothing if somebody else's hand put an id into the line that is none. Its
-/// lease runs out, and the reclaim buries it.
+/// A claim's token and task; nothing if somebody else's hand put an id into the line that is
+/// none. Its lease runs out, and the reclaim buries it.
+fn read_member(member: Value) -> Option<(ClaimToken, TaskId)> {
+    let member = script::text(member).ok()?;
+    let id = parse_id(member.get(..ID_BYTES)?).ok()?;
+    Some((ClaimToken(member), id))
+}
+
 pub(super) fn read_claim(
     queue: &QueueName,
     member: Value,
     record: Value,
     cancelled: bool,
 ) -> Result<Option<Claim>, QueueError> {
-    let Ok(member) = script::text(member) else { return Ok(None) };
-    let Ok(id) = parse_id(member.get(..ID_BYTES).unwrap_or("")) else { return Ok(None) };
-    let record = script::bytes(record)?;
-    let bytes = record.len() as u64;
-    let (task, attempts, parents) = match codec::decode(queue, id, &record) {
+    let Some((token, id)) = read_member(member) else { return Ok(None) };
+    Ok(Some(claim_of(queue, token, id, &script::bytes(record)?, cancelled)))
+}
+
+fn claim_of(
+    queue: &QueueName,
+    token: ClaimToken,
+    id: TaskId,
+    record: &[u8],
+    cancelled: bool,
+) -> Claim {
+    let (task, attempts, parents) = match codec::decode(queue, id, record) {
         Ok(record) => {
             let attempts = attempts_in(&record.history);
             let parents = parents_in(record.history, &record.task.terms.after);
@@ -296,15 +372,8 @@ pub(super) fn read_claim(
         }
         Err(unreadable) => (Err(unreadable), 0, Vec::new()),
     };
-    Ok(Some(Claim {
-        token: ClaimToken(member),
-        id,
-        task,
-        attempt: attempts.saturating_add(1),
-        parents,
-        cancelled,
-        bytes,
-    }))
+    let (attempt, bytes) = (attempts.saturating_add(1), record.len() as u64);
+    Claim { token, id, task, attempt, parents, cancelled, bytes }
 }
 
 pub(super) fn parse_id(text: &str) -> Result<TaskId, QueueError> {

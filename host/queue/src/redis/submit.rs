@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use bulkhead_core::{QueueName, Task};
 use redis::Value;
 
+use super::ahead::LONG_BYTES;
 use super::step::parse_id;
-use super::{RedisBroker, script};
+use super::{RedisBroker, ahead, script};
 use crate::codec::{self, reckonable};
 use crate::error::QueueError;
 use crate::view::SubmitAnswer;
 
+/// The answer to a task of which nothing was sent ahead.
+const UNSENT: i64 = 8;
 /// Tasks stored in one call of the script.
 const CALL_TASKS: usize = 500;
 
@@ -26,18 +29,46 @@ pub(super) async fn submit(
     for (queue, members) in by_queue {
         announce(broker, queue).await?;
         for members in members.chunks(CALL_TASKS) {
-            let size = members.iter().map(|at| tasks[*at].payload.data.len() + 320).sum();
-            let mut command = broker.scripts.submit.prepare(broker, queue, members.len() * 6, size);
+            let mut records = Vec::with_capacity(members.len());
             for at in members {
-                write_task(&mut command, &tasks[*at])?;
+                let record = encode(&tasks[*at])?;
+                records.push(match record.len() < LONG_BYTES {
+                    true => record,
+                    false => ahead::send_task(broker, &tasks[*at], &record).await?,
+                });
             }
-            let reply = broker.scripts.submit.send(broker, &command).await?;
-            for (at, answer) in members.iter().zip(script::array(reply)?) {
-                answers[*at] = read_answer(answer)?;
+            let reply = call(broker, queue, tasks, members, &records).await?;
+            for (at, answer) in members.iter().zip(reply) {
+                // Not there any more: it was on its way for too long.
+                let answer = match answer {
+                    Value::Int(UNSENT) => {
+                        let record = [encode(&tasks[*at])?];
+                        call(broker, queue, tasks, &[*at], &record).await?.pop()
+                    }
+                    answer => Some(answer),
+                };
+                let absent = || QueueError::Protocol("no answer to a submission".into());
+                answers[*at] = read_answer(answer.ok_or_else(absent)?)?;
             }
         }
     }
     Ok(answers)
+}
+
+/// Store those of the tasks that have these records, or what stands for them.
+async fn call(
+    broker: &RedisBroker,
+    queue: &QueueName,
+    tasks: &[Task],
+    members: &[usize],
+    records: &[Vec<u8>],
+) -> Result<Vec<Value>, QueueError> {
+    let size = records.iter().map(|record| record.len() + 160).sum();
+    let mut command = broker.scripts.submit.prepare(broker, queue, members.len() * 6, size);
+    for (at, record) in members.iter().zip(records) {
+        write_record(&mut command, &tasks[*at], record);
+    }
+    script::array(broker.scripts.submit.send(broker, &command).await?)
 }
 
 /// Push what scripts want to know of a new task: id, record, type, tenant, priority and

@@ -146,6 +146,7 @@ impl Host {
             lease: LEASE,
             reclaim: true,
             dead_retention_ms: KEPT_MS,
+            apart: false,
         };
         let Ok(stepped) = self.broker.step(queue, step).await else {
             line.unsure = true;

@@ -112,6 +112,7 @@ impl Talk {
             lease: say.lease,
             reclaim: say.reclaim,
             dead_retention_ms: DAY_MS,
+            apart: false,
         };
         self.broker.step(&say.queue, step).await.unwrap()
     }

@@ -59,6 +59,7 @@ impl Worker {
             lease: self.lease,
             reclaim: true,
             dead_retention_ms: DAY_MS,
+            apart: false,
         };
         broker.step(&self.queue, step).await
     }

@@ -261,6 +261,7 @@ impl World {
                 lease: said.lease,
                 reclaim: said.reclaim,
                 dead_retention_ms: DEAD_RETENTION_MS,
+                apart: false,
             };
             let broker = if is_real { &self.real } else { &self.model };
             answers.push(broker.step(name, step).await);

@@ -95,6 +95,7 @@ impl World {
                         lease: Duration::from_secs(1),
                         reclaim: true,
                         dead_retention_ms: 1,
+                        apart: false,
                     };
                     broker.step(queue, step).await.unwrap();
                     for state in State::ALL {

@@ -339,6 +339,7 @@ async fn a_tenant_that_stands_in_two_rings_at_different_times_is_served() {
             lease: talk.lease,
             reclaim: false,
             dead_retention_ms: DAY_MS,
+            apart: false,
         };
         assert_eq!(talk.broker.step(&queue(), step).await.unwrap().claims.len(), 1);
     }

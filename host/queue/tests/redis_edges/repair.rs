@@ -225,6 +225,7 @@ async fn a_key_of_the_wrong_type_loses_no_settlement() {
                 lease: talk.lease,
                 reclaim: false,
                 dead_retention_ms: DAY_MS,
+                apart: false,
             };
             // It may fail, and says so; what it was told stands.
             let _ = talk.broker.step(&queue(), step).await;

@@ -166,6 +166,7 @@ impl Talk {
             lease: self.lease,
             reclaim: true,
             dead_retention_ms: DAY_MS,
+            apart: false,
         };
         self.broker.step(queue, step).await.unwrap()
     }

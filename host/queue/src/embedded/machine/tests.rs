@@ -226,6 +226,7 @@ impl World {
             lease: Duration::from_millis(300),
             reclaim: self.dice.one_in(2),
             dead_retention_ms: 2_000,
+            apart: false,
         };
         let stepped = self.machine.step(&queue, &step, self.now_us).unwrap();
         for task in stepped.claims.iter().map(|claim| claim.task.as_ref().unwrap()) {

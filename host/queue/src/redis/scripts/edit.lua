@@ -14,6 +14,7 @@ local length = try('STRLEN', key)
 if length ~= tonumber(ARGV[2]) then return -2 end
 if call('GETRANGE', key, int(-#ARGV[3]), '-1') ~= ARGV[3] then return -2 end
 call('SET', key, ARGV[4], 'KEEPTTL')
+L.grown_to(#ARGV[4])
 local answer = revive(ARGV[1])
 write_live()
 return answer

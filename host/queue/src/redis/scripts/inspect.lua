@@ -2,8 +2,9 @@
 -- KEYS[1]  queue prefix
 -- ARGV     id... (at most 100)
 -- Returns  per id: false when unknown, else
---          { record, state (s p r b d e), due or expiry in Unix ms, lease member, cancel
---            asked, progress, { parents that a blocked task waits for } }
+--          { record, or the length of a long one, state (s p r b d e), due or expiry in
+--            Unix ms, lease member, cancel asked, progress, { parents that a blocked task
+--            waits for } }
 --          s scheduled, p pending, r running, b blocked, d dead letter, e otherwise ended
 -- Cost     O(log n) per id; running ids scan the lease set together (O(in flight))
 local L = lib()
@@ -11,7 +12,8 @@ local head, bonds = L.head, L.bonds
 local answer, running, first, several = {}, {}, nil, false
 for i = 1, #ARGV do
   local id = ARGV[i]
-  local record = try('GET', TASK .. id)
+  local record = HAS_LONG and try('STRLEN', TASK .. id)
+  if type(record) ~= 'number' or record < LONG then record = try('GET', TASK .. id) end
   if type(record) == 'table' then record = '' end
   if not record then
     answer[i] = false

@@ -27,19 +27,28 @@ local RETURN_US = 60 * 1000 * 1000
 local ENDED_MAX = '9999'
 -- Later than any time: what waits for an event and not for a time.
 local FAR_US = 9000000000000000
--- The first byte of a record whose head has a fifth element.
-local BOUND = 149
+-- The first byte of a record, and of one whose head has a fifth element.
+local PLAIN, BOUND = 148, 149
+-- The first byte of what stands for bytes that were sent ahead, to a key `draft`: no record
+-- and no entry begins so.
+local AHEAD = 193
+-- A record of as many bytes is long. Lua hashes every byte that it is shown, so hosts send and
+-- fetch long ones beside the scripts.
+local LONG = 65536
 
 local clock = call('TIME')
 local now_us = clock[1] * 1000000 + clock[2]
 local now = math.floor(now_us / 1000)
 
 local config = call('HMGET', CONFIG, 'paused', 'concurrency', 'limits', 'events', 'kept', 'held_types', 'bound',
-  'narrow')
+  'narrow', 'long')
 -- The kinds of limits that the policy has, see `limited`; how many events are kept.
 local LIMITED, EVENTS = config[3], config[4]
 -- Whether the queue ever had a task with bonds.
 local HAS_BOUND = config[7]
+
+-- Whether the queue ever had a long record.
+local HAS_LONG = config[9]
 
 -- Whether some hosts serve types for single tenants.
 local NARROW = config[8] and tonumber(config[8]) > now

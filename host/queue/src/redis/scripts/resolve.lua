@@ -20,7 +20,7 @@ for i = 1, #ARGV, 4 do
       bury(id, KEPT)
     else
       local policy = b and b.on_failed_parent or 'fail'
-      try('APPEND', TASK .. id, entry)
+      L.grown_to(try('APPEND', TASK .. id, entry))
       if kind ~= 'c' and policy ~= 'run' then
         try('ZREM', blocked, id)
         if policy == 'cancel' then

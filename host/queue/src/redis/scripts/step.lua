@@ -14,17 +14,21 @@
 --            u      record          dead-letter with a new record (the old one is unreadable)
 --            r      entry, delay    retry after delay ms
 --            b      type, tenant, priority   give back, no attempt spent
+--          A long entry is sent ahead, behind a copy of its record, to `draft:<id>:<token>`;
+--          it stands here as byte 193 and the length of the record,
 --          n progress, then per attempt: member, progress,
 --          n rows of usage, then per row: `tenant:plugin:type`, attempts, n fields, then per
 --            field: its suffix and what to add (see docs/redis.md),
---          bytes of records that the claims may bring, and two of 0 or 1: the step claimed
---          before (else a longer record comes alone), the last records were long
+--          bytes of records that the claims may bring, and 1 if the step claimed before (else
+--          0, and a longer record comes alone)
 --          A member is `id:token:tenant:type:host`, as a claim returned it.
 --          At most 1,000 of each; the host sends 250, where a settlement that submits counts
 --          its tasks too. One with more travels alone.
 -- Returns  { stale settlement indexes (from 1), lost renewal indexes (from 1),
---            ids to cancel among the renewed, members, records, cancelled flags,
---            ms until something is due (-1 = nothing), reclaimed, outbox (1 = has events) }
+--            ids to cancel among the renewed, members, records or the lengths of long ones,
+--            cancelled flags, ms until something is due (-1 = nothing), reclaimed, outbox (1 =
+--            has events), indexes of settlements of which nothing was sent ahead: their claims
+--            stand, settle them with all that belongs to them }
 -- Cost     O(log n) per settlement, submitted task, renewal and claim; all else is bounded per step
 local want, lease_ms, host = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local asked, dead_ttl = want, tonumber(ARGV[6])

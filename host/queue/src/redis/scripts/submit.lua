@@ -1,12 +1,13 @@
 -- submit: store tasks and put them where they belong.
 -- KEYS[1]  queue prefix
 -- ARGV     per task: id, record, type, tenant, priority, not_before (Unix ms, 0 = now);
---          at most 1,000 tasks
+--          at most 1,000 tasks. A long record is sent ahead to `draft:<id>:<name>` and stands
+--          here as byte 193 and that name
 -- Returns  one answer per task: 1 accepted, 0 the id is already known,
 --          { 2, holder } the unique key is taken, { 3, holder } this task exists under it,
 --          { 4, holder } accepted in place of the holder, 5 over the tenant's pending
 --          quota, 6 over its payload quota, { 7, Unix ms } its minute's quota is spent until
---          then
+--          then, 8 what was sent ahead is not there: send it here
 -- Cost     O(log n) per task, and per parent of a task that waits for others
 -- `line` is the one that came last: most tasks of a call share one.
 local lines, line, answer, n, accepted = {}, {}, {}, 0, 0
@@ -15,8 +16,10 @@ for i = 1, #ARGV, 6 do
   local id, record, task_type, tenant = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local level, due = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
   n = n + 1
-  if QUOTAS or byte(record) == BOUND then
+  if QUOTAS or byte(record) ~= PLAIN or #record >= LONG then
     answer[n] = lib().store(id, record, task_type, tenant, level, due, n - 1)
+    -- Nothing is left of what was refused.
+    if byte(record) == AHEAD then try('UNLINK', P .. ':draft:' .. id .. ':' .. sub(record, 2)) end
   elseif call('SETNX', TASK .. id, record) == 0 then
     answer[n] = 0
   else

@@ -99,7 +99,7 @@ local function expire(id, h, b) finish(id, h, b, 'e', { X = { now } }, KEPT) end
 -- Whether a task with bonds may be claimed now; if not, it goes where it belongs. Notes the
 -- keys whose lanes move.
 local function admit(id, record, touched)
-  local h = read_head(record)
+  local h = type(record) == 'number' and head(id) or read_head(record)
   local b = bonds(h)
   if not b then return true end
   if b.expires_at and try('ZREM', EXPIRY, id) == 1 and b.expires_at <= now then

@@ -24,14 +24,24 @@ local function read_head(bytes)
   return h
 end
 
-local function head(id)
-  local bytes = try('GETRANGE', TASK .. id, '0', '299')
+local function head_at(key)
+  local bytes = try('GETRANGE', key, '0', '299')
   if type(bytes) ~= 'string' or bytes == '' then return nil end
   local h = read_head(bytes)
   if not h and byte(bytes) == BOUND and #bytes == 300 then
-    h = read_head(call('GETRANGE', TASK .. id, '0', HEAD_BYTES_MAX))
+    h = read_head(call('GETRANGE', key, '0', HEAD_BYTES_MAX))
   end
   return h
+end
+
+local function head(id) return head_at(TASK .. id) end
+
+-- A record came to so many bytes: from the first long one on, lengths are looked at.
+local function grown_to(length)
+  if not HAS_LONG and type(length) == 'number' and length >= LONG then
+    HAS_LONG = '1'
+    try('HSET', CONFIG, 'long', '1')
+  end
 end
 
 local function is_key(k) return type(k) == 'string' and k ~= '' and #k <= 256 end

@@ -72,13 +72,22 @@ end
 
 -- Returns 1 accepted, 0 known, { 2 taken | 3 existing | 4 replaced, holder },
 -- 5 over the tenant's pending quota, 6 over its payload quota, { 7, Unix ms } its minute's
--- quota is spent until then.
+-- quota is spent until then, 8 what was sent ahead is not there.
 -- `offset` keeps tasks of one call in order.
 local function store(id, record, task_type, tenant, level, due, offset, exempt)
   if call('EXISTS', TASK .. id) == 1 then return 0 end
+  local draft, length, h5 = nil, #record, nil
+  if byte(record) == AHEAD then
+    draft = P .. ':draft:' .. id .. ':' .. sub(record, 2)
+    length = tonumber(try('STRLEN', draft)) or 0
+    if length == 0 then return 8 end
+    h5 = head_at(draft)
+  elseif byte(record) == BOUND then
+    h5 = read_head(record)
+  end
   if limited('p') and not exempt then
     local quota = tenant_bounds(tenant)
-    if quota and quota[6] and #record > quota[6] then return 6 end
+    if quota and quota[6] and length > quota[6] then return 6 end
     if quota and quota[5] and live(tenant) >= quota[5] then return 5 end
     if quota and quota[9] then
       local at = spent_until(tenant, quota)
@@ -86,14 +95,20 @@ local function store(id, record, task_type, tenant, level, due, offset, exempt)
     end
   end
   local h = { 1, task_type, tenant, level }
-  local b = byte(record) == BOUND and bonds(read_head(record)) or nil
+  local b = bonds(h5)
   local answer = 1
   if b and b.unique then
     local refused, replaced = contend(b.unique, id)
     if refused then return refused end
     if replaced then answer = { 4, replaced } end
   end
-  call('SET', TASK .. id, record)
+  if draft then
+    call('RENAME', draft, TASK .. id)
+    try('PERSIST', TASK .. id)
+  else
+    call('SET', TASK .. id, record)
+  end
+  grown_to(length)
   try('HINCRBY', STATS, 'submitted', '1')
   count_live(tenant, 1)
   if EVENTS then event('submitted', id, task_type, tenant) end
@@ -176,7 +191,7 @@ end
 
 return {
   KEPT = KEPT, TELL_MS = TELL_MS, kept_longer = kept_longer,
-  head = head, read_head = read_head, bonds = bonds, count_live = count_live, event = event,
+  head = head, read_head = read_head, grown_to = grown_to, bonds = bonds, count_live = count_live, event = event,
   bury = bury, line_up = line_up, leave_line = leave_line, score_of = score_of,
   bounds = bounds, key_bounds = key_bounds, tenant_bounds = tenant_bounds, bucket = bucket,
   tokens = tokens, spend = spend, allowance = allowance, tenant_allowance = tenant_allowance,

@@ -5,49 +5,59 @@ local soon_us = FAR_US
 local TURN, SLACK_US, MAX_TURNS, MAX_PARKED, STRIDE = 16, 10000, 64, 100, 10000
 local queue_bound, queue_soon_us, type_bounds, tenants, touched = nil, FAR_US, {}, {}, {}
 local popped_in_all = 0
--- Bytes of records that this claim may still bring; whether the step has claimed before; and
--- whether to look at lengths first, because the last claim's records were long.
-local left_bytes, begun, wary = tonumber(take()), take() == '1', take() == '1'
--- The records of the ids, as far as they were fetched; whether some were left for their bytes.
+-- Bytes of records that this claim may still bring, and how many of them itself: for what it
+-- carries, everybody waits. Whether the step has claimed before.
+local left_bytes, left_here, begun = tonumber(take()), 4194304, take() == '1'
+-- The records of the ids, or the lengths of long ones, as far as they were looked at; whether
+-- some were left in line for their bytes.
 local found, spared = {}, false
-local CHUNK, LONG = 8, 4096
--- Fetch the records of those at the head of a line, in pieces: of long ones that come
--- unexpectedly, only one piece is read in vain. Leaves those whose records fit; a record that
--- is longer than all that may come, comes alone.
+local CHUNK = 8
+-- Read the records of those at the head of a line, in pieces: no more than one piece is read
+-- in vain. Leaves those whose records fit; a record that is longer than all that may come,
+-- comes alone.
 local function fetch(popped)
   local before, got = #found, 0
   while got < #popped and not spared do
-    local keys, n = {}, math.min(CHUNK, #popped - got)
+    local keys, n, lengths = {}, math.min(CHUNK, #popped - got), nil
+    for i = 1, n do keys[i] = TASK .. popped[got + i] end
+    if HAS_LONG then
+      lengths = {}
+      local short = {}
+      for i = 1, n do
+        local length = try('STRLEN', keys[i])
+        if type(length) == 'number' and length >= LONG then
+          lengths[i] = length
+        else
+          short[#short + 1] = keys[i]
+        end
+      end
+      keys = short
+    end
+    local records, at = keys[1] and call('MGET', unpack(keys)), 0
     for i = 1, n do
-      local key = TASK .. popped[got + i]
-      if wary then
-        local length = try('STRLEN', key)
-        if type(length) ~= 'number' then length = 0 end
-        if length > left_bytes and (begun or before + got > 0 or i > 1) then
-          spared = true
-          break
-        end
-        left_bytes = left_bytes - length
+      local long, record = lengths and lengths[i], nil
+      if not long then
+        at = at + 1
+        record = records[at]
       end
-      keys[i] = key
-    end
-    if not keys[1] then break end
-    local records, bytes = call('MGET', unpack(keys)), 0
-    for i = 1, #keys do
-      local length = records[i] and #records[i] or 0
-      if not wary then
-        if length > left_bytes and (begun or before + got > 0) then
-          spared = true
-          break
-        end
-        left_bytes = left_bytes - length
+      local length = long or record and #record or 0
+      if (length > left_bytes or not long and length > left_here)
+        and (begun or before + got > 0) then
+        spared = true
+        break
       end
-      got, bytes = got + 1, bytes + length
-      found[before + got] = records[i]
+      left_bytes = left_bytes - length
+      if not long then left_here = left_here - length end
+      got = got + 1
+      found[before + got] = long or record
     end
-    if bytes > LONG * #keys then wary = true end
   end
   for i = #popped, got + 1, -1 do popped[i] = nil end
+end
+-- Whether a task is bound to others, by its record or the length of a long one.
+local function is_bound(id, record)
+  if type(record) == 'string' then return byte(record) == BOUND end
+  return try('GETRANGE', TASK .. id, '0', '0') == string.char(BOUND)
 end
 
 if config[1] then want = 0 end
@@ -270,7 +280,7 @@ if want > 0 and #types > 0 then
         local id, record = ids[i], found[i]
         if not record or #id ~= 36 then
           ghosts = ghosts + 1
-        elseif not HAS_BOUND or byte(record) ~= BOUND or lib().admit(id, record, touched) then
+        elseif not HAS_BOUND or not is_bound(id, record) or lib().admit(id, record, touched) then
           n = n + 1
           if not quiet then claimed[n] = id end
           members[n] = id .. suffix
@@ -366,5 +376,5 @@ if config[5] ~= ARGV[6] then try('HSET', CONFIG, 'kept', ARGV[6]) end
 write_live()
 return {
   stale, lost, cancels, members, records, flags, next_ms, reclaimed,
-  quiet and not made and 0 or call('EXISTS', OUTBOX),
+  quiet and not made and 0 or call('EXISTS', OUTBOX), unsent,
 }

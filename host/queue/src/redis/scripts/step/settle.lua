@@ -3,16 +3,30 @@
 -- may fail.
 local SETTLE_EVENTS = EVENTS and
   { c = 'completed', d = 'failed', u = 'failed', x = 'cancelled', r = 'retried', b = 'returned' }
-local stale, finished, kinds, buried, counts = {}, {}, {}, {}, {}
+local stale, unsent, finished, kinds, buried, counts = {}, {}, {}, {}, {}, {}
 local returns, ids_left = {}, {}
 -- Where the tasks that completed ones submit begin among the arguments.
 local births = {}
 local ended = 0
--- APPEND leaves a string with as much spare room as it has bytes, up to 1 MiB; BITOP, which
--- copies it, with none: 5 ms for 8 MB, so what is longer keeps its room.
-local function append(key, entry)
+-- Put an entry behind its record. What was sent ahead takes the record's place, if that is
+-- still the one of which it has a copy; else only what was copied is left out.
+local function append(key, entry, draft, base)
+  if draft then
+    if try('STRLEN', key) == base then
+      try('RENAME', draft, key)
+      try('PERSIST', key)
+    else
+      local sent = try('GETRANGE', draft, int(base), '-1')
+      entry = (type(sent) == 'string' and sent or '') .. entry
+      try('UNLINK', draft)
+    end
+  end
   local length = try('APPEND', key, entry)
-  if type(length) == 'number' and length < 1048576 then try('BITOP', 'OR', key, key) end
+  if type(length) ~= 'number' then return end
+  if length >= LONG and not HAS_LONG then lib().grown_to(length) end
+  -- APPEND leaves a string with as much spare room as it has bytes, up to 1 MiB; BITOP, which
+  -- copies it, with none: 5 ms for 8 MB, so what is longer keeps its room.
+  if length < 1048576 then try('BITOP', 'OR', key, key) end
 end
 -- Until when a record is kept, for the retention that came last: most settlements share one.
 local kept_ms, until_ms
@@ -35,8 +49,15 @@ for i = 1, tonumber(take()) do
     at = at + 1 + 6 * tonumber(ARGV[at])
     at = at + 1 + 2 * tonumber(ARGV[at])
   end
-  if call('ZREM', LEASES, member) == 0 then
+  local draft, base
+  if entry and byte(entry) == AHEAD then
+    draft, base, entry = P .. ':draft:' .. sub(member, 1, 57), tonumber(sub(entry, 2)), ''
+  end
+  if draft and call('EXISTS', draft) == 0 then
+    unsent[#unsent + 1] = i
+  elseif call('ZREM', LEASES, member) == 0 then
     stale[#stale + 1] = i
+    if draft then try('UNLINK', draft) end
   else
     if born_at then births[#births + 1] = born_at end
     if find(member, tail, 59, true) ~= 59 or #member ~= #tail + 58 then tail = sub(member, 59) end
@@ -60,6 +81,7 @@ for i = 1, tonumber(take()) do
     elseif kind == 'u' then
       local h = lib().head(id)
       try('SET', key, entry, 'PX', ttl)
+      lib().grown_to(#entry)
       try('ZADD', DEAD, int(now + tonumber(ttl)), id)
       buried[#buried + 1] = id
       local b = lib().bonds(h)
@@ -76,15 +98,16 @@ for i = 1, tonumber(take()) do
       end
       -- The server puts the record together, since Lua hashes every byte that it is shown.
       if kind == 'r' then
-        append(key, entry)
+        append(key, entry, draft, base)
         alive[tail] = (alive[tail] or 0) + 1
         try('ZADD', SCHEDULED, int(now + delay), id)
         if b and b.key then lib().leave_lane(id, b.key) end
       else
         if ttl == '0' then
           try('UNLINK', key)
+          if draft then try('UNLINK', draft) end
         else
-          append(key, entry)
+          append(key, entry, draft, base)
           if ttl ~= kept_ms then kept_ms, until_ms = ttl, int(now + tonumber(ttl)) end
           try('PEXPIREAT', key, until_ms)
         end
