@@ -20,7 +20,7 @@ use std::sync::Arc;
 use bulkhead_core::{Outcome, Payload, QueueName, State, TaskId, TaskRef};
 use redis::{Cmd, Value};
 
-use super::{RedisBroker, inspect, script};
+use super::{RedisBroker, ahead, inspect, script};
 use crate::codec;
 use crate::error::QueueError;
 use crate::view::{Entry, Next, TaskView};
@@ -30,7 +30,7 @@ use sent::Sent;
 const EVENTS: usize = 1_000;
 /// Ends told, or tasks adopted, in one call of a script, and bytes of their entries or records.
 const CALL_ENDS: usize = 100;
-const CALL_BYTES: usize = 4 << 20;
+const CALL_BYTES: usize = 512 << 10;
 /// Links or members in one call of a script.
 const CALL_LINKS: usize = 250;
 
@@ -67,6 +67,14 @@ struct Told {
     kind: &'static str,
     /// The same for all children of one parent.
     entry: Arc<[u8]>,
+    /// What stands for the entry, if it was sent ahead.
+    ahead: Option<Vec<u8>>,
+}
+
+impl Told {
+    fn said(&self) -> &[u8] {
+        self.ahead.as_deref().unwrap_or(&self.entry)
+    }
 }
 
 /// One look into one queue's outbox.
@@ -198,10 +206,16 @@ impl Round<'_> {
                     if found == Value::Int(1) {
                         continue;
                     }
-                    let (state, output) = match found {
-                        Value::BulkString(record) => ended(parent, &record),
-                        _ => (None, None),
+                    let record = match found {
+                        Value::BulkString(record) => Some(record),
+                        Value::Int(bytes) => {
+                            let bytes = u64::try_from(bytes).unwrap_or(0);
+                            ahead::fetch(self.broker, &queue, parent.id, bytes).await?
+                        }
+                        _ => None,
                     };
+                    let (state, output) =
+                        record.map_or((None, None), |record| ended(parent, &record));
                     let entry = parent_entry(parent, state, output)?;
                     told.push(tell(child.clone(), parent.clone(), state, &entry));
                 }
@@ -271,26 +285,51 @@ impl Round<'_> {
         for told in told {
             by_queue.entry(told.child.queue.clone()).or_default().push(told);
         }
-        for (queue, told) in by_queue {
-            let mut told = told.as_slice();
-            while !told.is_empty() {
-                let (n, bytes) = fitting(told.iter().map(|told| told.entry.len()));
-                let (now, later) = told.split_at(n);
-                let script = &self.broker.scripts.resolve;
-                let mut command = script.prepare(self.broker, &queue, n * 4, bytes + n * 160);
-                for told in now {
-                    command
-                        .arg(told.child.id.to_string())
-                        .arg(told.parent.to_string())
-                        .arg(told.kind)
-                        .arg(told.entry.as_ref());
+        for (queue, mut told) in by_queue {
+            for told in &mut told {
+                let (child, entry) = (told.child.id, &told.entry);
+                if let Some(ahead) = ahead::send_entry(self.broker, &queue, child, entry).await? {
+                    told.ahead = Some(ahead);
                 }
-                let reply = script.send(self.broker, &command).await?;
-                self.note(&queue, reply)?;
+            }
+            let mut told = told.as_mut_slice();
+            while !told.is_empty() {
+                let (n, bytes) = fitting(told.iter().map(|told| told.said().len()));
+                let (now, later) = told.split_at_mut(n);
+                let unsent = self.resolve_in(&queue, now, bytes).await?;
+                // What was not there is told again with all that belongs to it.
+                for at in unsent {
+                    let Some(told) = now.get_mut(at) else { continue };
+                    told.ahead = None;
+                    self.resolve_in(&queue, std::slice::from_ref(told), told.entry.len()).await?;
+                }
                 told = later;
             }
         }
         Ok(())
+    }
+
+    /// Tell these in one call. Returns of which nothing was there that was sent ahead.
+    async fn resolve_in(
+        &mut self,
+        queue: &QueueName,
+        told: &[Told],
+        bytes: usize,
+    ) -> Result<Vec<usize>, QueueError> {
+        let script = &self.broker.scripts.resolve;
+        let mut command =
+            script.prepare(self.broker, queue, told.len() * 4, bytes + told.len() * 160);
+        for told in told {
+            command
+                .arg(told.child.id.to_string())
+                .arg(told.parent.to_string())
+                .arg(told.kind)
+                .arg(told.said());
+        }
+        let [outbox, unsent] = script::tuple::<2>(script.send(self.broker, &command).await?)?;
+        self.note(queue, outbox)?;
+        let unsent = script::integers(unsent)?.into_iter();
+        Ok(unsent.filter_map(|at| usize::try_from(at - 1).ok()).collect())
     }
 }
 
@@ -309,7 +348,7 @@ fn fitting(sizes: impl Iterator<Item = usize>) -> (usize, usize) {
 
 fn tell(child: TaskRef, parent: TaskRef, state: Option<State>, entry: &Arc<[u8]>) -> Told {
     let kind = state.and_then(letter).unwrap_or("u");
-    Told { child, parent, kind, entry: entry.clone() }
+    Told { child, parent, kind, entry: entry.clone(), ahead: None }
 }
 
 /// A parent's end, as its children's records have it.

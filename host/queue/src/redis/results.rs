@@ -29,7 +29,7 @@ pub(super) async fn recall(
     queue: &QueueName,
     key: &str,
 ) -> Result<Option<Payload>, QueueError> {
-    match broker.run(&Cmd::get(key_of(broker, queue, key)?)).await? {
+    match broker.connection.send_long(&Cmd::get(key_of(broker, queue, key)?)).await? {
         Value::Nil => Ok(None),
         // What cannot be read is as good as forgotten.
         found => Ok(rmp_serde::from_slice(&script::bytes(found)?).ok()),
@@ -49,7 +49,8 @@ pub(super) async fn remember(
     }
     let bytes = rmp_serde::to_vec(output)
         .map_err(|e| QueueError::Refused(format!("the result cannot be encoded: {e}")))?;
-    broker.run(&Cmd::pset_ex(key, bytes, reckonable(ttl_ms))).await.map(|_| ())
+    let command = Cmd::pset_ex(key, bytes, reckonable(ttl_ms));
+    broker.connection.send_long(&command).await.map(|_| ())
 }
 
 /// The claims in the lease set that are a host's, with their tasks.

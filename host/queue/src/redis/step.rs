@@ -192,7 +192,7 @@ async fn take(
     command.arg(reckonable(step.claim_bytes)).arg(u8::from(called.more));
     let reply = broker.scripts.step.send(broker, &command).await?;
     let Reply { mut stepped, places, unsent } = read_reply(queue, reply)?;
-    broker.drafts.forget(step.settle.iter());
+    broker.drafts.forget(step.settle);
     for at in unsent {
         let Some(settlement) = step.settle.get(at) else { continue };
         let part = Step {
@@ -263,8 +263,9 @@ fn write_settlement(
 ) -> Result<(), QueueError> {
     let refused =
         |e: rmp_serde::encode::Error| QueueError::Refused(format!("cannot encode a report: {e}"));
-    let entry = |next, report: &_| match broker.drafts.stand_in(&settlement.token) {
-        Some(stand_in) => Ok(stand_in),
+    let draft = broker.drafts.of(&settlement.token);
+    let entry = |next, report: &_| match draft.as_ref().and_then(|draft| draft.entry.clone()) {
+        Some(ahead) => Ok(ahead),
         None => codec::encode_entry(next, report).map_err(refused),
     };
     command.arg(&settlement.token.0);
@@ -272,7 +273,8 @@ fn write_settlement(
         End::Complete { report, children, .. } => {
             command.arg(entry(Next::Completed, report)?);
             if !children.is_empty() {
-                write_children(command, queue, children)?;
+                let ahead = draft.as_ref().map_or(&[][..], |draft| &draft.children);
+                write_children(command, queue, children, ahead)?;
             }
             command
         }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use bulkhead_core::{QueueName, Task};
 use redis::Value;
 
-use super::ahead::LONG_BYTES;
 use super::step::parse_id;
 use super::{RedisBroker, ahead, script};
 use crate::codec::{self, reckonable};
@@ -32,10 +31,8 @@ pub(super) async fn submit(
             let mut records = Vec::with_capacity(members.len());
             for at in members {
                 let record = encode(&tasks[*at])?;
-                records.push(match record.len() < LONG_BYTES {
-                    true => record,
-                    false => ahead::send_task(broker, &tasks[*at], &record).await?,
-                });
+                let ahead = ahead::send_if_long(broker, queue, tasks[*at].id, &record).await?;
+                records.push(ahead.unwrap_or(record));
             }
             let reply = call(broker, queue, tasks, members, &records).await?;
             for (at, answer) in members.iter().zip(reply) {
@@ -91,26 +88,34 @@ pub(super) fn write_record(command: &mut redis::Cmd, task: &Task, record: &[u8])
 }
 
 /// Push the tasks that a task of this queue submits: those of the same queue as for `submit`,
-/// the others as they wait to be carried, each kind after its number.
+/// the others as they wait to be carried, each kind after its number. `ahead` is what stands
+/// for those of their records that were sent ahead.
 pub(super) fn write_children(
     command: &mut redis::Cmd,
     queue: &QueueName,
     children: &[Task],
+    ahead: &[Option<Vec<u8>>],
 ) -> Result<(), QueueError> {
-    let own = children.iter().filter(|child| child.queue == *queue);
+    let sent = ahead.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+    let all = children.iter().zip(sent);
+    let record = |child: &Task, sent: Option<&Vec<u8>>| match sent {
+        Some(ahead) => Ok(ahead.clone()),
+        None => encode(child),
+    };
+    let own = all.clone().filter(|(child, _)| child.queue == *queue);
     command.arg(own.clone().count());
-    for child in own {
-        write_task(command, child)?;
+    for (child, sent) in own {
+        write_record(command, child, &record(child, sent)?);
     }
-    let others = children.iter().filter(|child| child.queue != *queue);
+    let others = all.filter(|(child, _)| child.queue != *queue);
     command.arg(others.clone().count());
-    for child in others {
-        command.arg(child.task_ref().to_string()).arg(encode(child)?);
+    for (child, sent) in others {
+        command.arg(child.task_ref().to_string()).arg(record(child, sent)?);
     }
     Ok(())
 }
 
-fn encode(task: &Task) -> Result<Vec<u8>, QueueError> {
+pub(super) fn encode(task: &Task) -> Result<Vec<u8>, QueueError> {
     codec::encode_task(task)
         .map_err(|e| QueueError::Refused(format!("the task cannot be encoded: {e}")))
 }

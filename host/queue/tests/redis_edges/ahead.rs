@@ -1,8 +1,11 @@
 //! Long records and ends, which go beside the scripts: the same as short ones, whatever becomes
 //! of what was sent ahead.
 
+use std::collections::BTreeMap;
+
 use bulkhead_core::{
-    Conflict, Outcome, Payload, QueuePolicy, State, Task, TenantPolicy, TermKey, Terms, Unique,
+    Conflict, Outcome, Payload, QueueName, QueuePolicy, State, Task, TaskId, TenantPolicy, TermKey,
+    Terms, Unique,
 };
 use bulkhead_queue::{Broker, Claim, Day, End, Entry, Settlement, Step, SubmitAnswer, TaskView};
 use redis::Commands;
@@ -253,32 +256,130 @@ async fn terms_and_quotas_hold_for_long_tasks_and_nothing_stays_of_refused_ones(
 }
 
 /// Somebody deletes drafts as fast as it goes, so that some are gone when their script comes.
+struct Thief {
+    stop: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<u32>,
+}
+
+impl Thief {
+    fn on(talk: &Talk) -> Self {
+        let mut redis = talk.server.connection();
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let mut taken = 0;
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                let keys: Vec<String> = redis.keys("*:draft:*").unwrap();
+                for key in keys {
+                    taken += redis.del::<_, u32>(key).unwrap();
+                }
+            }
+            taken
+        });
+        Self { stop, thread }
+    }
+
+    fn ends(self) {
+        drop(self.stop);
+        assert!(self.thread.join().unwrap() > 0, "no draft was there for long enough");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_whose_drafts_vanish_are_submitted_whole() {
     let talk = Talk::new().await;
-    let mut redis = talk.server.connection();
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let thief = std::thread::spawn(move || {
-        let mut taken = 0_u32;
-        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
-            let keys: Vec<String> = redis.keys("*:draft:*").unwrap();
-            for key in keys {
-                taken += redis.del::<_, u32>(key).unwrap();
-            }
-        }
-        taken
-    });
+    let thief = Thief::on(&talk);
     let mut tasks = Vec::new();
     for _ in 0..40 {
         let some: Vec<Task> = (0..5).map(|_| of_length(100_000)).collect();
         assert!(talk.broker.submit(&some).await.unwrap().iter().all(|a| a.is_new()));
         tasks.extend(some);
     }
-    drop(stop);
-    assert!(thief.join().unwrap() > 0, "no draft was there for long enough");
+    thief.ends();
     let mut claims = talk.claim(1_000).await;
     claims.sort_by_key(|claim| claim.id);
     tasks.sort_by_key(|task| task.id);
     assert_eq!(claims.len(), tasks.len());
     assert!(claims.iter().zip(&tasks).all(|(claim, task)| **claim.task.as_ref().unwrap() == *task));
+}
+
+fn elsewhere() -> QueueName {
+    QueueName::new("elsewhere").unwrap()
+}
+
+fn submitting(claim: &Claim, children: Vec<Task>) -> Settlement {
+    let report = report(claim.attempt, Outcome::Done(text(10)));
+    let end = End::Complete { report, retention_ms: DAY_MS, children };
+    Settlement { token: claim.token.clone(), end, plugin: None }
+}
+
+/// All that was claimed in both queues, by id.
+async fn claimed(talk: &Talk) -> BTreeMap<TaskId, Claim> {
+    let mut claims = talk.claim(500).await;
+    claims.extend(talk.step_in(&elsewhere(), vec![], &[], 500).await.claims);
+    claims.into_iter().map(|claim| (claim.id, claim)).collect()
+}
+
+#[tokio::test]
+async fn submitted_tasks_that_are_long_together_go_ahead_and_arrive_whole() {
+    for stolen in [false, true] {
+        let talk = Talk::new().await;
+        talk.store(&plain()).await;
+        let claim = talk.claim_one().await;
+        let mut children: Vec<Task> = (0..40).map(|_| of_length(2_000)).collect();
+        children.extend([100, 200_000].map(of_length));
+        let away = [150, 250_000].map(|length| Task { queue: elsewhere(), ..of_length(length) });
+        children.extend(away);
+        let end = submitting(&claim, children.clone());
+        talk.broker.send_ahead(&queue(), &end).await.unwrap();
+        assert_eq!(talk.drafts().len(), 42);
+        if stolen {
+            talk.server.connection().del::<_, ()>(&talk.drafts()[7]).unwrap();
+        }
+        talk.settle(end).await;
+        talk.deliver(&queue()).await;
+        assert!(stolen || talk.drafts().is_empty());
+        let claims = claimed(&talk).await;
+        assert_eq!(claims.len(), children.len());
+        assert!(children.iter().all(|c| **claims[&c.id].task.as_ref().unwrap() == *c));
+        talk.assert_sound(&queue()).await;
+        talk.assert_sound(&elsewhere()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_outputs_reach_those_who_wait_for_them() {
+    for is_robbed in [false, true] {
+        let talk = Talk::new().await;
+        let parent = plain();
+        talk.store(&parent).await;
+        let waits_in = |queue: QueueName| {
+            let terms = Terms { after: vec![parent.task_ref()], ..Terms::default() };
+            Task { queue, ..task(terms) }
+        };
+        let mut children: Vec<Task> = (0..40).map(|_| waits_in(queue())).collect();
+        children.extend((0..40).map(|_| waits_in(elsewhere())));
+        for child in &children {
+            talk.store(child).await;
+        }
+        let claim = talk.claim_one().await;
+        talk.settle(done_with(&claim, 300_000)).await;
+        let thief = is_robbed.then(|| Thief::on(&talk));
+        talk.deliver(&queue()).await;
+        if let Some(thief) = thief {
+            thief.ends();
+        }
+        // One that comes when the parent has ended.
+        let late = waits_in(elsewhere());
+        talk.store(&late).await;
+        children.push(late);
+        let claims = claimed(&talk).await;
+        assert_eq!(claims.len(), children.len());
+        for child in &children {
+            let [parent] = &claims[&child.id].parents[..] else { panic!("one parent") };
+            assert_eq!(parent.output.as_ref(), Some(&text(300_000)), "{is_robbed}");
+        }
+        assert!(is_robbed || talk.drafts().is_empty());
+        talk.assert_sound(&queue()).await;
+        talk.assert_sound(&elsewhere()).await;
+    }
 }

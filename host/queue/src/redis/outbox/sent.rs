@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_core::{QueueName, TaskRef};
+use bulkhead_core::{QueueName, Task, TaskRef};
 use redis::{Cmd, Value};
 
-use super::super::script;
 use super::super::submit::{announce, write_record};
+use super::super::{ahead, script};
 use super::{Round, fitting};
 use crate::codec;
 use crate::error::QueueError;
+
+/// The answer to tasks of which not all was there that was sent ahead.
+const UNSENT: i64 = 2;
 
 /// A task on its way to its queue.
 pub(super) struct Sent {
@@ -54,10 +57,9 @@ impl Round<'_> {
         let prefix = self.broker.prefix(self.queue);
         let keys: Vec<String> =
             sent.iter().map(|sent| format!("{prefix}:sent:{}", sent.child)).collect();
-        let records = script::array(self.broker.run(&Cmd::mget(&keys)).await?)?;
-        let script = &self.broker.scripts.adopt;
-        let mut command = script.prepare(self.broker, queue, sent.len() * 6, bytes);
-        let mut any = false;
+        let found = self.broker.connection.send_long(&Cmd::mget(&keys)).await?;
+        let records = script::array(found)?;
+        let mut tasks = Vec::with_capacity(sent.len());
         for (Sent { child, .. }, record) in sent.iter().zip(records) {
             // Another carrier was here first.
             if record == Value::Nil {
@@ -65,10 +67,7 @@ impl Round<'_> {
             }
             let record = script::bytes(record)?;
             match codec::decode(&child.queue, child.id, &record) {
-                Ok(read) => {
-                    write_record(&mut command, &read.task, &record);
-                    any = true;
-                }
+                Ok(read) => tasks.push((read.task, record)),
                 // Written by no step: nobody can carry it.
                 Err(unreadable) => {
                     tracing::warn!(queue = %self.queue, %child, error = %unreadable,
@@ -76,11 +75,37 @@ impl Round<'_> {
                 }
             }
         }
-        if any {
-            let reply = script.send(self.broker, &command).await?;
+        if !tasks.is_empty() {
+            let mut said = Vec::with_capacity(tasks.len());
+            for (task, record) in &tasks {
+                said.push(ahead::send_if_long(self.broker, queue, task.id, record).await?);
+            }
+            let said = said
+                .iter()
+                .zip(&tasks)
+                .map(|(ahead, (task, record))| (task, ahead.as_deref().unwrap_or(record)));
+            let mut reply = self.adopt_these(queue, said, bytes).await?;
+            if reply == Value::Int(UNSENT) {
+                let whole = tasks.iter().map(|(task, record)| (task, &record[..]));
+                reply = self.adopt_these(queue, whole, bytes).await?;
+            }
             self.note(queue, reply)?;
         }
         self.broker.run(&Cmd::unlink(&keys)).await?;
         Ok(())
+    }
+
+    async fn adopt_these<'t>(
+        &self,
+        queue: &QueueName,
+        tasks: impl ExactSizeIterator<Item = (&'t Task, &'t [u8])>,
+        bytes: usize,
+    ) -> Result<Value, QueueError> {
+        let script = &self.broker.scripts.adopt;
+        let mut command = script.prepare(self.broker, queue, tasks.len() * 6, bytes);
+        for (task, record) in tasks {
+            write_record(&mut command, task, record);
+        }
+        script.send(self.broker, &command).await
     }
 }

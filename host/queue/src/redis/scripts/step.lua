@@ -14,7 +14,7 @@
 --            u      record          dead-letter with a new record (the old one is unreadable)
 --            r      entry, delay    retry after delay ms
 --            b      type, tenant, priority   give back, no attempt spent
---          A long entry is sent ahead, behind a copy of its record, to `draft:<id>:<token>`;
+--          Records of submitted tasks may be sent ahead as for `submit`. A long entry is too, behind a copy of its record, to `draft:<id>:<token>`;
 --          it stands here as byte 193 and the length of the record,
 --          n progress, then per attempt: member, progress,
 --          n rows of usage, then per row: `tenant:plugin:type`, attempts, n fields, then per

@@ -18,8 +18,6 @@ for i = 1, #ARGV, 6 do
   n = n + 1
   if QUOTAS or byte(record) ~= PLAIN or #record >= LONG then
     answer[n] = lib().store(id, record, task_type, tenant, level, due, n - 1)
-    -- Nothing is left of what was refused.
-    if byte(record) == AHEAD then try('UNLINK', P .. ':draft:' .. id .. ':' .. sub(record, 2)) end
   elseif call('SETNX', TASK .. id, record) == 0 then
     answer[n] = 0
   else

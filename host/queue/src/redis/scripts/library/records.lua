@@ -36,6 +36,22 @@ end
 
 local function head(id) return head_at(TASK .. id) end
 
+-- The key of what was sent ahead, by what stands for it and the name of the key it is for.
+local function draft_of(id, stand_in) return P .. ':draft:' .. id .. ':' .. sub(stand_in, 2) end
+
+-- Put a copy of a record and what was sent behind it in the record's place, if that still is
+-- as long as it was; else only what was sent behind it.
+local function take_draft(key, draft, base)
+  if try('STRLEN', key) == base then
+    try('RENAME', draft, key)
+    try('PERSIST', key)
+  else
+    local sent = try('GETRANGE', draft, int(base), '-1')
+    if type(sent) == 'string' then try('APPEND', key, sent) end
+    try('UNLINK', draft)
+  end
+end
+
 -- A record came to so many bytes: from the first long one on, lengths are looked at.
 local function grown_to(length)
   if not HAS_LONG and type(length) == 'number' and length >= LONG then

@@ -74,11 +74,11 @@ end
 -- 5 over the tenant's pending quota, 6 over its payload quota, { 7, Unix ms } its minute's
 -- quota is spent until then, 8 what was sent ahead is not there.
 -- `offset` keeps tasks of one call in order.
-local function store(id, record, task_type, tenant, level, due, offset, exempt)
+local function store_new(id, record, task_type, tenant, level, due, offset, exempt)
   if call('EXISTS', TASK .. id) == 1 then return 0 end
   local draft, length, h5 = nil, #record, nil
   if byte(record) == AHEAD then
-    draft = P .. ':draft:' .. id .. ':' .. sub(record, 2)
+    draft = draft_of(id, record)
     length = tonumber(try('STRLEN', draft)) or 0
     if length == 0 then return 8 end
     h5 = head_at(draft)
@@ -140,6 +140,25 @@ local function store(id, record, task_type, tenant, level, due, offset, exempt)
   return answer
 end
 
+-- [`store_new`], after which nothing is left of what was sent ahead.
+local function store(id, record, ...)
+  local answer = store_new(id, record, ...)
+  if byte(record) == AHEAD then try('UNLINK', draft_of(id, record)) end
+  return answer
+end
+
+-- Whether all records are there of so many tasks that stand among the arguments from one on,
+-- as `submit` takes them.
+local function are_there(from, count)
+  for i = from, from + 6 * (count - 1), 6 do
+    local record = ARGV[i + 1]
+    if byte(record) == AHEAD and call('EXISTS', draft_of(ARGV[i], record)) == 0 then
+      return false
+    end
+  end
+  return true
+end
+
 -- Store so many tasks that stand among the arguments from one on, as `submit` takes them,
 -- whatever their tenants' quotas say.
 local function store_given(from, count, offset)
@@ -191,7 +210,8 @@ end
 
 return {
   KEPT = KEPT, TELL_MS = TELL_MS, kept_longer = kept_longer,
-  head = head, read_head = read_head, grown_to = grown_to, bonds = bonds, count_live = count_live, event = event,
+  head = head, read_head = read_head, grown_to = grown_to, draft_of = draft_of,
+  take_draft = take_draft, are_there = are_there, bonds = bonds, count_live = count_live, event = event,
   bury = bury, line_up = line_up, leave_line = leave_line, score_of = score_of,
   bounds = bounds, key_bounds = key_bounds, tenant_bounds = tenant_bounds, bucket = bucket,
   tokens = tokens, spend = spend, allowance = allowance, tenant_allowance = tenant_allowance,

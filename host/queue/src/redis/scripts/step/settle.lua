@@ -8,25 +8,26 @@ local returns, ids_left = {}, {}
 -- Where the tasks that completed ones submit begin among the arguments.
 local births = {}
 local ended = 0
--- Put an entry behind its record. What was sent ahead takes the record's place, if that is
--- still the one of which it has a copy; else only what was copied is left out.
+-- Put an entry behind its record, and before it what of it was sent ahead.
 local function append(key, entry, draft, base)
-  if draft then
-    if try('STRLEN', key) == base then
-      try('RENAME', draft, key)
-      try('PERSIST', key)
-    else
-      local sent = try('GETRANGE', draft, int(base), '-1')
-      entry = (type(sent) == 'string' and sent or '') .. entry
-      try('UNLINK', draft)
-    end
-  end
+  if draft then lib().take_draft(key, draft, base) end
   local length = try('APPEND', key, entry)
   if type(length) ~= 'number' then return end
   if length >= LONG and not HAS_LONG then lib().grown_to(length) end
   -- APPEND leaves a string with as much spare room as it has bytes, up to 1 MiB; BITOP, which
   -- copies it, with none: 5 ms for 8 MB, so what is longer keeps its room.
   if length < 1048576 then try('BITOP', 'OR', key, key) end
+end
+-- Whether all is there of the submitted tasks that was sent ahead.
+local function children_are_there(from)
+  local own = tonumber(ARGV[from])
+  if not lib().are_there(from + 1, own) then return false end
+  from = from + 1 + 6 * own
+  for j = from + 1, from + 2 * tonumber(ARGV[from]), 2 do
+    local draft = byte(ARGV[j + 1]) == AHEAD and lib().draft_of(sub(ARGV[j], -36), ARGV[j + 1])
+    if draft and call('EXISTS', draft) == 0 then return false end
+  end
+  return true
 end
 -- Until when a record is kept, for the retention that came last: most settlements share one.
 local kept_ms, until_ms
@@ -53,7 +54,7 @@ for i = 1, tonumber(take()) do
   if entry and byte(entry) == AHEAD then
     draft, base, entry = P .. ':draft:' .. sub(member, 1, 57), tonumber(sub(entry, 2)), ''
   end
-  if draft and call('EXISTS', draft) == 0 then
+  if draft and call('EXISTS', draft) == 0 or born_at and not children_are_there(born_at) then
     unsent[#unsent + 1] = i
   elseif call('ZREM', LEASES, member) == 0 then
     stale[#stale + 1] = i
@@ -155,10 +156,17 @@ if #births > 0 then
     lib().store_given(from + 1, own, born)
     born, from = born + own, from + 1 + 6 * own
     for j = from + 1, from + 2 * tonumber(ARGV[from]), 2 do
-      try('SET', P .. ':sent:' .. ARGV[j], ARGV[j + 1])
+      local key, record = P .. ':sent:' .. ARGV[j], ARGV[j + 1]
+      local length = #record
+      if byte(record) == AHEAD then
+        try('RENAME', lib().draft_of(sub(ARGV[j], -36), record), key)
+        try('PERSIST', key)
+        length = tonumber(try('STRLEN', key)) or 0
+      else
+        try('SET', key, record)
+      end
       -- The number keeps them in order, and the size tells how many are carried at a time.
-      try('ZADD', OUTBOX, int(now),
-        string.format('s %06d %s %d', gone, ARGV[j], #ARGV[j + 1]))
+      try('ZADD', OUTBOX, int(now), string.format('s %06d %s %d', gone, ARGV[j], length))
       gone = gone + 1
     end
   end
