@@ -5,6 +5,7 @@ use bulkhead_sandbox::EnqueueGrant;
 use serde::Deserialize;
 
 use super::bounds::{MIB, named, size, within};
+use super::switch::Written;
 use crate::config::quantity::Size;
 
 #[derive(Deserialize)]
@@ -17,8 +18,16 @@ pub(super) struct Enqueue {
     depth: Option<u32>,
 }
 
-impl Enqueue {
-    pub(super) fn checked(self) -> Result<EnqueueGrant, String> {
+impl Written for Enqueue {
+    const KEY: &'static str = "enqueue";
+
+    type Grant = EnqueueGrant;
+
+    fn on() -> Result<EnqueueGrant, &'static str> {
+        Err("`enqueue` needs types: `{ types = [...] }`")
+    }
+
+    fn checked(self) -> Result<EnqueueGrant, String> {
         let default = EnqueueGrant::default();
         let queues =
             self.queues.as_deref().map(|queues| named::<QueueName>("enqueue.queues", queues));

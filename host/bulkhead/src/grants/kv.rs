@@ -4,6 +4,7 @@ use bulkhead_sandbox::KvGrant;
 use serde::Deserialize;
 
 use super::bounds::{GIB, MIB, size, within};
+use super::switch::Written;
 use crate::config::quantity::Size;
 
 #[derive(Deserialize)]
@@ -15,8 +16,16 @@ pub(super) struct Kv {
     operations: Option<u32>,
 }
 
-impl Kv {
-    pub(super) fn checked(self) -> Result<KvGrant, String> {
+impl Written for Kv {
+    const KEY: &'static str = "kv";
+
+    type Grant = KvGrant;
+
+    fn on() -> Result<KvGrant, &'static str> {
+        Ok(KvGrant::default())
+    }
+
+    fn checked(self) -> Result<KvGrant, String> {
         let default = KvGrant::default();
         Ok(KvGrant {
             keys: within("kv.keys", self.keys, default.keys, 1..=100_000_000)?,

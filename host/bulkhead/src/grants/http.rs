@@ -7,6 +7,7 @@ use bulkhead_sandbox::HttpGrant;
 use serde::Deserialize;
 
 use super::bounds::{GIB, KIB, MAX_ITEMS, MIB, size, span, within};
+use super::switch::Written;
 use crate::config::quantity::{Size, Span};
 
 #[derive(Deserialize)]
@@ -26,8 +27,16 @@ pub(super) struct Http {
     ca_file: Option<PathBuf>,
 }
 
-impl Http {
-    pub(super) fn checked(self) -> Result<HttpGrant, String> {
+impl Written for Http {
+    const KEY: &'static str = "http";
+
+    type Grant = HttpGrant;
+
+    fn on() -> Result<HttpGrant, &'static str> {
+        Err("`http` needs rules: `{ allow = [...] }`")
+    }
+
+    fn checked(self) -> Result<HttpGrant, String> {
         let default = HttpGrant::default();
         if !(1..=MAX_ITEMS).contains(&self.allow.len()) {
             return Err(format!(

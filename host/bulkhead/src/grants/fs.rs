@@ -8,6 +8,7 @@ use bulkhead_sandbox::{FolderGrant, FolderQuota, FsGrant};
 use serde::Deserialize;
 
 use super::bounds::{GIB, MAX_ITEMS, size, within};
+use super::switch::Written;
 use crate::config::quantity::Size;
 
 /// Where a guest sees its own folder.
@@ -39,8 +40,16 @@ enum Access {
     ReadWrite,
 }
 
-impl Fs {
-    pub(super) fn checked(self) -> Result<FsGrant, String> {
+impl Written for Fs {
+    const KEY: &'static str = "fs";
+
+    type Grant = FsGrant;
+
+    fn on() -> Result<FsGrant, &'static str> {
+        Err("`fs` needs folders: `{ scratch = \"64 MiB\" }`")
+    }
+
+    fn checked(self) -> Result<FsGrant, String> {
         let files =
             |key: &str, files| within(key, files, FolderQuota::DEFAULT_FILES, 1..=10_000_000);
         let scratch = match (self.scratch, self.scratch_files) {
