@@ -27,7 +27,7 @@ pub(crate) async fn run(host: &Path) -> Result<f64> {
         let task = NewTask::new(noop.clone(), Payload::default());
         let id = client.submit(task).await?.id;
         let view = client.wait(&queue, id, BOUND).await?.context("an end")?;
-        if view.last_report().context("a report")?.plugin == digest {
+        if view.last_report().context("a report")?.digest == digest {
             return Ok(began.elapsed().as_secs_f64() * 1_000.0);
         }
         ensure!(began.elapsed() < BOUND, "the new version does not serve");

@@ -13,7 +13,7 @@ use bulkhead_tests::{
     EmbeddedFolder, HostProcess, Ran, digest_of, eventually_within, guest, install,
     install_version, lost_leases,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const STOPS_WITHIN: Duration = Duration::from_secs(60);
 /// Every look is a process of its own, so that much of a busy machine's time goes by.
@@ -299,7 +299,8 @@ async fn plugins_are_reloaded_through_the_socket() {
     serving(&new);
     let id = folder.submit(&["echo", "--data", "x"]);
     folder.run(&["task", "wait", &id, "--timeout", "4m"]).exits(0);
-    assert_eq!(folder.task(&id)["history"][0]["plugin"], new);
+    let ran = &folder.task(&id)["history"][0];
+    assert_eq!((&ran["plugin"], &ran["digest"]), (&json!("unruly"), &json!(new)));
 
     install(&folder.plugins(), "wrongworld");
     let refused = folder.run(&["plugin", "reload"]).exits(1);

@@ -86,7 +86,7 @@ async fn unreadable_records_become_dead_letters_with_a_reason() {
         assert_eq!(failure.kind, FailureKind::Unreadable);
         assert!(failure.message.contains("cannot be read"), "{}", failure.message);
         assert!(failure.message.contains(says), "`{says}` is not in: {}", failure.message);
-        assert_eq!(view.last_report().expect("a report").plugin, Digest::default());
+        assert_eq!(view.last_report().expect("a report").digest, Digest::default());
         let kept = view.task.expect("a new record").payload.data;
         assert_eq!(kept, bytes[..bytes.len().min(64 << 10)], "the evidence is kept");
     }

@@ -36,7 +36,7 @@ impl Workshop {
         let view = self.run(&self.read_sample(sample), metadata).await;
         assert_eq!(view.state, State::Completed, "{view:?}");
         let report = view.last_report().expect("a report");
-        assert_eq!((report.attempt, report.plugin), (1, self.digest));
+        assert_eq!((report.attempt, report.digest), (1, self.digest));
         assert_eq!(report.host, "host");
         let used = report.metering;
         assert!(used.fuel > 10_000 && used.peak_memory_bytes > 1 << 16, "{used:?}");

@@ -18,7 +18,7 @@ const SWAPS: u32 = 50;
 
 /// The version that the task's last attempt ran on.
 fn version(view: &TaskView) -> Digest {
-    view.last_report().expect("a report").plugin
+    view.last_report().expect("a report").digest
 }
 
 #[tokio::test]

@@ -111,7 +111,7 @@ async fn results_are_remembered_where_the_manifest_asks_for_it(site: Inside) {
     let second = site.ended("echo", "same").await;
     assert_eq!((cached(&first), cached(&second)), ((false, true), (true, false)));
     assert_eq!(bulkhead_tests::output(&second), "same");
-    let reports = [&first, &second].map(|view| view.last_report().unwrap().plugin);
+    let reports = [&first, &second].map(|view| view.last_report().unwrap().digest);
     assert_eq!(reports[0], reports[1], "the report names the version whose result it is");
     // Another payload or metadata is other work, and other types are not remembered.
     assert_eq!(cached(&site.ended("echo", "other").await), (false, true));

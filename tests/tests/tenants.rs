@@ -107,7 +107,7 @@ impl Place {
     async fn end_of(&self, id: TaskId) -> (Vec<String>, Digest) {
         let view: TaskView = self.inside.wait(id).await;
         assert_eq!(view.state, State::Completed, "{:?}", view.last_report());
-        let version = view.last_report().expect("a report").plugin;
+        let version = view.last_report().expect("a report").digest;
         (output(&view).lines().map(str::to_owned).collect(), version)
     }
 

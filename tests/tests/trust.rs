@@ -174,6 +174,13 @@ async fn tenants_plugins_are_shown_with_their_owner_and_the_lines_to_add() {
     };
     assert_eq!((submit("acme", "n+1"), submit("globex", "n+1")), ("1".into(), "1".into()));
     assert_eq!(submit("acme", "n+1"), "2");
+    let id = folder.submit(&["note", "--data", "n+1", "--tenant", "globex"]);
+    folder.run(&["task", "wait", &id, "--timeout", "4m"]).exits(0);
+    let ran = &folder.task(&id)["history"][0];
+    assert_eq!(ran["plugin"], "acme/notebook", "whose code ran globex's task");
+    let version = &ran["digest"].as_str().expect("a digest")[..12];
+    let shown = folder.run(&["task", "show", &id]).said();
+    assert!(shown.contains(&format!("acme/notebook {version}\n")), "{shown}");
     let usage = folder.json(&[
         "queue",
         "usage",

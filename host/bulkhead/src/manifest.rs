@@ -364,6 +364,10 @@ mod tests {
             ("instances = 0", "instances"),
             ("grants = [\"wasi:http\"]", "grants"),
             ("[grants]\nkv = { keys = 0 }", "`kv.keys` is 0"),
+            ("[grants]\nkv = true\nhttp = true", "line 3"),
+            ("[grants]\nkv = true\nhttp = true", "`http` needs rules"),
+            ("[grants]\nkv = true\n[grants.http]\nallow = []", "line 3"),
+            ("[grants]\nkv = true\nsecrets = [\"a b\"]", "line 3"),
             ("[retry]\nmax_attempts = 0", "max_attempts"),
             ("[retry]\njitter = 9.0", "jitter"),
             (

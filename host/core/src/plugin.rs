@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::name::{NameError, PluginName, TenantName};
 
@@ -17,8 +17,8 @@ const SHOWN: &str = "/";
 const STORED: &str = "@";
 
 /// A plugin: the operator's, or a tenant's. Written `NAME`, or `OWNER/NAME`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct PluginId(Arc<str>);
 
 impl PluginId {
@@ -92,9 +92,10 @@ impl TryFrom<String> for PluginId {
     }
 }
 
-impl From<PluginId> for String {
-    fn from(id: PluginId) -> Self {
-        id.0.as_ref().to_owned()
+/// As people write it. Every attempt's record has one, so none is copied for it.
+impl Serialize for PluginId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
     }
 }
 

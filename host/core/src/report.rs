@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Outcome, UnixMs};
+use crate::{Outcome, PluginId, UnixMs};
 
 /// The sha256 of a plugin's bytes: the name of one version of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -127,8 +127,11 @@ pub struct AttemptReport {
     pub started_at: UnixMs,
     /// The host that ran it.
     pub host: String,
-    /// The plugin version that ran; all zero if none did.
-    pub plugin: Digest,
+    /// The plugin that ran, and whose it is; `None` if none did, or if its file has no name that
+    /// a plugin can have.
+    pub plugin: Option<PluginId>,
+    /// The version of it that ran; all zero if none did.
+    pub digest: Digest,
     /// What it used.
     pub metering: Metering,
     /// The lines that were kept.

@@ -85,7 +85,8 @@ fn report(outcome: Outcome) -> AttemptReport {
         attempt: 1,
         started_at: 1_700_000_000_000,
         host: "web-1".into(),
-        plugin: Digest([7; 32]),
+        plugin: Some("acme/resize".parse().unwrap()),
+        digest: Digest([7; 32]),
         metering: Metering { fuel: 10, ..Metering::default() },
         logs: vec![LogLine {
             at_ms: 1,

@@ -55,7 +55,7 @@ pub(super) struct Entry {
     #[serde(default)]
     pub(super) started_at: u64,
     #[serde(default)]
-    pub(super) plugin: String,
+    pub(super) digest: Option<String>,
     #[serde(default)]
     pub(super) metering: Option<Metering>,
 }
@@ -92,7 +92,7 @@ impl Task {
     pub(super) fn last_attempt(&self) -> Option<(&str, Metering)> {
         let ended = |entry: &'_ Entry| entry.metering.is_some();
         let entry = self.history.iter().rev().find(|entry| ended(entry))?;
-        Some((entry.plugin.as_str(), entry.metering?))
+        Some((entry.digest.as_deref()?, entry.metering?))
     }
 
     /// Why it failed, in one line.

@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bulkhead::core::{
-    AttemptReport, Failure, LimitsRequest, LogLine, Metering, Outcome, Payload, State, Task,
-    TaskRef, Terms,
+    AttemptReport, Digest, Failure, LimitsRequest, LogLine, Metering, Outcome, Payload, PluginId,
+    State, Task, TaskRef, Terms,
 };
 use bulkhead::queue::{CancelReason, Entry, Holder, Next, Progress, TaskView};
 use serde::ser::SerializeMap;
@@ -107,7 +107,8 @@ struct AttemptDocument<'a> {
     attempt: u32,
     started_at: u64,
     host: &'a str,
-    plugin: String,
+    plugin: Option<&'a str>,
+    digest: Option<String>,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<&'a Failure>,
@@ -207,7 +208,8 @@ impl<'a> AttemptDocument<'a> {
             attempt: report.attempt,
             started_at: report.started_at,
             host: &report.host,
-            plugin: report.plugin.to_string(),
+            plugin: report.plugin.as_ref().map(PluginId::as_str),
+            digest: (report.digest != Digest::default()).then(|| report.digest.to_string()),
             outcome: failure.map_or("done", |failure| failure.kind.as_str()),
             failure,
             metering: report.metering,

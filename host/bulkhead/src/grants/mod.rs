@@ -1,11 +1,19 @@
 //! What an operator grants a plugin, as it is written: `[grants]` in a manifest,
 //! `[grants.NAME]` in the configuration.
 //!
-//! Both are read by the same types. Each place says something of a capability or nothing, so
-//! that one can be put over the other; what is said was checked. Whether a plugin asks for it
-//! is the sandbox's affair.
+//! Both are read by the same types, one module for each capability that has more to say than a
+//! word. Each place says something of a capability or nothing, so that one can be put over the
+//! other; what is said was checked. Whether a plugin asks for it is the sandbox's affair.
 
-mod written;
+mod bounds;
+mod enqueue;
+mod fs;
+mod http;
+mod kv;
+mod switch;
+#[cfg(test)]
+mod tests;
+mod words;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,16 +21,31 @@ use std::path::Path;
 use bulkhead_sandbox::{Clocks, EnqueueGrant, FsGrant, Grants, HttpGrant, KvGrant, Randomness};
 use serde::Deserialize;
 
+use self::enqueue::Enqueue;
+use self::fs::Fs;
+use self::http::Http;
+use self::kv::Kv;
+use self::switch::switch;
+use self::words::{ClocksWord, RandomWord, secrets, word};
+
 /// What one place says of a plugin's grants; `None` where it says nothing.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table of grants")]
 pub struct SaidGrants {
+    #[serde(deserialize_with = "switch::<Kv, _>")]
     kv: Option<Option<KvGrant>>,
+    #[serde(deserialize_with = "switch::<Http, _>")]
     http: Option<Option<HttpGrant>>,
+    #[serde(deserialize_with = "switch::<Fs, _>")]
     fs: Option<Option<FsGrant>>,
     config: Option<bool>,
+    #[serde(deserialize_with = "secrets")]
     secrets: Option<BTreeSet<String>>,
+    #[serde(deserialize_with = "switch::<Enqueue, _>")]
     enqueue: Option<Option<EnqueueGrant>>,
+    #[serde(deserialize_with = "word::<ClocksWord, _, _>")]
     clocks: Option<Clocks>,
+    #[serde(deserialize_with = "word::<RandomWord, _, _>")]
     random: Option<Randomness>,
 }
 
@@ -75,12 +98,3 @@ impl SaidGrants {
         }
     }
 }
-
-impl<'de> Deserialize<'de> for SaidGrants {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        written::Table::deserialize(from)?.checked().map_err(serde::de::Error::custom)
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -90,7 +90,7 @@ fn one_place_counts_for_each_capability_of_which_it_says_something() {
 fn what_makes_no_sense_says_what_and_where() {
     for (text, says) in [
         ("kvs = true", "unknown field `kvs`"),
-        ("kv = 1", "`true`, `false` or a table"),
+        ("kv = 1", "expected `kv` to be `true`, `false` or a table"),
         ("kv = { kyes = 1 }", "unknown field `kyes`"),
         ("kv = { keys = 0 }", "`kv.keys` is 0"),
         ("kv = { value = \"1 GiB\" }", "`kv.value` is 1 GiB"),

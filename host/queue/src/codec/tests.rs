@@ -42,7 +42,8 @@ fn ended() -> Entry {
             attempt: 1,
             started_at: 5,
             host: "h".into(),
-            plugin: Digest::default(),
+            plugin: Some("acme/resize".parse().unwrap()),
+            digest: Digest::default(),
             metering: Metering::default(),
             logs: Vec::new(),
             outcome: Outcome::Done(Payload::new("text/plain", "ok")),
@@ -127,6 +128,16 @@ fn an_edit_keeps_all_but_the_payload() {
 fn an_entry_is_written_alike_by_value_and_by_reference() {
     let Entry::Ended(next, report) = ended() else { unreachable!() };
     assert_eq!(encode_entry(next, &report).unwrap(), rmp_serde::to_vec(&ended()).unwrap());
+}
+
+#[test]
+fn a_plugins_name_lengthens_an_entry_by_its_bytes_only() {
+    let Entry::Ended(next, mut report) = ended() else { unreachable!() };
+    let plugin = report.plugin.take().unwrap();
+    let without = encode_entry(next, &report).unwrap().len();
+    let bytes = plugin.as_str().len();
+    report.plugin = Some(plugin);
+    assert_eq!(encode_entry(next, &report).unwrap().len(), without + bytes);
 }
 
 #[test]

@@ -363,7 +363,8 @@ fn report(chance: &mut Chance, held: &Held, outcome: Outcome) -> AttemptReport {
         attempt: held.attempt,
         started_at: 1,
         host: held.host.into(),
-        plugin: Digest::default(),
+        plugin: None,
+        digest: Digest::default(),
         metering: Metering {
             fuel: chance.next() % 1_000,
             cpu_us: chance.next() % 1_000,

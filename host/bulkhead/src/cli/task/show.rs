@@ -237,8 +237,12 @@ fn attempt(sheet: &mut Sheet, report: &AttemptReport) {
     let used = &report.metering;
     sheet.row("started", figures::time(report.started_at));
     sheet.row("host", escape::line(&report.host));
-    if report.plugin != Digest::default() {
-        sheet.row("plugin", report.plugin.short());
+    if report.digest != Digest::default() {
+        let version = report.digest.short();
+        match &report.plugin {
+            Some(plugin) => sheet.row("plugin", format!("{plugin} {version}")),
+            None => sheet.row("plugin", version),
+        }
     }
     match &report.outcome {
         Outcome::Done(output) => sheet.row("outcome", format!("done ({})", size(output))),

@@ -106,7 +106,9 @@ fn a_changed_file_is_read_again() {
 fn what_makes_no_sense_says_where() {
     for (text, says) in [
         ("[plugins]\ngrants_from = \"them\"", "`plugins.grants_from`"),
-        ("[grants.mail]\nkvs = true", "`grants.mail`"),
+        ("[grants.mail]\nkvs = true", "`grants.mail.kvs`"),
+        ("[grants.mail]\nhttp = true", "`grants.mail.http`"),
+        ("[grants.mail]\nhttp = {}", "`grants.mail.http`"),
         ("[grants.mail]\nkvs = true", "unknown field `kvs`"),
         ("[grants.mail]\nkv = { keys = 0 }", "`kv.keys` is 0"),
         ("[grants.mail]\nhttp = { allow = [\"x\"] }", "`x` is no rule"),

@@ -80,16 +80,33 @@ impl Check<'_> {
             if path.len() < 4 || plugin != EVERY {
                 self.name(&path, "plugin's name", plugin);
             }
-            match serde_json::from_value::<SaidGrants>(said.clone()) {
-                Ok(said) => {
-                    let folders: Vec<&str> = path.iter().copied().chain(["fs"]).collect();
-                    let base = self.path(&folders, "");
-                    drop(grants.insert(plugin.clone(), said.beneath(&base)));
-                }
-                Err(error) => self.problem(&path, error),
-            }
+            let folders: Vec<&str> = path.iter().copied().chain(["fs"]).collect();
+            let base = self.path(&folders, "");
+            let said = self.said(&path, said);
+            drop(grants.insert(plugin.clone(), said.beneath(&base)));
         }
         grants
+    }
+
+    /// What a table says of one plugin. Each key is read by itself, so that what is wrong is said
+    /// of that key and of where it was set.
+    fn said(&mut self, path: &[&str], table: &serde_json::Value) -> SaidGrants {
+        let mut whole = SaidGrants::default();
+        let mut read = |path: &[&str], table: serde_json::Value| match serde_json::from_value(table)
+        {
+            Ok(said) => whole = SaidGrants::over(said, std::mem::take(&mut whole)),
+            Err(error) => self.problem(path, error),
+        };
+        match table {
+            serde_json::Value::Object(keys) => {
+                for (key, value) in keys {
+                    let path: Vec<&str> = path.iter().copied().chain([key.as_str()]).collect();
+                    read(&path, serde_json::json!({ key: value }));
+                }
+            }
+            other => read(path, other.clone()),
+        }
+        whole
     }
 
     /// Where compiled plugins are kept, if anywhere.

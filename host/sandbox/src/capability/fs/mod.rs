@@ -12,13 +12,14 @@ mod host;
 mod listing;
 mod path;
 mod stream;
+mod view;
 
 pub(crate) use folders::{FolderUnavailable, Folders, open_granted};
 
 use wasmtime::component::HasData;
 use wasmtime_wasi::p2::bindings::filesystem;
 
-use self::host::FolderView;
+use self::view::FolderView;
 use super::{Capability, CapabilitySet, Interface, Standing};
 use crate::grants::{FsGrant, Grants};
 

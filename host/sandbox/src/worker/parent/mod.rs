@@ -2,6 +2,7 @@
 
 mod check;
 mod hand;
+mod lendings;
 mod pool;
 mod process;
 mod serve;

@@ -21,7 +21,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 use super::hand::Running;
-use super::serve::Lendings;
+use super::lendings::Lendings;
 use crate::load::WorkerProgram;
 use crate::scratch::Room;
 use crate::text::bounded_lossy;

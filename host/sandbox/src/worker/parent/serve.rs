@@ -4,22 +4,20 @@
 //! of the attempt that it names. What the engine in the worker would have refused is not asked by
 //! any worker that is whole: it is a lie. So is more than one attempt can ask.
 
-use std::collections::{HashMap, HashSet};
-use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bulkhead_core::outbound::Target;
-use parking_lot::Mutex;
 use serde_bytes::ByteBuf;
 
 use super::hand::Running;
+use super::lendings::{Connection, Folder};
 use super::process::Worker;
 use crate::capability::{kv, open_granted};
 use crate::grants::{FsGrant, KvGrant};
-use crate::outbound::{Lending, Place, Way};
+use crate::outbound::{Lending, Way};
 use crate::scratch::Scratch;
 use crate::service::{KvSpace, SecretError};
 use crate::text::bounded;
@@ -32,63 +30,6 @@ const MAX_NOTE_BYTES: usize = 1 << 10;
 
 /// Longest message of progress, in bytes.
 const MAX_PROGRESS_BYTES: usize = 1 << 10;
-
-/// How long a worker may keep an attempt's folder when the attempt is over.
-const KEEP_FOLDER: Duration = Duration::from_secs(10);
-
-/// What a worker was lent.
-#[derive(Default)]
-pub(super) struct Lendings {
-    connections: Mutex<HashMap<u64, Connection>>,
-    folders: Mutex<HashMap<u64, Folder>>,
-    /// The sets of roots that it was told of.
-    roots: Mutex<HashSet<u64>>,
-}
-
-/// A connection that a worker uses. It is closed here, whatever the worker has of it.
-struct Connection {
-    attempt: u64,
-    socket: TcpStream,
-    _place: Place,
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // It may be closed already.
-        let _ = self.socket.shutdown(Shutdown::Both);
-    }
-}
-
-/// An attempt's own folder.
-struct Folder {
-    attempt: u64,
-    _scratch: Scratch,
-    /// When the attempt was over.
-    since: Option<Instant>,
-}
-
-impl Lendings {
-    /// An attempt is over: its connections go now, its folder when the last work in it ended.
-    fn over(&self, attempt: u64) {
-        self.connections.lock().retain(|_, connection| connection.attempt != attempt);
-        for folder in self.folders.lock().values_mut() {
-            if folder.attempt == attempt {
-                folder.since = Some(Instant::now());
-            }
-        }
-    }
-
-    pub(super) fn clear(&self) {
-        self.connections.lock().clear();
-        self.folders.lock().clear();
-    }
-
-    /// Whether it keeps a folder of an attempt that has long been over.
-    pub(super) fn overdue(&self) -> bool {
-        let late = |since: Instant| since.elapsed() >= KEEP_FOLDER;
-        self.folders.lock().values().any(|folder| folder.since.is_some_and(late))
-    }
-}
 
 type Lie = String;
 

@@ -1,5 +1,7 @@
-//! The machine against itself: after any operations its indexes agree with its tasks, what
-//! its journal told agrees with its rows, and its rows make the same machine again.
+//! What is done to a machine at random: submissions with all terms, steps of hosts that forget
+//! what they hold, policies, batches, and everything an operator may do.
+//!
+//! A seed says all of it, so that a failure is replayed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,22 +11,22 @@ use bulkhead_core::{
     OnFailedParent, Outcome, Payload, Priority, QueueName, QueuePolicy, Rate, State, Task, TaskId,
     TaskRef, TaskType, TenantName, TenantPolicy, TermKey, Terms, Unique,
 };
-use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Machine, Restoring};
+use super::super::Machine;
 use crate::batch::{Batch, Over};
-use crate::finding::FindingKind;
 use crate::serves::Serves;
 use crate::step::{ClaimToken, End, Settlement, Step};
-use crate::view::ListFilter;
 
-const START_US: u64 = 1_700_000_000_000_000;
+/// Rows by their keys.
+pub(super) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+pub(super) const START_US: u64 = 1_700_000_000_000_000;
 const TYPES: [&str; 3] = ["a", "b", "c"];
 const TENANTS: [&str; 4] = ["t0", "t1", "t2", "t3"];
 
 /// A small generator, so that a failure is replayed from its seed.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
@@ -34,7 +36,7 @@ impl Dice {
         self.0 % sides
     }
 
-    fn one_in(&mut self, sides: u64) -> bool {
+    pub(super) fn one_in(&mut self, sides: u64) -> bool {
         self.roll(sides) == 0
     }
 
@@ -43,19 +45,20 @@ impl Dice {
     }
 }
 
-struct World {
-    machine: Machine,
-    dice: Dice,
+/// A machine with what has been done to it, and dice that say what is done next.
+pub(super) struct World {
+    pub(super) machine: Machine,
+    pub(super) dice: Dice,
     now_us: u64,
     ids: u128,
     known: Vec<TaskRef>,
     batches: Vec<BatchRef>,
     claims: Vec<(QueueName, ClaimToken)>,
     /// What the journal told, row by row.
-    told: Rows,
+    pub(super) told: Rows,
 }
 
-fn queue(at: u64) -> QueueName {
+pub(super) fn queue(at: u64) -> QueueName {
     QueueName::new(["q0", "q1"][at as usize % 2]).unwrap()
 }
 
@@ -64,7 +67,8 @@ fn report() -> AttemptReport {
         attempt: 1,
         started_at: 1,
         host: "h".into(),
-        plugin: Digest::default(),
+        plugin: None,
+        digest: Digest::default(),
         metering: Metering { fuel: 5, ..Metering::default() },
         logs: Vec::new(),
         outcome: Outcome::Failed(Failure::new(FailureKind::Retry, "no")),
@@ -72,12 +76,8 @@ fn report() -> AttemptReport {
     }
 }
 
-fn rows(machine: &Machine) -> Rows {
-    machine.rows().into_iter().filter_map(|row| Some((row.key, row.value?.to_vec()))).collect()
-}
-
 impl World {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut machine = Machine::new();
         machine.keep_journal();
         Self {
@@ -96,7 +96,7 @@ impl World {
         self.now_us / 1_000
     }
 
-    fn task(&mut self) -> Task {
+    pub(super) fn task(&mut self) -> Task {
         self.ids += 1;
         let (now, dice) = (self.now_ms(), &mut self.dice);
         let mut terms = Terms::default();
@@ -236,7 +236,7 @@ impl World {
         self.claims.extend(tokens);
     }
 
-    fn act(&mut self) {
+    pub(super) fn act(&mut self) {
         self.now_us += self.dice.roll(40_000);
         let now = self.now_us;
         let some = |world: &mut Self| {
@@ -315,7 +315,7 @@ impl World {
     }
 
     /// Take what the journal tells.
-    fn listen(&mut self) {
+    pub(super) fn listen(&mut self) {
         self.machine.take_notes();
         for row in self.machine.take_rows() {
             match row.value {
@@ -324,108 +324,4 @@ impl World {
             };
         }
     }
-}
-
-type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
-
-/// The keys of the rows that are not the same in both.
-fn differing(left: &Rows, right: &Rows) -> Vec<Vec<u8>> {
-    let keys: std::collections::BTreeSet<&Vec<u8>> = left.keys().chain(right.keys()).collect();
-    keys.into_iter().filter(|key| left.get(*key) != right.get(*key)).cloned().collect()
-}
-
-fn restored(rows: &Rows) -> Machine {
-    let mut restoring = Restoring::default();
-    for (key, value) in rows {
-        restoring.row(key, value).unwrap();
-    }
-    restoring.finish().unwrap()
-}
-
-fn examined(machine: &mut Machine) {
-    for at in 0..2 {
-        assert_eq!(machine.examine(&queue(at), false), []);
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    #[test]
-    fn indexes_journal_and_rows_agree_after_any_operations(seed: u64) {
-        let mut world = World::new(seed);
-        for at in 0..1_000 {
-            world.act();
-            world.listen();
-            if at % 50 == 0 {
-                examined(&mut world.machine);
-            }
-        }
-        examined(&mut world.machine);
-        let all = rows(&world.machine);
-        let untold = differing(&all, &world.told);
-        prop_assert!(untold.is_empty(), "{untold:?}");
-        let mut again = restored(&all);
-        examined(&mut again);
-        let again = rows(&again);
-        let changed = differing(&again, &all);
-        prop_assert!(changed.is_empty(), "{changed:?}");
-    }
-
-    #[test]
-    fn damaged_rows_never_panic(seed: u64, cut in 0usize..60, byte: u8) {
-        let mut world = World::new(seed);
-        (0..60).for_each(|_| world.act());
-        let mut restoring = Restoring::default();
-        for (key, mut value) in rows(&world.machine) {
-            if world.dice.one_in(20) {
-                value.truncate(cut);
-                value.extend([byte; 3]);
-            }
-            if restoring.row(&key, &value).is_err() {
-                return Ok(());
-            }
-        }
-        let _ = restoring.finish();
-    }
-}
-
-#[test]
-fn an_examination_finds_and_repairs_damage() {
-    let mut world = World::new(7);
-    let mut tasks: Vec<Task> = (0..4).map(|_| world.task()).collect();
-    for task in &mut tasks {
-        task.terms = Terms::default();
-        task.queue = queue(0);
-    }
-    world.machine.submit(&tasks, START_US).unwrap();
-    examined(&mut world.machine);
-    let index = &mut world.machine.queues[0].index;
-    let kind = index.kinds.values_mut().next().unwrap();
-    let (tenant, line) = kind.lines.iter_mut().next().unwrap();
-    let tenant = tenant.clone();
-    let lost = line.tasks.pop_first().unwrap();
-    line.tasks.insert((0, TaskId(Uuid::nil())));
-    kind.leave_ring(&tenant);
-    kind.pending += 5;
-    index.scheduled.insert((1, tasks[0].id));
-    index.uniques.insert(TermKey::new("leaked").unwrap(), tasks[1].id);
-    let found = world.machine.examine(&queue(0), false);
-    let kinds: Vec<FindingKind> = found.iter().map(|finding| finding.kind).collect();
-    for kind in [
-        FindingKind::Stranded,
-        FindingKind::Dangling,
-        FindingKind::Duplicated,
-        FindingKind::Unringed,
-        FindingKind::Miscounted,
-        FindingKind::Leaked,
-    ] {
-        assert!(kinds.contains(&kind), "{kind:?} is not among {found:?}");
-    }
-    assert!(found.iter().any(|finding| finding.task == Some(lost.1)));
-    let repaired = world.machine.examine(&queue(0), true);
-    assert!(repaired.iter().all(|finding| finding.repaired));
-    examined(&mut world.machine);
-    let filter = ListFilter::of(State::Pending);
-    assert_eq!(world.machine.list(&queue(0), &filter, START_US).len(), 4);
 }

@@ -6,6 +6,8 @@
 //! killed host left is no longer locked, and the next host to start removes it. Nothing here
 //! knows what a guest may write there.
 
+mod discard;
+
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -17,6 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
+use self::discard::discard;
 use crate::worker::Connecting;
 
 /// How a host's folder is called, before 32 hexadecimal digits.
@@ -294,54 +297,6 @@ fn check_private(root: &Path) -> io::Result<()> {
         root.display()
     );
     Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
-}
-
-/// Remove a folder and all in it. Guests nest folders as deep as they like, so that nothing here
-/// recurses: what is nested is moved to the top first, which holds no more than two folders
-/// open.
-fn discard(top: &Path) -> io::Result<()> {
-    // Nobody could have made a folder of this name before.
-    let unused = Uuid::new_v4().simple().to_string();
-    let mut moved = 0_u64;
-    loop {
-        let some = entries(top)?;
-        if some.is_empty() {
-            return fs::remove_dir(top);
-        }
-        for entry in some {
-            if entry.file_type()?.is_dir() {
-                empty(&entry.path(), || {
-                    moved += 1;
-                    top.join(format!("{unused}-{moved}"))
-                })?;
-                fs::remove_dir(entry.path())?;
-            } else {
-                fs::remove_file(entry.path())?;
-            }
-        }
-    }
-}
-
-/// Remove the files in a folder and move its folders to where `elsewhere` says.
-fn empty(folder: &Path, mut elsewhere: impl FnMut() -> PathBuf) -> io::Result<()> {
-    loop {
-        let some = entries(folder)?;
-        if some.is_empty() {
-            return Ok(());
-        }
-        for entry in some {
-            if entry.file_type()?.is_dir() {
-                fs::rename(entry.path(), elsewhere())?;
-            } else {
-                fs::remove_file(entry.path())?;
-            }
-        }
-    }
-}
-
-/// Some entries of a folder; none if it is empty.
-fn entries(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
-    fs::read_dir(folder)?.take(256).collect()
 }
 
 #[cfg(test)]
