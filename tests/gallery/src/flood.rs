@@ -33,6 +33,8 @@ pub struct Flood {
     pub does: &'static str,
     /// Task types, the bytes of their payload, and how many.
     tasks: &'static [(&'static str, usize, usize)],
+    /// Whether tasks of [`LARGE`] come all the while, so that there always are some.
+    pours: bool,
     /// Whether new plugin files come all the while.
     files: bool,
 }
@@ -48,21 +50,42 @@ pub const FLOODS: &[Flood] = &[
         name: "endless",
         does: "500 tasks that spin until they are stopped.",
         tasks: &[SPIN],
+        pours: false,
         files: false,
     },
     Flood {
         name: "idle",
         does: "500 tasks that wait until they are stopped.",
         tasks: &[SLEEP],
+        pours: false,
         files: false,
     },
-    Flood { name: "small", does: "40,000 small tasks.", tasks: &[SMALL], files: false },
-    Flood { name: "large", does: "60 tasks of 4 MiB.", tasks: &[LARGE], files: false },
-    Flood { name: "files", does: "Five new plugin files a second.", tasks: &[], files: true },
+    Flood {
+        name: "small",
+        does: "40,000 small tasks.",
+        tasks: &[SMALL],
+        pours: false,
+        files: false,
+    },
+    Flood {
+        name: "large",
+        does: "Tasks of 4 MiB that answer with as much, submitted as fast as they run.",
+        tasks: &[LARGE],
+        pours: true,
+        files: false,
+    },
+    Flood {
+        name: "files",
+        does: "Five new plugin files a second.",
+        tasks: &[],
+        pours: false,
+        files: true,
+    },
     Flood {
         name: "all",
         does: "All of these together.",
         tasks: &[SPIN, SLEEP, SMALL, LARGE],
+        pours: true,
         files: true,
     },
 ];
@@ -121,10 +144,28 @@ async fn during(rig: &Rig, flood: Option<&Flood>, time: Duration) -> Result<Wait
         done.set(true);
         rig.withdraw("flood")
     };
-    let (files, waits) = tokio::join!(files, neighbour(rig, &done));
+    let pouring = async {
+        while flood.is_some_and(|flood| flood.pours) && !done.get() {
+            pour(rig).await?;
+        }
+        anyhow::Ok(())
+    };
+    let (files, poured, waits) = tokio::join!(files, pouring, neighbour(rig, &done));
     files?;
+    poured?;
     ebb(rig).await?;
     waits
+}
+
+/// Submit large tasks if few are left.
+async fn pour(rig: &Rig) -> Result<()> {
+    let (task_type, bytes, backlog) = LARGE;
+    if rig.client.broker().stats(&QueueName::default()).await?.pending >= backlog as u64 / 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        return Ok(());
+    }
+    rig.submit_many("attacker", task_type, &"x".repeat(bytes), 4).await?;
+    Ok(())
 }
 
 /// Take away what is left of a flood, and wait for what runs of it.

@@ -29,10 +29,13 @@ pub(super) const BLOCKED: Duration = Duration::from_secs(5);
 /// How long replicas may take to confirm a submission at most.
 const CONFIRM: Duration = Duration::from_secs(1);
 
+/// By primary and road; empty until it is opened.
+type Links = HashMap<(Address, Road), Arc<OnceCell<Link>>>;
+
 pub(super) struct Connection {
     pub(super) dial: Dial,
     pub(super) place: Place,
-    links: Mutex<HashMap<(Address, Road), Arc<OnceCell<Link>>>>,
+    links: Mutex<Links>,
     min_replicas: u32,
     confirm: Duration,
 }
