@@ -2,7 +2,7 @@
 //! that are submitted, host code with bugs in it, and plugins that change meanwhile.
 
 use async_trait::async_trait;
-use bulkhead_core::{TaskId, TaskRef, child_id};
+use bulkhead_core::{TaskId, TaskRef, Terms, child_id};
 use bulkhead_sandbox::{ConfigSource, SecretValue};
 use bulkhead_sandbox::{HttpGrant, KvEntry, KvError, KvPage, KvSpace, SecretError, SecretSource};
 use uuid::Uuid;
@@ -175,6 +175,30 @@ async fn tasks_are_submitted_as_on_threads() {
     failed(&end, FailureKind::Reject);
     assert!(end.children.is_empty(), "they go with the parent's success only");
     assert_eq!(sandbox.worker_pids().len(), 1, "an attempt that is refused costs no worker");
+}
+
+/// A task may say much of itself or little; a worker is told all of it.
+#[tokio::test]
+async fn tasks_arrive_with_whatever_they_say() {
+    let sandbox = apart(processes());
+    let plugin = load(&sandbox, "unruly").await;
+    let full = Terms {
+        retention_ms: Some(5),
+        not_before: Some(7),
+        expires_at: Some(u64::MAX),
+        key: Some("k".parse().unwrap()),
+        after: vec![TaskRef { queue: "q".parse().unwrap(), id: TaskId(Uuid::nil()) }],
+        schedule: Some("nightly".to_owned()),
+        depth: 4,
+        ..Terms::default()
+    };
+    for terms in [Terms { depth: 1, ..Terms::default() }, full] {
+        let mut task = task("echo", "x");
+        task.metadata = vec![("a".to_owned(), "b".to_owned())];
+        task.terms = terms;
+        let end = with(&plugin, &task, Services::default()).await;
+        assert_eq!(done(&end), "x", "{:?}", task.terms);
+    }
 }
 
 /// An attempt whose guest meets a bug of the host's ends as it would on a thread. The worker,
