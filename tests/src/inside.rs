@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead::config::{Config, Sources};
-use bulkhead::{Compiler, Host, HostOptions, Shutdown, Trigger};
+use bulkhead::{Compiler, Host, HostOptions, IsolationOptions, Shutdown, Trigger, WorkerProgram};
 use bulkhead_core::{Digest, QueueName, TaskId, UnixMs};
 use bulkhead_queue::{Broker, Client, EmbeddedBroker, NewTask, PluginInfo, SubmitLimits, TaskView};
 use tempfile::TempDir;
 
+use crate::process::binary;
 use crate::{RedisServer, eventually, install, task};
 
 /// A broker, a plugin folder with the guest `unruly`, and a client.
@@ -19,6 +20,7 @@ pub struct Inside {
     /// A client of it.
     pub client: Client,
     plugins: TempDir,
+    isolation: Option<IsolationOptions>,
     _server: Option<RedisServer>,
 }
 
@@ -45,7 +47,24 @@ impl Inside {
         let plugins = tempfile::tempdir().expect("a folder");
         install(plugins.path(), "unruly");
         let client = Client::new(broker.clone(), SubmitLimits::default());
-        Self { broker, client, plugins, _server: server }
+        Self { broker, client, plugins, isolation: None, _server: server }
+    }
+
+    /// The same, where hosts run their guests in worker processes.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        let program = WorkerProgram {
+            program: binary(),
+            arguments: vec!["guest-worker".into()],
+            environment: Vec::new(),
+        };
+        let isolation = IsolationOptions {
+            process: true,
+            strict: true,
+            program: Some(program),
+            ..IsolationOptions::default()
+        };
+        Self { isolation: Some(isolation), ..self }
     }
 
     /// The plugin folder.
@@ -74,6 +93,7 @@ impl Inside {
             plugin_dir: self.folder().to_owned(),
             guest_threads: 1,
             compiler: Some(Compiler::InProcess),
+            isolation: self.isolation.clone().unwrap_or_else(|| options.isolation.clone()),
             ..options
         };
         let host = Host::builder(broker, options).build().expect("a host");

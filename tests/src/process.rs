@@ -5,8 +5,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// The binary under test.
-fn binary() -> PathBuf {
-    let debug = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug/bulkhead");
+pub(crate) fn binary() -> PathBuf {
+    built("bulkhead")
+}
+
+fn built(name: &str) -> PathBuf {
+    let debug = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug").join(name);
     assert!(debug.exists(), "{} is not built; run `cargo xtask test`", debug.display());
     debug
 }
@@ -22,7 +26,18 @@ impl HostProcess {
     /// configures it.
     #[must_use]
     pub fn command() -> Command {
-        let mut command = Command::new(binary());
+        Self::plain(Command::new(binary()))
+    }
+
+    /// The same on a kernel that lacks something, as `older-kernel` knows it.
+    #[must_use]
+    pub fn on_older_kernel(lacks: &str) -> Command {
+        let mut command = Self::plain(Command::new(built("older-kernel")));
+        command.arg(lacks).arg(binary());
+        command
+    }
+
+    fn plain(mut command: Command) -> Command {
         for (key, _) in std::env::vars_os() {
             if key.to_string_lossy().starts_with("BULKHEAD_") {
                 command.env_remove(key);

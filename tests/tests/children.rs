@@ -18,6 +18,36 @@ on_both_brokers!(
     of_a_batch_those_submit_that_complete,
 );
 
+/// The same where the guest that submits runs in a worker process.
+mod apart {
+    use super::Inside;
+
+    #[tokio::test]
+    async fn children_run_once_their_parent_has_completed() {
+        super::children_run_once_their_parent_has_completed(Inside::redis().await.apart()).await;
+    }
+
+    #[tokio::test]
+    async fn a_parent_that_fails_submits_none() {
+        super::a_parent_that_fails_submits_none(Inside::redis().await.apart()).await;
+    }
+
+    #[tokio::test]
+    async fn a_parent_that_is_tried_again_submits_once() {
+        super::a_parent_that_is_tried_again_submits_once(Inside::embedded().apart()).await;
+    }
+
+    #[tokio::test]
+    async fn only_what_is_granted_is_submitted() {
+        super::only_what_is_granted_is_submitted(Inside::embedded().apart()).await;
+    }
+
+    #[tokio::test]
+    async fn of_a_batch_those_submit_that_complete() {
+        super::of_a_batch_those_submit_that_complete(Inside::redis().await.apart()).await;
+    }
+}
+
 const GRANT: &str = r#"enqueue = { types = ["echo", "multiply"], queues = ["other"], depth = 3 }"#;
 
 /// A host on which the guest was granted to submit.

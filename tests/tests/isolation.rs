@@ -4,9 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bulkhead_core::{Outcome, State, TenantName};
+use bulkhead_core::{Digest, Outcome, State, TenantName};
 use bulkhead_queue::{NewTask, TaskView};
-use bulkhead_tests::{HostProcess, RedisServer, Site, eventually, install_shipped, task};
+use bulkhead_tests::{
+    HostProcess, RedisServer, Site, eventually, install_shipped, install_version, task,
+};
 
 /// A file of settings for a host whose guests run in processes, or not.
 fn settings(folder: &Path, isolation: &str) -> String {
@@ -38,6 +40,11 @@ fn of(tenant: &str, task_type: &str, payload: &str) -> NewTask {
 
 async fn submit(site: &Site, new: NewTask) -> bulkhead_core::TaskId {
     site.client.submit(new).await.expect("submitted").id
+}
+
+/// The version that the task's last attempt ran on.
+fn version(view: &TaskView) -> Digest {
+    view.last_report().expect("a report").digest
 }
 
 /// What a task returned.
@@ -133,4 +140,90 @@ async fn a_worker_that_dies_costs_its_tenant_an_attempt_and_nobody_else_anything
         left.iter().all(|pid| !Path::new("/proc").join(pid.to_string()).exists()).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_swap_in_worker_processes_fails_no_task() {
+    let site = Site::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = settings(folder.path(), "process");
+    let mut versions = vec![install_version(site.folder(), "unruly", 0)];
+    let host = site.host("host", &["--config", &config]).await;
+    site.serves("unruly", versions[0]).await;
+    let slow = submit(&site, of("acme", "sleep", "4000")).await;
+    site.running(slow).await;
+    let first = eventually("its tenant has a worker", || async { workers(&host).pop() }).await;
+    let mut ids = Vec::new();
+    for swap in 1..=5 {
+        let under_way = (0..20).map(|_| of("acme", "noop", "")).collect();
+        ids.extend(site.client.submit_many(under_way).await.expect("submitted"));
+        let digest = install_version(site.folder(), "unruly", swap);
+        versions.push(digest);
+        site.serves("unruly", digest).await;
+        let next = submit(&site, of("acme", "noop", "")).await;
+        assert_eq!(version(&site.wait(next).await), digest);
+    }
+    let view = site.wait(slow).await;
+    assert_eq!((view.state, view.attempts(), version(&view)), (State::Completed, 1, versions[0]));
+    for submitted in ids {
+        let view = site.wait(submitted.id).await;
+        assert_eq!((view.state, view.attempts()), (State::Completed, 1), "{view:?}");
+        assert!(versions.contains(&version(&view)));
+    }
+    // The plugin may touch what it could before, so its tenant keeps its worker.
+    eventually("the others' are over", || async { (workers(&host) == [first]).then_some(()) })
+        .await;
+}
+
+/// A host on a kernel that lacks something.
+fn on_older_kernel(site: &Site, lacks: &str, extra: &[&str]) -> HostProcess {
+    let mut command = HostProcess::on_older_kernel(lacks);
+    command.args(["--broker", &site.server.url(), "run", "--name", "host", "--plugins"]);
+    command.arg(site.folder()).args(extra);
+    HostProcess::spawn(command, site.folder().join("host.log"))
+}
+
+#[tokio::test]
+async fn an_operator_is_told_what_the_kernel_lacks() {
+    let site = Site::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("bulkhead.toml");
+    std::fs::write(&config, "host.isolation = \"process\"\n").expect("write settings");
+    for (lacks, missing, left) in [
+        ("landlock", "files network scopes", vec!["limits", "hidden", "syscalls"]),
+        ("seccomp", "syscalls", vec!["limits", "hidden", "files", "network", "scopes"]),
+    ] {
+        let mut host = on_older_kernel(&site, lacks, &["--config", &config.display().to_string()]);
+        let info = eventually("it is there", || async {
+            let hosts = site.client.broker().hosts().await.ok()?;
+            hosts.into_iter().find(|info| info.pid == host.pid())
+        })
+        .await;
+        assert_eq!(info.isolation, left);
+        let log = host.log();
+        assert!(log.contains("the kernel lacks layers of protection"), "{log}");
+        assert!(log.contains(missing) && log.contains("host.isolation_strict"), "{log}");
+        let mut list = HostProcess::command();
+        list.args(["--broker", &site.server.url(), "host", "list"]);
+        let listed = list.output().expect("the binary runs").stdout;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        let told = format!("processes, {} of 6 layers", left.len());
+        assert!(listed.contains(&told), "{told}: {listed}");
+        let done = site.ended("echo", "x").await;
+        assert_eq!(returned(&done), b"x", "it serves with what is left");
+        host.kill();
+    }
+}
+
+#[tokio::test]
+async fn where_every_layer_is_demanded_no_host_starts_without_one() {
+    let site = Site::new().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = settings(folder.path(), "process");
+    for (lacks, missing) in [("landlock", "files, network, scopes"), ("seccomp", "syscalls")] {
+        let mut host = on_older_kernel(&site, lacks, &["--config", &config]);
+        assert!(!host.wait(Duration::from_secs(60)).success());
+        let log = host.log();
+        assert!(log.contains(&format!("the kernel lacks {missing}")), "{log}");
+    }
 }

@@ -204,9 +204,8 @@ fn stopped_by(stopped: Stopped, about: &Circumstances<'_>) -> (FailureKind, Stri
             return (FailureKind::Cancelled, "the task was cancelled while it ran".to_owned());
         }
         Stopped::HostPanicked => {
-            tracing::error!("the host panicked in an attempt, which ends with it; this is a bug");
-            let message = "the host failed while it ran the guest; its log has more";
-            return (FailureKind::Trapped, message.to_owned());
+            let (kind, message) = host_failed();
+            return (kind, message.to_owned());
         }
         Stopped::Deadline => "the guest was still running",
         Stopped::DeadlineInHostCall => "the guest was waiting in a host call",
@@ -218,6 +217,12 @@ fn stopped_by(stopped: Stopped, about: &Circumstances<'_>) -> (FailureKind, Stri
         format!("`wall` is {wall_ms} ms; raise the limit or do less in one task")
     };
     (FailureKind::TimedOut, format!("timed out after {} ms: {what}, and {why}", about.allowed_ms))
+}
+
+/// The failure of an attempt in which the host's own code panicked, which is told here.
+pub(crate) fn host_failed() -> (FailureKind, &'static str) {
+    tracing::error!("the host panicked in an attempt, which ends with it; this is a bug");
+    (FailureKind::Trapped, "the host failed while it ran the guest; its log has more")
 }
 
 /// The failure of an output over `limit_bytes`.

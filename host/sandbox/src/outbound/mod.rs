@@ -28,7 +28,7 @@ pub(crate) use body::{Flow, Upload};
 pub(crate) use exchange::{Order, Waits, send, size_of_headers};
 pub(crate) use places::Place;
 pub use resolve::{Resolver, SystemResolver};
-pub(crate) use trust::Roots;
+pub(crate) use trust::{KEPT as ROOTS_KEPT, Roots};
 
 use dial::Dial;
 use places::{Line, Lines};

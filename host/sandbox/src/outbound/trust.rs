@@ -14,8 +14,9 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// Sources that are remembered; there are as many as operators name files.
-const KEPT: usize = 64;
+/// Sources that are remembered; there are as many as operators name files. A host forgets what
+/// it told a worker process when it has told of as many, and the process what was told before.
+pub(crate) const KEPT: usize = 64;
 
 /// Largest file of certificates, in bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -25,8 +26,16 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 pub(super) struct Trust {
     read: Mutex<HashMap<Option<PathBuf>, Known>>,
     /// What the host told of, in a worker process.
-    told: Mutex<HashMap<u64, Arc<ClientConfig>>>,
+    told: Mutex<Told>,
     next: AtomicU64,
+}
+
+/// What the host believes to be known here, and what it told of before, which a connection may
+/// still be secured by.
+#[derive(Default)]
+struct Told {
+    now: HashMap<u64, Arc<ClientConfig>>,
+    before: HashMap<u64, Arc<ClientConfig>>,
 }
 
 struct Known {
@@ -57,8 +66,9 @@ impl Trust {
 
     /// How TLS is spoken with roots that the host told of.
     pub(super) fn config_of(&self, roots: u64) -> io::Result<Arc<ClientConfig>> {
-        let told = self.told.lock().get(&roots).cloned();
-        told.ok_or_else(|| io::Error::other("the host did not name them"))
+        let told = self.told.lock();
+        let config = told.now.get(&roots).or_else(|| told.before.get(&roots)).cloned();
+        config.ok_or_else(|| io::Error::other("the host did not name them"))
     }
 
     /// The host names roots.
@@ -67,10 +77,10 @@ impl Trust {
         store.add_parsable_certificates(certificates.map(CertificateDer::from));
         if let Ok(config) = speaking(store) {
             let mut told = self.told.lock();
-            if told.len() >= KEPT {
-                told.clear();
+            if told.now.len() >= KEPT {
+                told.before = std::mem::take(&mut told.now);
             }
-            told.insert(roots, Arc::new(config));
+            told.now.insert(roots, Arc::new(config));
         }
     }
 

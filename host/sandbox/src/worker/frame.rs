@@ -28,7 +28,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// A message as it is sent.
 pub(super) fn encode(message: &impl Serialize, descriptors: usize) -> io::Result<Vec<u8>> {
     let mut frame = vec![0; HEAD_BYTES];
-    rmp_serde::encode::write(&mut frame, message).map_err(io::Error::other)?;
+    // By the names of fields, since some leave out those that say nothing.
+    rmp_serde::encode::write_named(&mut frame, message).map_err(io::Error::other)?;
     let length = u32::try_from(frame.len() - HEAD_BYTES).map_err(io::Error::other)?;
     if descriptors > MAX_DESCRIPTORS {
         return Err(io::Error::other("a worker can be passed 240 folders at one time"));
@@ -161,6 +162,25 @@ mod tests {
         let plain = || ("plain".to_owned(), Vec::new());
         let with = ("with".to_owned(), vec!["one".to_owned(), "two".to_owned()]);
         assert_eq!(heard, [plain(), with, plain()]);
+    }
+
+    #[test]
+    fn fields_that_say_nothing_are_left_out_and_the_others_keep_their_places() {
+        use bulkhead_core::Terms;
+        let with = |change: fn(&mut Terms)| {
+            let mut terms = Terms::default();
+            change(&mut terms);
+            terms
+        };
+        for terms in [
+            with(|_| {}),
+            with(|terms| terms.depth = 3),
+            with(|terms| terms.not_before = Some(7)),
+            with(|terms| (terms.key, terms.depth) = ("k".parse().ok(), 1)),
+        ] {
+            let frame = encode(&terms, 0).unwrap();
+            assert_eq!(decode::<Terms>(&frame[HEAD_BYTES..]).unwrap(), terms);
+        }
     }
 
     #[test]

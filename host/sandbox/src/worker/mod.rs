@@ -10,6 +10,8 @@
 mod child;
 mod frame;
 mod harden;
+#[cfg(test)]
+mod liars;
 mod parent;
 mod wire;
 

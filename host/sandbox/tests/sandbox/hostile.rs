@@ -5,11 +5,12 @@ use std::time::Duration;
 use bulkhead_core::Outcome;
 use bulkhead_sandbox::{Gate, Plugin, Sandbox, SandboxConfig};
 use wasm_encoder::{
-    CodeSection, Component, ComponentImportSection, ComponentTypeRef, ComponentTypeSection,
-    DataSection, EntityType, Function, FunctionSection, ImportSection, MemorySection, MemoryType,
-    Module, ModuleSection, NestedComponentSection, PrimitiveValType, RawSection, TypeSection,
+    Component, ComponentImportSection, ComponentTypeRef, ComponentTypeSection, DataSection,
+    EntityType, Function, ImportSection, Module, ModuleSection, NestedComponentSection,
+    PrimitiveValType, RawSection, TypeSection,
 };
 
+use crate::modules::{memory, of_functions};
 use crate::rig::{attempt, guest, load, load_bytes, task};
 use crate::worker::{sandbox, worker};
 
@@ -43,31 +44,6 @@ impl Host {
         let end = self.idle.attempt(attempt(&task("idle", ""))).await.unwrap();
         assert!(matches!(end.outcome, Outcome::Done(_)), "{after}: {:?}", end.outcome);
     }
-}
-
-fn memory() -> MemorySection {
-    let mut memories = MemorySection::new();
-    memories.memory(MemoryType {
-        minimum: 1,
-        maximum: None,
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    });
-    memories
-}
-
-/// A module with one function of this body.
-fn function(body: &Function) -> Vec<u8> {
-    let mut module = Module::new();
-    let mut types = TypeSection::new();
-    types.ty().function([], []);
-    let mut functions = FunctionSection::new();
-    functions.function(0);
-    let mut code = CodeSection::new();
-    code.function(body);
-    module.section(&types).section(&functions).section(&code);
-    module.finish()
 }
 
 fn nested(depth: usize) -> Vec<u8> {
@@ -132,7 +108,7 @@ async fn files_that_are_too_much() {
         body.instructions().nop();
     }
     body.instructions().end();
-    host.refuses("a huge function", function(&body), Gate::Invalid, "at most 2097152").await;
+    host.refuses("a huge function", of_functions(&[body]), Gate::Invalid, "at most 2097152").await;
 
     let mut data = DataSection::new();
     for _ in 0..150_000 {
@@ -168,7 +144,7 @@ async fn a_function_of_blocks_inside_blocks() {
     for _ in 0..=300_000 {
         body.instructions().end();
     }
-    let refused = load_bytes(&host.sandbox, function(&body)).await.expect_err("no command");
+    let refused = load_bytes(&host.sandbox, of_functions(&[body])).await.expect_err("no command");
     let gates = [Gate::Invalid, Gate::World, Gate::Compile, Gate::CompileBudget];
     assert!(gates.contains(&refused.gate), "{refused}");
     host.serves("blocks").await;

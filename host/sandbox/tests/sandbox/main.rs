@@ -16,6 +16,7 @@ mod http_bounds;
 mod isolation;
 mod limits;
 mod logs;
+mod modules;
 mod outcomes;
 mod parents;
 mod processes;

@@ -1,6 +1,10 @@
 //! Worker processes: what runs in them comes to the same, what brings them down stays within
 //! them, and nothing but that can be done in them. They are the real binary's.
 
+mod descriptors;
+mod kernels;
+mod services;
+
 use std::fs;
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};

@@ -8,11 +8,9 @@ use bulkhead_core::Outcome;
 use bulkhead_sandbox::{
     Compiler, Gate, PluginKind, Rejection, Sandbox, SandboxConfig, WorkerProgram,
 };
-use wasm_encoder::{
-    CodeSection, ExportKind, ExportSection, Function, FunctionSection, MemorySection, MemoryType,
-    Module, TypeSection, ValType,
-};
+use wasm_encoder::{Function, ValType};
 
+use crate::modules::command;
 use crate::rig::{attempt, guest, load, load_bytes, task};
 
 /// The binary under test.
@@ -52,38 +50,14 @@ pub(crate) fn sandbox(config: SandboxConfig) -> Sandbox {
 /// A valid command whose functions hold so many operations each, which a compiler has to hold
 /// in memory all at once.
 pub(crate) fn heavy(functions: u32, operations: u32) -> Vec<u8> {
-    let mut module = Module::new();
-    let mut types = TypeSection::new();
-    types.ty().function([], []);
-    module.section(&types);
-    let mut declared = FunctionSection::new();
-    let mut code = CodeSection::new();
-    for _ in 0..functions {
-        declared.function(0);
-        let mut body = Function::new([(8, ValType::I64)]);
-        for at in 0..operations {
-            let mut body = body.instructions();
-            body.local_get(at % 8).local_get((at / 8) % 8).i64_mul();
-            body.i64_const(i64::from(at)).i64_add().local_set((at / 3) % 8);
-        }
-        body.instructions().end();
-        code.function(&body);
+    let mut body = Function::new([(8, ValType::I64)]);
+    for at in 0..operations {
+        let mut body = body.instructions();
+        body.local_get(at % 8).local_get((at / 8) % 8).i64_mul();
+        body.i64_const(i64::from(at)).i64_add().local_set((at / 3) % 8);
     }
-    module.section(&declared);
-    let mut memories = MemorySection::new();
-    memories.memory(MemoryType {
-        minimum: 1,
-        maximum: None,
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    });
-    module.section(&memories);
-    let mut exports = ExportSection::new();
-    exports.export("memory", ExportKind::Memory, 0).export("_start", ExportKind::Func, 0);
-    module.section(&exports);
-    module.section(&code);
-    module.finish()
+    body.instructions().end();
+    command(&vec![body; functions as usize])
 }
 
 fn check(loaded: Result<bulkhead_sandbox::Plugin, Rejection>, gate: Gate, says: &str) {

@@ -9,7 +9,7 @@ mod link;
 mod run;
 mod services;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
@@ -30,8 +30,8 @@ pub(crate) use services::Connecting;
 /// The first descriptor that is no standard stream.
 const FIRST_OTHER: i32 = 3;
 
-/// Highest descriptor that is looked for among those that the host was started with.
-const LAST_OTHER: i32 = 1_024;
+/// Highest descriptor that is looked for where the kernel does not list those that are open.
+const LAST_OTHER: i32 = 65_535;
 
 /// Memory beyond what guests may have: machine code, threads, frames on their way.
 const OWN_BYTES: u64 = 1 << 30;
@@ -58,8 +58,8 @@ pub fn guest_worker() -> ExitCode {
 
 fn serve() -> io::Result<()> {
     // What the host itself inherited from whoever started it is not for guests.
-    for descriptor in FIRST_OTHER..=LAST_OTHER {
-        // Most are not open.
+    for descriptor in others() {
+        // That of the list itself is not open any more.
         let _ = nix::unistd::close(descriptor);
     }
     set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -93,6 +93,15 @@ fn serve() -> io::Result<()> {
         duty.hear(said, descriptors)?;
     }
     Ok(())
+}
+
+/// Every descriptor but the standard streams, or all that there may be.
+fn others() -> Vec<i32> {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else {
+        return (FIRST_OTHER..=LAST_OTHER).collect();
+    };
+    let open = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    open.filter(|descriptor| *descriptor >= FIRST_OTHER).collect()
 }
 
 /// The engine, and then nothing more than it needs.

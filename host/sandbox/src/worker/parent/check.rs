@@ -23,8 +23,11 @@ use crate::worker::wire::{End, Ends};
 /// What one text may grow by where secrets were taken out of it.
 const REDACTED_BYTES: u64 = 256;
 
-/// The most that a count is believed to be: no attempt reaches it.
-const MOST_COUNTED: u64 = 1 << 48;
+/// The most calls, or lines, in a microsecond: no machine makes more.
+const CALLS_PER_US: u64 = 100;
+
+/// The most bytes in a microsecond: no machine copies more.
+const BYTES_PER_US: u64 = 20_000;
 
 /// The ends of attempts, or in what the worker lied.
 pub(super) fn ends(
@@ -39,14 +42,15 @@ pub(super) fn ends(
     if ends.len() != attempts.len() || (fell && attempts.len() < 2) {
         return Err(format!("{} ends for {} tasks", ends.len(), attempts.len()));
     }
-    let fuel = own.iter().fold(0_u64, |sum, limits| sum.saturating_add(limits.fuel));
-    let elapsed_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let mut left = Left::of(own, u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+    let elapsed_ms = left.wall_us / 1_000;
     let checked = ends.into_iter().zip(attempts).zip(own).map(|((end, attempt), limits)| {
-        let End { outcome, metering, logs, children } = end;
+        let End { outcome, metering, mut logs, children } = end;
         check_outcome(&outcome, attempt, limits)?;
         check_logs(&logs, limits)?;
         let children = check_children(plugin, attempt, &outcome, children)?;
-        let metering = believed(metering, fuel, limits, elapsed_us);
+        logs.iter_mut().for_each(|line| line.at_ms = line.at_ms.min(elapsed_ms));
+        let metering = left.believe(&metering, limits);
         let mut end = AttemptEnd { outcome, metering, logs, children };
         if let Some(powers) = powers {
             powers.redact(&mut end);
@@ -134,19 +138,56 @@ fn check_children(
         .map_err(|error| format!("a child that is not allowed: {error:?}"))
 }
 
-/// What an attempt used, within what is possible.
-fn believed(said: Metering, fuel: u64, limits: &Limits, elapsed_us: u64) -> Metering {
-    Metering {
-        fuel: said.fuel.min(fuel),
-        peak_memory_bytes: said.peak_memory_bytes.min(limits.memory_bytes),
-        cpu_us: said.cpu_us.min(elapsed_us),
-        wall_us: said.wall_us.min(elapsed_us),
-        instantiate_us: said.instantiate_us.min(elapsed_us),
-        log_bytes: said.log_bytes.min(MOST_COUNTED),
-        log_lines_dropped: said.log_lines_dropped.min(MOST_COUNTED),
-        host_calls: said.host_calls.min(MOST_COUNTED),
-        bytes_in: said.bytes_in.min(MOST_COUNTED),
-        bytes_out: said.bytes_out.min(MOST_COUNTED),
+/// What attempts can have used that nobody has said yet: those of a batch share one call's fuel
+/// and time.
+struct Left {
+    fuel: u64,
+    cpu_us: u64,
+    wall_us: u64,
+    instantiate_us: u64,
+    host_calls: u64,
+    lines: u64,
+    log_bytes: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+impl Left {
+    fn of(own: &[Limits], elapsed_us: u64) -> Self {
+        let calls = elapsed_us.saturating_mul(CALLS_PER_US);
+        let bytes = elapsed_us.saturating_mul(BYTES_PER_US);
+        Self {
+            fuel: own.iter().fold(0_u64, |sum, limits| sum.saturating_add(limits.fuel)),
+            cpu_us: elapsed_us,
+            wall_us: elapsed_us,
+            instantiate_us: elapsed_us,
+            host_calls: calls,
+            lines: calls,
+            log_bytes: bytes,
+            bytes_in: bytes,
+            bytes_out: bytes,
+        }
+    }
+
+    /// What an attempt used, within what is possible.
+    fn believe(&mut self, said: &Metering, limits: &Limits) -> Metering {
+        let take = |left: &mut u64, said: u64| {
+            let taken = said.min(*left);
+            *left -= taken;
+            taken
+        };
+        Metering {
+            fuel: take(&mut self.fuel, said.fuel),
+            peak_memory_bytes: said.peak_memory_bytes.min(limits.memory_bytes),
+            cpu_us: take(&mut self.cpu_us, said.cpu_us),
+            wall_us: take(&mut self.wall_us, said.wall_us),
+            instantiate_us: take(&mut self.instantiate_us, said.instantiate_us),
+            log_bytes: take(&mut self.log_bytes, said.log_bytes),
+            log_lines_dropped: take(&mut self.lines, said.log_lines_dropped),
+            host_calls: take(&mut self.host_calls, said.host_calls),
+            bytes_in: take(&mut self.bytes_in, said.bytes_in),
+            bytes_out: take(&mut self.bytes_out, said.bytes_out),
+        }
     }
 }
 
@@ -228,18 +269,23 @@ mod tests {
 
     #[test]
     fn figures_are_believed_up_to_what_was_measured() {
-        let limits = Limits::default();
+        let own =
+            [Limits { fuel: 3, ..Limits::default() }, Limits { fuel: 4, ..Limits::default() }];
         let all = Metering {
-            fuel: u64::MAX,
+            fuel: 5,
             peak_memory_bytes: u64::MAX,
             cpu_us: u64::MAX,
-            wall_us: u64::MAX,
+            wall_us: 2,
             bytes_in: u64::MAX,
+            host_calls: 7,
             ..Metering::default()
         };
-        let believed = believed(all, 7, &limits, 5);
-        assert_eq!((believed.fuel, believed.cpu_us, believed.wall_us), (7, 5, 5));
-        assert_eq!(believed.peak_memory_bytes, limits.memory_bytes);
-        assert_eq!(believed.bytes_in, MOST_COUNTED);
+        let mut left = Left::of(&own, 5);
+        let (first, second) = (left.believe(&all, &own[0]), left.believe(&all, &own[1]));
+        assert_eq!((first.fuel, first.cpu_us, first.wall_us), (5, 5, 2));
+        assert_eq!((second.fuel, second.cpu_us, second.wall_us), (2, 0, 2), "what is left");
+        assert_eq!(first.peak_memory_bytes, own[0].memory_bytes);
+        assert_eq!((first.bytes_in, second.bytes_in), (5 * BYTES_PER_US, 0));
+        assert_eq!((first.host_calls, second.host_calls), (7, 7));
     }
 }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ use crate::batch::BatchEnd;
 use crate::cancel::Cancels;
 use crate::capability::Reports;
 use crate::compartment::Stop;
+use crate::failure;
 use crate::plugin::Plugin;
 use crate::powers::Powers;
 use crate::service::Services;
@@ -63,13 +65,32 @@ pub(super) struct Running {
     pub(super) asking: bool,
     pub(super) requests_left: u32,
     pub(super) folders_left: usize,
+    /// Whether the worker can have heard of it.
+    pub(super) begun: Arc<AtomicBool>,
+    /// Whether the host's own code failed in it.
+    failed_by_host: bool,
     /// Gone when the attempt is over.
     pub(super) alive: watch::Sender<()>,
 }
 
 impl Running {
-    pub(super) fn end(self, end: Result<Ends, Unavailable>) {
+    pub(super) fn end(self, mut end: Result<Ends, Unavailable>) {
+        if let (Ok(ends), true) = (&mut end, self.failed_by_host) {
+            let (kind, message) = failure::host_failed();
+            for end in &mut ends.ends {
+                end.outcome = Outcome::Failed(Failure::new(kind, message));
+                end.children.clear();
+            }
+            ends.fell = ends.ends.len() > 1;
+        }
         let _ = self.done.send((Gone::Ended(end), self.powers));
+    }
+
+    /// The host's own code failed in it: whatever it comes to, it failed. How many tasks it has.
+    pub(super) fn fail_by_host(&mut self) -> u32 {
+        self.failed_by_host = true;
+        self.progress.fill_with(|| None);
+        u32::try_from(self.progress.len()).unwrap_or(u32::MAX)
     }
 
     pub(super) fn fall(self, why: &str) {
@@ -193,11 +214,14 @@ impl Workers {
         let (done, mut ended) = oneshot::channel();
         let rounds = if together { 1 } else { attempts.len() };
         let running = Running::of(plugin, &attempts, rounds, stop.began, done);
+        let begun = running.begun.clone();
         worker.running.lock().insert(at.id, running);
         let given = worker.give(elsewhere).and_then(|()| {
-            worker.tell(&assign(at.id, elsewhere.id, plugin.uses, &attempts), Vec::new())
+            worker.tell_begin(&assign(at.id, elsewhere.id, plugin.uses, &attempts), begun)
         });
         if let Err(error) = given {
+            // The worker does not know of it and will not end it.
+            drop(worker.running.lock().remove(&at.id));
             return Err(Unavailable::Broken(error.to_string()));
         }
         if worker.is_gone()
@@ -275,6 +299,8 @@ impl Running {
             asking: false,
             requests_left: requests.saturating_mul(rounds_u32),
             folders_left: rounds,
+            begun: Arc::default(),
+            failed_by_host: false,
             alive: watch::channel(()).0,
         }
     }
@@ -392,8 +418,7 @@ fn fallen(attempts: &[Attempt<'_>], stop: &Stop, powers: Option<&Powers>, why: &
     let late = Instant::now() >= stop.deadline;
     let kind = if late { FailureKind::TimedOut } else { FailureKind::Trapped };
     let message = format!("the worker process that ran it did not end it: {why}");
-    let failure =
-        Failure::new(kind, crate::text::bounded(message, crate::failure::MAX_MESSAGE_BYTES));
+    let failure = Failure::new(kind, crate::text::bounded(message, failure::MAX_MESSAGE_BYTES));
     let wall_us = u64::try_from(stop.began.elapsed().as_micros()).unwrap_or(u64::MAX);
     let number = attempts.len();
     let wall_us = wall_us / u64::try_from(number.max(1)).unwrap_or(1);

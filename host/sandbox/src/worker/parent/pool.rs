@@ -124,6 +124,7 @@ impl Workers {
             let why = "`workers` and the threads of each must be at least 1";
             return Err(SandboxError::Config(why.to_owned()));
         }
+        // One thread, so that what was written to a worker is known before it can answer.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("workers")

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -50,6 +50,34 @@ type Reader = BufReader<OwnedReadHalf>;
 struct Outgoing {
     frame: Vec<u8>,
     descriptors: Vec<OwnedFd>,
+    about: About,
+}
+
+/// What is to be known of a frame when it has been written. What is not written the worker
+/// cannot have heard, and what is fits into the socket. The one who writes and the one who reads
+/// share a thread, so that no worker hears anything before that is known.
+enum About {
+    Nothing,
+    /// It answers an attempt that asks nothing else before it has heard it.
+    Answer(#[allow(dead_code, reason = "counted until it is dropped")] Unheard),
+    /// An attempt begins.
+    Begin(Arc<AtomicBool>),
+}
+
+/// One answer that a worker has not heard yet.
+struct Unheard(Arc<AtomicUsize>);
+
+impl Unheard {
+    fn count(all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(all.clone())
+    }
+}
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A worker that gave up its rights and waits.
@@ -67,8 +95,9 @@ pub(super) struct Worker {
     /// Plugins that it was given.
     plugins: Mutex<HashSet<u64>>,
     /// Bounded by what runs: each attempt has one frame to begin, one for each answer, and one
-    /// for each cancelled task.
+    /// for each cancelled task. A worker that asks on, or ends attempts, without hearing is killed.
     out: mpsc::UnboundedSender<Outgoing>,
+    unheard: Arc<AtomicUsize>,
     ended: Notify,
     next: AtomicU64,
 }
@@ -117,7 +146,7 @@ impl Worker {
         let hello = Down::Hello(Box::new(start.hello));
         let frame =
             frame::encode(&hello, start.folders.len()).map_err(|e| unable(e.to_string()))?;
-        let _ = out.send(Outgoing { frame, descriptors: start.folders });
+        let _ = out.send(Outgoing { frame, descriptors: start.folders, about: About::Nothing });
         let most_up = start.most_up;
         let ready = tokio::time::timeout(START_WITHIN, read(&mut from, most_up)).await;
         let layers = match ready {
@@ -150,6 +179,7 @@ impl Worker {
             }),
             plugins: Mutex::default(),
             out,
+            unheard: Arc::default(),
             ended: Notify::new(),
             next: AtomicU64::new(0),
         });
@@ -224,9 +254,28 @@ impl Worker {
 
     /// Tell the worker something; a worker that is over hears nothing.
     pub(super) fn tell(&self, what: &Down<'_>, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        self.send(what, descriptors, About::Nothing)
+    }
+
+    /// The same for an answer to an attempt that asks nothing else before it has heard it.
+    pub(super) fn tell_asker(&self, what: &Down<'_>, with: Vec<OwnedFd>) -> io::Result<()> {
+        self.send(what, with, About::Answer(Unheard::count(&self.unheard)))
+    }
+
+    /// The same for the beginning of an attempt; `begun` is true when it can have been heard.
+    pub(super) fn tell_begin(&self, what: &Down<'_>, begun: Arc<AtomicBool>) -> io::Result<()> {
+        self.send(what, Vec::new(), About::Begin(begun))
+    }
+
+    fn send(&self, what: &Down<'_>, descriptors: Vec<OwnedFd>, about: About) -> io::Result<()> {
         let frame = frame::encode(what, descriptors.len())?;
-        let _ = self.out.send(Outgoing { frame, descriptors });
+        let _ = self.out.send(Outgoing { frame, descriptors, about });
         Ok(())
+    }
+
+    /// Answers that were given and are not heard yet.
+    pub(super) fn unheard(&self) -> usize {
+        self.unheard.load(Ordering::Relaxed)
     }
 
     /// Give it a plugin, unless it has it.
@@ -346,7 +395,7 @@ fn spawn(program: &WorkerProgram) -> io::Result<(Child, UnixStream)> {
 }
 
 async fn write(mut to: OwnedWriteHalf, mut outgoing: mpsc::UnboundedReceiver<Outgoing>) {
-    while let Some(Outgoing { frame, descriptors }) = outgoing.recv().await {
+    while let Some(Outgoing { frame, descriptors, about }) = outgoing.recv().await {
         let mut sent = 0;
         if !descriptors.is_empty() {
             let socket: &UnixStream = to.as_ref();
@@ -362,6 +411,9 @@ async fn write(mut to: OwnedWriteHalf, mut outgoing: mpsc::UnboundedReceiver<Out
         }
         if to.write_all(&frame[sent..]).await.is_err() {
             return;
+        }
+        if let About::Begin(begun) = &about {
+            begun.store(true, Ordering::Release);
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bulkhead_core::outbound::Target;
@@ -17,7 +18,7 @@ use super::lendings::{Connection, Folder};
 use super::process::Worker;
 use crate::capability::{kv, open_granted};
 use crate::grants::{FsGrant, KvGrant};
-use crate::outbound::{Lending, Way};
+use crate::outbound::{Lending, ROOTS_KEPT, Way};
 use crate::scratch::Scratch;
 use crate::service::{KvSpace, SecretError};
 use crate::text::bounded;
@@ -30,6 +31,10 @@ const MAX_NOTE_BYTES: usize = 1 << 10;
 
 /// Longest message of progress, in bytes.
 const MAX_PROGRESS_BYTES: usize = 1 << 10;
+
+/// Answers that a worker may not have heard yet, besides one for each attempt that runs: those
+/// to attempts that have just ended.
+const MOST_UNHEARD: usize = 64;
 
 type Lie = String;
 
@@ -51,9 +56,14 @@ impl Worker {
                 Ok(())
             }
             Up::Ended { attempt, end } => {
-                let Some(running) = self.running.lock().remove(&attempt) else {
+                let mut all = self.running.lock();
+                if all.get(&attempt).is_some_and(|run| !run.begun.load(Ordering::Acquire)) {
+                    return lie("the end of an attempt that it has not heard of");
+                }
+                let Some(running) = all.remove(&attempt) else {
                     return lie("the end of an attempt that it does not run");
                 };
+                drop(all);
                 self.lendings.over(attempt);
                 running.end(end);
                 Ok(())
@@ -92,18 +102,30 @@ impl Worker {
         if let Some(redactor) = run.powers.as_deref().and_then(|powers| powers.redactor()) {
             redactor.text(&mut message);
         }
-        if let Some(Some(reports)) = run.progress.get_mut(task as usize) {
-            reports.report(fraction, &message, Instant::now());
+        let Some(Some(reports)) = run.progress.get_mut(task as usize) else { return };
+        let now = Instant::now();
+        let heard = catch_unwind(AssertUnwindSafe(|| reports.report(fraction, &message, now)));
+        if heard.is_err() {
+            // As on a thread of the host, the attempt ends with it, and nothing else does.
+            let tasks = run.fail_by_host();
+            for task in 0..tasks {
+                // A worker that is over needs not be told.
+                let _ = self.tell(&Down::Cancel { attempt, task }, Vec::new());
+            }
         }
     }
 
     fn asked(self: &Arc<Self>, ask: u64, attempt: u64, what: Ask) -> Result<(), Lie> {
         let mut running = self.running.lock();
+        let at_work = running.len();
         // Its last ask may cross its end.
         let Some(run) = running.get_mut(&attempt) else { return Ok(()) };
         let asking = Asking { worker: self.clone(), ask, attempt };
         if let Ask::Connect(what) = what {
             return asking.connect(run, &what);
+        }
+        if self.unheard() > at_work + MOST_UNHEARD {
+            return lie("it asks and does not listen");
         }
         if std::mem::replace(&mut run.asking, true) {
             return lie("two things at one time");
@@ -128,7 +150,14 @@ impl Worker {
     }
 
     fn answer(&self, ask: u64, answer: Answer, descriptors: Vec<OwnedFd>) {
-        if let Err(error) = self.tell(&Down::Answer { ask, answer }, descriptors) {
+        // An attempt may wait for many connections at one time, as many as it was granted.
+        let one_of_many = matches!(answer, Answer::Connected { .. } | Answer::Unreached { .. });
+        let what = Down::Answer { ask, answer };
+        let told = match one_of_many {
+            true => self.tell(&what, descriptors),
+            false => self.tell_asker(&what, descriptors),
+        };
+        if let Err(error) = told {
             tracing::warn!(%error, "an answer to a guest worker cannot be sent");
         }
     }
@@ -248,7 +277,11 @@ impl Asking {
         let (worker, attempt) = (&self.worker, self.attempt);
         let roots = roots.map(|roots| {
             let mut told = worker.lendings.roots.lock();
-            if told.insert(roots.id) {
+            if !told.contains(&roots.id) {
+                if told.len() >= ROOTS_KEPT {
+                    told.clear();
+                }
+                told.insert(roots.id);
                 let certificates =
                     roots.certificates.iter().map(|der| ByteBuf::from(der.clone())).collect();
                 let what = Down::Roots { roots: roots.id, certificates };
