@@ -89,7 +89,7 @@ function hasEnded(entry) {
 /** The handler's output, or an error that says why there is none. */
 function outputOf(entry) {
   if (!entry.E) throw new Error(`the task ended without an attempt: ${JSON.stringify(entry)}`);
-  const outcome = entry.E[1][6];
+  const outcome = entry.E[1][7];
   if (!outcome.Done) throw new Error(`the task failed: ${outcome.Failed[1]}`);
   return outcome.Done[1];
 }

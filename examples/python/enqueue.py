@@ -82,7 +82,7 @@ def output_of(entry):
     """The handler's output, or an error that says why there is none."""
     if "E" not in entry:
         raise RuntimeError(f"the task ended without an attempt: {entry}")
-    outcome = entry["E"][1][6]
+    outcome = entry["E"][1][7]
     if "Done" not in outcome:
         raise RuntimeError(f"the task failed: {outcome['Failed'][1]}")
     return outcome["Done"][1]

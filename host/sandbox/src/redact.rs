@@ -130,9 +130,12 @@ fn forms(value: &str) -> Vec<String> {
     for _ in 0..rounds {
         for at in 0..forms.len() {
             let json = serde_json::to_string(&forms[at]).unwrap_or_default();
-            // Without its own quotes, and no others.
-            let inner = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
-            forms.push(inner.unwrap_or_default().to_owned());
+            for quoted in [json, format!("{:?}", forms[at])] {
+                // Without its own quotes, and no others.
+                let inner = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+                forms.push(inner.unwrap_or_default().to_owned());
+            }
+            // Unlike the form above, with a backslash before `'`.
             forms.push(forms[at].escape_debug().to_string());
         }
         forms.sort();
@@ -175,6 +178,9 @@ mod tests {
         let nested = serde_json::to_string(&json).unwrap();
         assert_eq!(redacted(&quoted, &nested), r#""\"[secret q]\"""#);
         assert_eq!(redacted(&quoted, &format!("{json:?}")), r#""\"[secret q]\"""#);
+        let single = [("q", "it's\u{5}a secret")];
+        assert_eq!(redacted(&single, &format!("{:?}", single[0].1)), "\"[secret q]\"");
+        assert_eq!(redacted(&single, &single[0].1.escape_debug().to_string()), "[secret q]");
         let key = [("key", "-----BEGIN-----\nMIIEow==\nxx\n-----END-----\n")];
         assert_eq!(redacted(&key, "MIIEow=="), "[secret key]");
         assert_eq!(redacted(&key, "xx"), "xx", "too short to be told from other text");

@@ -176,7 +176,7 @@ async fn send_behind(
     let mut keep = redis::cmd("PEXPIRE");
     road.send_long(keep.arg(&draft).arg(kept_ms())).await?;
     let base = script::integer(road.send_long(&Cmd::strlen(&draft)).await?)?;
-    let base = usize::try_from(base).unwrap_or(0);
+    let Some(base) = usize::try_from(base).ok().filter(|base| *base > 0) else { return Ok(None) };
     // The last piece first, so that the server makes room once.
     for (at, piece) in entry.chunks(PIECE_BYTES).enumerate().rev() {
         let mut command = Cmd::with_capacity(4, piece.len() + 256);

@@ -383,3 +383,20 @@ async fn long_outputs_reach_those_who_wait_for_them() {
         talk.assert_sound(&elsewhere()).await;
     }
 }
+
+#[tokio::test]
+async fn a_draft_that_was_lost_on_the_way_is_not_taken_for_a_record() {
+    let talk = Talk::new().await;
+    let id = talk.store(&of_length(100_000)).await;
+    let claim = talk.claim_one().await;
+    let end = done_with(&claim, 200_000);
+    talk.send_ahead(&end).await;
+    let (mut redis, draft) = (talk.server.connection(), talk.drafts().remove(0));
+    let length: u64 = redis.strlen(&draft).unwrap();
+    redis.del::<_, ()>(&draft).unwrap();
+    redis::cmd("SETRANGE").arg(&draft).arg(length - 1).arg("x").exec(&mut redis).unwrap();
+    talk.settle(end).await;
+    let view = talk.view(id).await;
+    assert_eq!(view.task.unwrap().payload, text(100_000));
+    assert!(matches!(&view.history[..], [Entry::Ended(..)]));
+}

@@ -18,7 +18,7 @@ for i = 1, #ARGV, 4 do
   local draft = base and P .. ':draft:' .. id .. ':' .. name
   local deps = P .. ':deps:' .. id
   local blocked = P .. ':blocked'
-  if draft and call('EXISTS', draft) == 0 then
+  if draft and not L.is_whole(draft) then
     unsent[#unsent + 1] = (i + 3) / 4
   elseif call('SREM', deps, parent) == 1 and call('ZSCORE', blocked, id) then
     local h = head(id)

@@ -39,6 +39,13 @@ local function head(id) return head_at(TASK .. id) end
 -- The key of what was sent ahead, by what stands for it and the name of the key it is for.
 local function draft_of(id, stand_in) return P .. ':draft:' .. id .. ':' .. sub(stand_in, 2) end
 
+-- Whether a draft is whole. It begins with the copy of a record; one that was lost on the way
+-- and went on being written begins with zeros.
+local function is_whole(draft)
+  local first = try('GETRANGE', draft, '0', '0')
+  return type(first) == 'string' and first ~= '' and first ~= '\0'
+end
+
 -- Put a copy of a record and what was sent behind it in the record's place, if that still is
 -- as long as it was; else only what was sent behind it.
 local function take_draft(key, draft, base)

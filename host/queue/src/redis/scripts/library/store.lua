@@ -211,7 +211,7 @@ end
 return {
   KEPT = KEPT, TELL_MS = TELL_MS, kept_longer = kept_longer,
   head = head, read_head = read_head, grown_to = grown_to, draft_of = draft_of,
-  take_draft = take_draft, are_there = are_there, bonds = bonds, count_live = count_live, event = event,
+  is_whole = is_whole, take_draft = take_draft, are_there = are_there, bonds = bonds, count_live = count_live, event = event,
   bury = bury, line_up = line_up, leave_line = leave_line, score_of = score_of,
   bounds = bounds, key_bounds = key_bounds, tenant_bounds = tenant_bounds, bucket = bucket,
   tokens = tokens, spend = spend, allowance = allowance, tenant_allowance = tenant_allowance,

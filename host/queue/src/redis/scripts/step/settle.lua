@@ -54,7 +54,7 @@ for i = 1, tonumber(take()) do
   if entry and byte(entry) == AHEAD then
     draft, base, entry = P .. ':draft:' .. sub(member, 1, 57), tonumber(sub(entry, 2)), ''
   end
-  if draft and call('EXISTS', draft) == 0 or born_at and not children_are_there(born_at) then
+  if draft and not lib().is_whole(draft) or born_at and not children_are_there(born_at) then
     unsent[#unsent + 1] = i
   elseif call('ZREM', LEASES, member) == 0 then
     stale[#stale + 1] = i
