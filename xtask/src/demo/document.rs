@@ -167,9 +167,9 @@ mod tests {
             "id": "1", "type": "t", "queue": "q", "state": "failed", "attempts": 3,
             "failure": {"kind": "out_of_fuel", "message": "enough"},
             "history": [
-                {"event": "ended", "plugin": "a",
+                {"event": "ended", "digest": "a",
                  "metering": {"fuel": 1, "peak_memory_bytes": 2, "wall_us": 3, "cpu_us": 4}},
-                {"event": "ended", "plugin": "b",
+                {"event": "ended", "digest": "b",
                  "metering": {"fuel": 5, "peak_memory_bytes": 6, "wall_us": 7, "cpu_us": 8}},
                 {"event": "lease_lost", "at": 9, "host": "h"},
             ],

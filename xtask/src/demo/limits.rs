@@ -96,7 +96,7 @@ mod tests {
         serde_json::from_value(json!({
             "id": "1", "type": "spin", "state": state, "attempts": 1,
             "failure": {"kind": kind, "message": "too\u{1b}long", "backtrace": ["a", "b", "c"]},
-            "history": [{"plugin": "d", "metering":
+            "history": [{"digest": "d", "metering":
                 {"fuel": 1_000, "peak_memory_bytes": 2_048, "wall_us": 300_000}}],
         }))
         .unwrap()

@@ -256,7 +256,7 @@ mod tests {
     fn task(id: &str, state: &str) -> Task {
         serde_json::from_value(json!({
             "id": id, "type": "markdown", "state": state, "attempts": 2,
-            "history": [{"plugin": "0123456789abcdef", "metering":
+            "history": [{"digest": "0123456789abcdef", "metering":
                 {"fuel": 2_500_000, "peak_memory_bytes": 1_572_864, "wall_us": 4_200}}],
         }))
         .unwrap()

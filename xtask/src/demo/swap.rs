@@ -193,7 +193,7 @@ mod tests {
     fn task(state: &str, digest: &str) -> Task {
         serde_json::from_value(json!({
             "id": "1", "type": PLUGIN, "state": state, "attempts": 1,
-            "history": [{"plugin": digest, "metering":
+            "history": [{"digest": digest, "metering":
                 {"fuel": 1, "peak_memory_bytes": 1, "wall_us": 1}}],
         }))
         .unwrap()

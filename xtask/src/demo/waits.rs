@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn task(started_at: u64, before: serde_json::Value) -> Task {
-        let ended = json!({"event": "ended", "plugin": "d", "started_at": started_at,
+        let ended = json!({"event": "ended", "digest": "d", "started_at": started_at,
             "metering": {"fuel": 1, "peak_memory_bytes": 1, "wall_us": 1}});
         let history = if before.is_null() { vec![ended] } else { vec![before, ended] };
         serde_json::from_value(json!({
