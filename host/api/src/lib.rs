@@ -5,7 +5,9 @@
 //! [`Broker`](bulkhead_queue::Broker) that speaks to it, so that whatever works with a
 //! broker works with a running host. This crate knows the queue and nothing of Wasm.
 
+pub mod asked;
 pub mod broker;
+pub mod document;
 mod problem;
 mod socket;
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A running host. It is announced every few seconds and forgotten when it stops.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct HostInfo {
     /// Its name. Hosts of the same name are listed as one.
     pub name: String,
@@ -34,6 +35,7 @@ pub struct HostInfo {
 
 /// How a host's memory stands. All in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct HostMemory {
     /// What it may have resident.
     pub ceiling_bytes: u64,
@@ -47,6 +49,7 @@ pub struct HostMemory {
 
 /// A plugin as a host sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PluginInfo {
     /// The file's stem; a tenant's plugin as `OWNER/STEM`.
     pub name: String,
@@ -60,6 +63,7 @@ pub struct PluginInfo {
 
 /// A plugin version that serves tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ServingVersion {
     /// The version the plugin gives itself.
     pub version: String,
@@ -80,6 +84,7 @@ pub struct ServingVersion {
 
 /// A plugin file that failed a gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RejectedVersion {
     /// sha256 of its bytes, as text.
     #[serde(with = "digest_text")]

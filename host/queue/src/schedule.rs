@@ -22,6 +22,7 @@ pub struct ScheduleView {
 
 /// A fire that happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LastFire {
     /// The time it was for.
     pub at: UnixMs,

@@ -96,6 +96,7 @@ pub enum CancelReason {
 
 /// What a running attempt says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Progress {
     /// How much is done, from 0.0 to 1.0.
     pub fraction: f32,
@@ -107,6 +108,7 @@ pub struct Progress {
 
 /// Who holds a running task's lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Holder {
     /// The host's name, and after a `#` which process of that name it is.
     pub host: String,
@@ -297,6 +299,7 @@ impl SubmitAnswer {
 
 /// What became of a request to cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CancelAnswer {
     /// It waited and is cancelled now.
@@ -311,6 +314,7 @@ pub enum CancelAnswer {
 
 /// What became of a request to run a task again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RerunAnswer {
     /// It is in line.
@@ -323,6 +327,7 @@ pub enum RerunAnswer {
 
 /// Pending tasks of one type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TypeDepth {
     /// The type.
     pub task_type: String,
@@ -334,6 +339,7 @@ pub struct TypeDepth {
 
 /// Tasks of one tenant that have not ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TenantDepth {
     /// The tenant.
     pub tenant: String,
@@ -343,6 +349,7 @@ pub struct TenantDepth {
 
 /// Depths and counters of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct QueueStats {
     /// Tasks waiting for a host, or held back by a limit.
     pub pending: u64,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 use bulkhead::config::quantity::Span;
 use bulkhead::queue::{HostInfo, PluginInfo};
+use bulkhead_api::document::PluginDocument;
 use comfy_table::{Cell, Color, Table};
-use serde::Serialize;
 
 use crate::cli::exit::{Exit, not_found, timed_out};
 use crate::cli::follow;
@@ -16,14 +16,6 @@ use crate::cli::{escape, figures, output};
 
 /// How often hosts are asked whether they are done.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// A plugin of a host in JSON.
-#[derive(Serialize)]
-struct PluginDocument<'a> {
-    host: &'a str,
-    #[serde(flatten)]
-    plugin: &'a PluginInfo,
-}
 
 /// Print the plugins of all hosts.
 pub(super) async fn list(session: &Session) -> Result<Exit> {

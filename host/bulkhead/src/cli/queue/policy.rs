@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use bulkhead::config::quantity::Size;
 use bulkhead::core::{Bounds, QueueName, QueuePolicy, Rate, TenantPolicy, WhenSpent};
+use bulkhead_api::document::PolicyDocument;
 use clap::Subcommand;
 use comfy_table::{Cell, Table};
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::asked::read;
@@ -39,13 +39,6 @@ pub(crate) enum Policy {
         #[arg(long, value_name = "PATH")]
         file: PathBuf,
     },
-}
-
-/// A queue's policy in JSON.
-#[derive(Serialize)]
-struct PolicyDocument<'a> {
-    queue: &'a str,
-    policy: &'a QueuePolicy,
 }
 
 impl Policy {

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
+use bulkhead::core::quantity::Moment;
 use bulkhead::core::{BatchId, FailureKind, QueueName, State, TaskId, TaskType, TenantName};
 use bulkhead::queue::{Broker, ListFilter, QueueStats, TaskView};
 use clap::Args;
 
-use crate::cli::asked::Moment;
 use crate::cli::session::{BATCH, queues};
 
 /// What tasks have in common; what is not said does not matter.

@@ -1,118 +1,203 @@
-//! A task as a JSON document. Its field names are stable; times are Unix milliseconds.
+//! A task as a JSON document.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bulkhead::core::{
+use bulkhead_core::{
     AttemptReport, Digest, Failure, LimitsRequest, LogLine, Metering, Outcome, Payload, PluginId,
     State, Task, TaskRef, Terms,
 };
-use bulkhead::queue::{CancelReason, Entry, Holder, Next, Progress, TaskView};
+use bulkhead_queue::{CancelReason, Entry, Holder, Next, Progress, TaskView};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
-/// A task.
-#[derive(Serialize)]
-pub(crate) struct TaskDocument<'a> {
+use crate::asked::is_json;
+
+/// A task and what happened to it. All times are Unix milliseconds.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Task)]
+pub struct TaskDocument<'a> {
+    /// Its id.
+    #[schema(format = Uuid)]
     id: String,
+    /// Its type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     task_type: Option<&'a str>,
+    /// Its queue.
     queue: &'a str,
+    /// Where it is in its life.
+    #[schema(value_type = State)]
     state: &'static str,
+    /// Attempts started since it was submitted or last given fresh ones.
     attempts: u32,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     task: Option<Submitted<'a>>,
+    /// Why its record cannot be read, if it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     unreadable: Option<&'a str>,
+    /// When a scheduled task is due.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     due_at: Option<u64>,
+    /// When an ended task will be forgotten.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     kept_until: Option<u64>,
+    /// What the running attempt last said of itself.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     progress: Option<&'a Progress>,
+    /// The tasks that a blocked one still waits for.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false)]
     waits_for: &'a [TaskRef],
+    /// Who runs it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     lease: Option<&'a Holder>,
+    /// Whether a running task was asked to stop.
     cancel_requested: bool,
+    /// What the last attempt gave, if it is done.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     output: Option<PayloadDocument<'a>>,
+    /// Why the last attempt failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     failure: Option<&'a Failure>,
+    /// What happened to it, oldest first.
     history: Vec<EntryDocument<'a>>,
 }
 
-#[derive(Serialize)]
+/// What was submitted.
+#[derive(Debug, Serialize, ToSchema)]
 struct Submitted<'a> {
+    /// Whose it is.
     tenant: &'a str,
+    /// How urgent it is, from 0 to 100.
     priority: u8,
+    /// When it was submitted.
     submitted_at: u64,
     #[serde(flatten)]
     terms: &'a Terms,
+    /// Text for the handler.
     #[serde(serialize_with = "as_map")]
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
     metadata: &'a [(String, String)],
+    /// Limits that it asked for.
     limits: LimitsRequest,
+    /// The input.
     payload: PayloadDocument<'a>,
 }
 
-/// Bytes in the most readable of three forms.
-#[derive(Serialize)]
-pub(crate) struct PayloadDocument<'a> {
+/// Bytes in the most readable of three forms: `json`, `text` or `base64`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Payload)]
+pub struct PayloadDocument<'a> {
+    /// Their media type.
     content_type: &'a str,
+    /// How many they are.
     bytes: usize,
+    /// The value, if they are JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = serde_json::Value)]
     json: Option<&'a RawValue>,
+    /// The text, if they are text.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     text: Option<&'a str>,
+    /// What they are, if they are neither.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     base64: Option<String>,
 }
 
-#[derive(Serialize)]
+/// Something that happened to a task.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[schema(as = HistoryEntry)]
 enum EntryDocument<'a> {
+    /// An attempt ended.
     Ended(AttemptDocument<'a>),
+    /// A lease ran out: the host died, hung or was cut off.
     LeaseLost {
+        /// When it was noticed.
         at: u64,
+        /// Who held it.
         host: &'a str,
     },
+    /// It was cancelled while no attempt ran.
     Cancelled {
+        /// When.
         at: u64,
+        /// The task that took its place under its unique key.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         replaced_by: Option<String>,
+        /// The task that it waited for and that did not complete.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         parent: Option<String>,
     },
+    /// It was not started in time.
     Expired {
+        /// When it was noticed.
         at: u64,
     },
+    /// A task that it waited for ended.
     Parent {
+        /// That task.
         parent: String,
+        /// How it ended; nothing if it was unknown.
+        #[schema(value_type = Option<State>)]
         state: Option<&'static str>,
+        /// Its output, if it completed.
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
         output: Option<PayloadDocument<'a>>,
     },
+    /// A task that it waited for did not complete.
     ParentFailed {
+        /// When.
         at: u64,
+        /// That task.
         parent: String,
     },
+    /// It was given fresh attempts.
     Rerun {
+        /// When.
         at: u64,
     },
 }
 
-#[derive(Serialize)]
+/// One ended attempt.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attempt)]
 struct AttemptDocument<'a> {
+    /// What followed: `completed`, `dead_letter`, `cancelled` or `retry`.
     next: &'static str,
+    /// Its number, from 1.
     attempt: u32,
+    /// When the host started it.
     started_at: u64,
+    /// The host.
     host: &'a str,
+    /// The plugin that ran, if one did.
     plugin: Option<&'a str>,
+    /// sha256 of that plugin's bytes.
     digest: Option<String>,
+    /// `done`, or the kind of its failure.
     outcome: &'static str,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     failure: Option<&'a Failure>,
+    /// What it used.
     metering: Metering,
+    /// What it logged. It is the guest's text: escape it before showing it.
     logs: &'a [LogLine],
 }
 
@@ -219,7 +304,8 @@ impl<'a> AttemptDocument<'a> {
 }
 
 /// What followed an attempt, in words.
-pub(crate) fn next_name(next: Next) -> &'static str {
+#[must_use]
+pub fn next_name(next: Next) -> &'static str {
     match next {
         Next::Completed => "completed",
         Next::DeadLetter => "dead_letter",
@@ -229,17 +315,12 @@ pub(crate) fn next_name(next: Next) -> &'static str {
 }
 
 /// The failure of an outcome.
-pub(crate) fn failure(outcome: &Outcome) -> Option<&Failure> {
+#[must_use]
+pub fn failure(outcome: &Outcome) -> Option<&Failure> {
     match outcome {
         Outcome::Done(_) => None,
         Outcome::Failed(failure) => Some(failure),
     }
-}
-
-/// Whether a media type is JSON or built on it.
-pub(crate) fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case(Payload::JSON) || essence.to_ascii_lowercase().ends_with("+json")
 }
 
 fn as_map<S: Serializer>(pairs: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
