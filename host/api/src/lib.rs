@@ -10,6 +10,7 @@ pub mod broker;
 pub mod document;
 mod problem;
 mod socket;
+pub mod v1;
 
 pub use broker::RemoteBroker;
 pub use problem::Problem;

@@ -210,10 +210,30 @@ pub struct ListFilter {
     /// Only those with this text in the last failure's message, a metadata value or a
     /// payload of text.
     pub contains: Option<String>,
-    /// How many to pass over.
-    pub offset: usize,
     /// How many to return at most.
     pub limit: usize,
+}
+
+/// Where a listing goes on: behind a task that it has looked at, whatever became of that one
+/// meanwhile. What it says is the broker's own business.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The index that was being read.
+    pub(crate) index: String,
+    /// The score of the task in it.
+    pub(crate) score: i64,
+    /// The task.
+    pub(crate) id: TaskId,
+}
+
+/// Some of the tasks that a listing finds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskPage {
+    /// The tasks. They may be fewer than asked for, even none, though there are more: a page
+    /// ends after so many tasks that the filter did not admit.
+    pub tasks: Vec<TaskView>,
+    /// Where the listing goes on; nothing if this was all.
+    pub next: Option<Mark>,
 }
 
 impl ListFilter {
@@ -230,7 +250,6 @@ impl ListFilter {
             submitted_from: None,
             submitted_before: None,
             contains: None,
-            offset: 0,
             limit: 100,
         }
     }
@@ -243,8 +262,7 @@ impl ListFilter {
             return false;
         }
         let Ok(task) = &view.task else {
-            return *self
-                == Self { offset: self.offset, limit: self.limit, ..Self::of(self.state) };
+            return *self == Self { limit: self.limit, ..Self::of(self.state) };
         };
         let failure = view.last_report().and_then(|report| match &report.outcome {
             Outcome::Failed(failure) => Some(failure),

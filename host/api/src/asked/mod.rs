@@ -4,8 +4,10 @@
 //! document ([`TaskRequest`]); so both know the same terms under the same names. Nothing here
 //! talks to a broker or knows the time.
 
+mod policy;
 mod request;
 mod retry;
+mod schedule;
 mod terms;
 
 use bulkhead_core::quantity::{Size, Span};
@@ -13,8 +15,10 @@ use bulkhead_core::{LimitsRequest, Payload, Priority, QueueName, TaskType, Tenan
 use bulkhead_queue::NewTask;
 use clap::Args;
 
-pub use request::{LimitsAsked, PriorityAsked, TaskRequest, is_json};
+pub use policy::policy_of;
+pub use request::{LimitsAsked, PriorityAsked, TaskRequest, is_json, payload};
 pub use retry::{Growth, Retry};
+pub use schedule::ScheduleRequest;
 pub use terms::{Asked, Lasting, ParentArg, Start};
 
 /// Whose a task is, how urgent, with which metadata and limits.
@@ -41,6 +45,12 @@ pub struct Manner {
 }
 
 impl Manner {
+    /// A tenant's, and nothing else.
+    #[must_use]
+    pub fn of(tenant: TenantName) -> Self {
+        Self { tenant, ..Self::default() }
+    }
+
     /// The limits.
     pub fn limits(&self) -> LimitsRequest {
         LimitsRequest {

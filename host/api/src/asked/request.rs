@@ -173,6 +173,21 @@ impl TaskRequest<'_> {
         Ok(new)
     }
 
+    /// What of it makes sense only for a task that is submitted now.
+    pub(super) fn only_now(&self) -> Option<&'static str> {
+        [
+            (self.id.is_some(), "id"),
+            (self.queue.is_some(), "queue"),
+            (self.delay.is_some(), "delay"),
+            (self.at.is_some(), "at"),
+            (self.expires_at.is_some(), "expires_at"),
+            (self.deadline_at.is_some(), "deadline_at"),
+            (self.after.is_some(), "after"),
+        ]
+        .into_iter()
+        .find_map(|(given, name)| given.then_some(name))
+    }
+
     /// What it asks itself.
     fn asked(&self) -> Result<Asked, String> {
         for (both, names) in [
@@ -233,8 +248,9 @@ pub fn is_json(content_type: &str) -> bool {
     essence.eq_ignore_ascii_case(Payload::JSON) || essence.to_ascii_lowercase().ends_with("+json")
 }
 
-/// A string is text unless the line says what it is; any other JSON stays as written.
-fn payload(
+/// The payload of a document: JSON, or base64. A string is text unless the document says that it
+/// is JSON; any other JSON stays as written.
+pub fn payload(
     json: Option<&RawValue>,
     base64: Option<&str>,
     content_type: Option<&str>,

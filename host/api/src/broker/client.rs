@@ -11,8 +11,8 @@ use bulkhead_core::{
 use bulkhead_queue::{
     Batch, BatchView, Broker, CancelAnswer, Claim, Day, DueSchedules, Event, EventId, Finding,
     Fire, FireAnswer, HostInfo, KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten,
-    Lines, ListFilter, QueueError, QueueStats, RerunAnswer, ScheduleView, Sealed, SecretId, Signal,
-    Step, Stepped, SubmitAnswer, TaskView, Topic, UsageRow,
+    Lines, ListFilter, Mark, QueueError, QueueStats, RerunAnswer, ScheduleView, Sealed, SecretId,
+    Signal, Step, Stepped, SubmitAnswer, TaskPage, TaskView, Topic, UsageRow,
 };
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, Limited};

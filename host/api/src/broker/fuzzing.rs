@@ -5,7 +5,7 @@ use bulkhead_core::{Payload, QueueName, QueuePolicy};
 use bulkhead_queue::{
     BatchView, Broker, CancelAnswer, DueSchedules, Event, Finding, FireAnswer, HostInfo, KvEntry,
     KvPage, KvUsage, KvWritten, QueueStats, RerunAnswer, ScheduleView, Sealed, SecretId,
-    SubmitAnswer, TaskView, UsageRow,
+    SubmitAnswer, TaskPage, TaskView, UsageRow,
 };
 use bytes::BytesMut;
 use hyper::StatusCode;

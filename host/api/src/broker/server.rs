@@ -14,8 +14,8 @@ use bulkhead_core::{
     UnixMs,
 };
 use bulkhead_queue::{
-    Batch, Broker, Day, EventId, Fire, KvOwner, KvRange, KvWrite, ListFilter, Sealed, SecretId,
-    Topic,
+    Batch, Broker, Day, EventId, Fire, KvOwner, KvRange, KvWrite, ListFilter, Mark, Sealed,
+    SecretId, Topic,
 };
 use bytes::Bytes;
 use futures::stream;

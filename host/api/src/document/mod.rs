@@ -16,4 +16,4 @@ pub use plugin::PluginDocument;
 pub use queue::{PolicyDocument, QueueDocument};
 pub use schedule::ScheduleDocument;
 pub use sent::{Sent, SentDocument};
-pub use task::{PayloadDocument, TaskDocument, failure, next_name};
+pub use task::{PayloadDocument, SummaryDocument, TaskDocument, failure, next_name};

@@ -3,8 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bulkhead_core::{
-    AttemptReport, Digest, Failure, LimitsRequest, LogLine, Metering, Outcome, Payload, PluginId,
-    State, Task, TaskRef, Terms,
+    AttemptReport, Digest, Failure, FailureKind, LimitsRequest, LogLine, Metering, Outcome,
+    Payload, PluginId, State, Task, TaskRef, Terms,
 };
 use bulkhead_queue::{CancelReason, Entry, Holder, Next, Progress, TaskView};
 use serde::ser::SerializeMap;
@@ -199,6 +199,117 @@ struct AttemptDocument<'a> {
     metering: Metering,
     /// What it logged. It is the guest's text: escape it before showing it.
     logs: &'a [LogLine],
+}
+
+/// A task in a list: what it is and how it stands. All times are Unix milliseconds.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TaskSummary)]
+pub struct SummaryDocument<'a> {
+    /// Its id.
+    #[schema(format = Uuid)]
+    id: String,
+    /// Its queue.
+    queue: &'a str,
+    /// Where it is in its life.
+    #[schema(value_type = State)]
+    state: &'static str,
+    /// Attempts started since it was submitted or last given fresh ones.
+    attempts: u32,
+    /// Its type.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    task_type: Option<&'a str>,
+    /// Whose it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    tenant: Option<&'a str>,
+    /// How urgent it is, from 0 to 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    priority: Option<u8>,
+    /// When it was submitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    submitted_at: Option<u64>,
+    /// Why its record cannot be read, if it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    unreadable: Option<&'a str>,
+    /// When a scheduled task is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    due_at: Option<u64>,
+    /// When an ended task will be forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    kept_until: Option<u64>,
+    /// What the running attempt last said of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    progress: Option<&'a Progress>,
+    /// The host that runs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    host: Option<&'a str>,
+    /// Whether a running task was asked to stop.
+    cancel_requested: bool,
+    /// When its last attempt began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    started_at: Option<u64>,
+    /// How long its last attempt took, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    wall_us: Option<u64>,
+    /// How its last attempt failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    failure: Option<FailureDocument<'a>>,
+}
+
+/// A failure in few words.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FailureSummary)]
+struct FailureDocument<'a> {
+    /// The class of the failure.
+    #[schema(value_type = FailureKind)]
+    kind: &'static str,
+    /// What happened; at most 500 characters of it.
+    message: &'a str,
+}
+
+impl<'a> From<&'a TaskView> for SummaryDocument<'a> {
+    fn from(view: &'a TaskView) -> Self {
+        let task = view.task.as_ref().ok();
+        let report = view.last_report();
+        Self {
+            id: view.id.to_string(),
+            queue: view.queue.as_str(),
+            state: view.state.as_str(),
+            attempts: view.attempts(),
+            task_type: task.map(|task| task.task_type.as_str()),
+            tenant: task.map(|task| task.tenant.as_str()),
+            priority: task.map(|task| task.priority.level()),
+            submitted_at: task.map(|task| task.submitted_at),
+            unreadable: view.task.as_ref().err().map(|unreadable| unreadable.reason.as_str()),
+            due_at: view.due_at,
+            kept_until: view.kept_until,
+            progress: view.progress.as_ref(),
+            host: view
+                .holder
+                .as_ref()
+                .map(|holder| holder.host.as_str())
+                .or_else(|| report.map(|report| report.host.as_str())),
+            cancel_requested: view.cancel_requested,
+            started_at: report.map(|report| report.started_at),
+            wall_us: report.map(|report| report.metering.wall_us),
+            failure: report.and_then(|report| failure(&report.outcome)).map(|failure| {
+                let end = failure.message.char_indices().nth(500);
+                let message = &failure.message[..end.map_or(failure.message.len(), |(at, _)| at)];
+                FailureDocument { kind: failure.kind.as_str(), message }
+            }),
+        }
+    }
 }
 
 impl<'a> From<&'a TaskView> for TaskDocument<'a> {

@@ -59,7 +59,9 @@ use crate::secret::{Sealed, SecretId};
 use crate::serves::Serves;
 use crate::step::{Apart, Claim, Settlement, Step, Stepped};
 use crate::usage::{Day, UsageRow};
-use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
+use crate::view::{
+    CancelAnswer, ListFilter, Mark, QueueStats, RerunAnswer, SubmitAnswer, TaskPage, TaskView,
+};
 use connection::Connection;
 use script::Scripts;
 pub use url::RedisUrl;
@@ -208,8 +210,9 @@ impl Broker for RedisBroker {
         &self,
         queue: &QueueName,
         filter: &ListFilter,
-    ) -> Result<Vec<TaskView>, QueueError> {
-        list::list(self, queue, filter).await
+        after: Option<&Mark>,
+    ) -> Result<TaskPage, QueueError> {
+        list::list(self, queue, filter, after).await
     }
 
     async fn cancel(
