@@ -10,10 +10,11 @@ use bulkhead_core::{
     UnixMs,
 };
 use bulkhead_queue::{
-    Apart, Batch, BatchView, Broker, CancelAnswer, Claim, Day, DueSchedules, Event, EventId,
-    Finding, Fire, FireAnswer, HostInfo, KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite,
-    KvWritten, Lines, ListFilter, Mark, QueueError, QueueStats, RerunAnswer, ScheduleView, Sealed,
-    SecretId, Settlement, Signal, Step, Stepped, SubmitAnswer, TaskPage, TaskView, Topic, UsageRow,
+    Apart, Archive, Batch, BatchView, Broker, CancelAnswer, Claim, Day, DueSchedules, Event,
+    EventId, Finding, Fire, FireAnswer, HostInfo, KvEntry, KvOwner, KvPage, KvRange, KvUsage,
+    KvWrite, KvWritten, Lines, ListFilter, Mark, QueueError, QueueStats, RerunAnswer, ScheduleView,
+    Sealed, SecretId, Settlement, Signal, Step, Stepped, SubmitAnswer, TaskPage, TaskView, Topic,
+    UsageRow,
 };
 use tokio::sync::mpsc;
 
@@ -76,6 +77,10 @@ macro_rules! passed_on {
 
             fn subscribe(&self, topic: Topic, queues: Vec<QueueName>) -> mpsc::Receiver<Signal> {
                 self.behind.subscribe(topic, queues)
+            }
+
+            fn archive(&self) -> &dyn Archive {
+                self.behind.archive()
             }
         }
     };

@@ -11,9 +11,9 @@ use bulkhead_core::{
     Missed, Payload, PluginName, QueueName, Schedule, State, TaskType, Template, Timing,
 };
 use bulkhead_queue::{
-    Broker, CancelAnswer, Client, EmbeddedBroker, KvBound, KvEdit, KvOwner, KvQuota, KvRange,
-    KvWrite, KvWritten, ListFilter, NewTask, QueueError, Sealed, Signal, SubmitAnswer,
-    SubmitLimits, Topic,
+    Broker, CancelAnswer, Client, Document, DocumentId, DocumentKind, EmbeddedBroker, Expected,
+    JournalLine, JournalRange, KvBound, KvEdit, KvOwner, KvQuota, KvRange, KvWrite, KvWritten,
+    ListFilter, NewTask, QueueError, Resolution, Sealed, Signal, SubmitAnswer, SubmitLimits, Topic,
 };
 use tokio::sync::oneshot;
 
@@ -116,6 +116,43 @@ async fn sealed_secrets_are_stored_looked_up_and_deleted() {
     assert_eq!(remote.secrets(std::slice::from_ref(&id)).await.unwrap(), [Some(sealed)]);
     assert!(remote.delete_secret(&id).await.unwrap());
     assert!(remote.secret_ids().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_kept_for_operators_is_kept_by_the_host() {
+    let host = Host::start();
+    let remote = host.remote().await;
+    let archive = remote.archive();
+    let mut signals = remote.subscribe(Topic::Rescan, Vec::new());
+    assert_eq!(signals.recv().await, Some(Signal::Connected));
+    let id = DocumentId::new(DocumentKind::Token, "ci");
+    let (old, new) = (Document((0..=255).collect()), Document(vec![1]));
+    assert!(archive.put_document(&id, &old, &Expected::Nothing, Some(60_000)).await.unwrap());
+    assert_eq!(signals.recv().await, Some(Signal::Documents(DocumentKind::Token)));
+    assert!(!archive.put_document(&id, &new, &Expected::Nothing, None).await.unwrap());
+    let over = Expected::Exactly(old);
+    assert!(archive.put_document(&id, &new, &over, None).await.unwrap());
+    assert_eq!(archive.document(&id).await.unwrap().as_ref(), Some(&new));
+    let listed = archive.documents(DocumentKind::Token).await.unwrap();
+    assert_eq!(listed, [("ci".to_owned(), new)]);
+    assert!(archive.delete_document(&id).await.unwrap());
+
+    let bytes = vec![7; (2 << 20) + 1];
+    let digest = archive.put_blob(&bytes).await.unwrap();
+    assert_eq!(archive.blob(&digest).await.unwrap().as_deref(), Some(&bytes[..]));
+    assert_eq!(archive.blobs().await.unwrap()[0].size_bytes, bytes.len() as u64);
+    assert!(archive.delete_blob(&digest).await.unwrap());
+    assert_eq!(archive.blob(&digest).await.unwrap(), None);
+
+    let line = JournalLine::new("ann", "plugin.push", "resize", "");
+    archive.journal(&line).await.unwrap();
+    let entries = archive.journal_entries(&JournalRange::newest(5)).await.unwrap();
+    assert_eq!((entries.len(), &entries[0].line), (1, &line));
+
+    let queue = QueueName::default();
+    assert!(archive.sample(&queue).await.unwrap());
+    let samples = archive.history(&queue, 0, u64::MAX, Resolution::Minute).await.unwrap();
+    assert_eq!(samples.len(), 1);
 }
 
 #[tokio::test]

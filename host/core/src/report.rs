@@ -17,6 +17,12 @@ pub struct Digest(#[serde(with = "serde_bytes")] pub [u8; 32]);
 pub struct DigestError;
 
 impl Digest {
+    /// The digest of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(<sha2::Sha256 as sha2::Digest>::digest(bytes).into())
+    }
+
     /// The first 12 hexadecimal digits, enough for people.
     #[must_use]
     pub fn short(&self) -> String {

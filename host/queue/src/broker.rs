@@ -10,7 +10,9 @@ use bulkhead_core::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::archive::Archive;
 use crate::batch::{Batch, BatchView};
+use crate::document::DocumentKind;
 use crate::error::QueueError;
 use crate::event::{Event, EventId};
 use crate::finding::Finding;
@@ -35,7 +37,7 @@ pub enum Topic {
     Cancel,
     /// Ends of tasks that somebody waits for.
     Done,
-    /// What hosts are to look at again: the plugin folder, or the schedules.
+    /// What hosts are to look at again: the plugin folder, the schedules, or documents.
     Rescan,
 }
 
@@ -51,6 +53,8 @@ pub enum Signal {
     Rescan,
     /// Schedules of some queue have changed: look when they are due.
     Schedules,
+    /// Documents of this kind have changed: look at them again.
+    Documents(DocumentKind),
 }
 
 /// Where tasks are kept.
@@ -326,6 +330,9 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Ask all hosts to look through their plugin folders; how many heard it.
     async fn request_rescan(&self) -> Result<u64, QueueError>;
+
+    /// What is kept for operators beside tasks.
+    fn archive(&self) -> &dyn Archive;
 
     /// Check that the broker answers and is set up not to lose tasks; the warnings.
     async fn check(&self) -> Result<Vec<String>, QueueError>;

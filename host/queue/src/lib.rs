@@ -5,10 +5,13 @@
 //! of the newest claim can settle it. This crate knows nothing of WebAssembly, so a
 //! producer that depends on it never compiles a Wasm runtime.
 
+mod archive;
 mod batch;
+mod blob;
 mod broker;
 mod client;
 mod codec;
+mod document;
 mod embedded;
 mod error;
 mod event;
@@ -17,7 +20,9 @@ mod finding;
 #[doc(hidden)]
 pub mod fuzzing;
 mod held;
+mod history;
 mod host;
+mod journal;
 mod kv;
 mod redis;
 mod schedule;
@@ -27,16 +32,21 @@ mod step;
 mod usage;
 mod view;
 
+pub use archive::Archive;
 pub use batch::{Batch, BatchView, Over};
+pub use blob::{BlobDraft, BlobInfo, BlobPiece};
 pub use broker::{Broker, Lines, Signal, Topic};
 pub use client::{Client, NewBatch, NewTask, SubmitLimits, Submitted, SubmittedBatch};
 pub use codec::Unreadable;
+pub use document::{Document, DocumentId, DocumentKind, Expected};
 pub use embedded::{Clock, EmbeddedBroker, machine};
 pub use error::QueueError;
 pub use event::{Event, EventId, EventKind};
 pub use finding::{Finding, FindingKind};
 pub use held::{HeldBy, HeldTenant};
+pub use history::{Resolution, Sample};
 pub use host::{HostInfo, HostMemory, PluginInfo, RejectedVersion, ServingVersion};
+pub use journal::{JournalEntry, JournalLine, JournalRange};
 pub use kv::{
     KvBound, KvEdit, KvEntry, KvOwner, KvPage, KvQuota, KvRange, KvUsage, KvWrite, KvWritten,
 };

@@ -5,10 +5,13 @@ mod embedded_stage;
 
 use std::path::Path;
 
-use bulkhead_core::{Bounds, QueuePolicy, State, TaskRef, TenantName, TermKey, Terms, Unique};
+use bulkhead_core::{
+    Bounds, Digest, QueuePolicy, State, TaskRef, TenantName, TermKey, Terms, Unique,
+};
 use bulkhead_queue::{
-    Broker, EmbeddedBroker, Entry, KvEdit, KvOwner, KvQuota, KvUsage, KvWrite, KvWritten, NewBatch,
-    Over, QueueError, Sealed, SubmitAnswer,
+    BlobDraft, BlobPiece, Broker, Document, DocumentId, DocumentKind, EmbeddedBroker, Entry,
+    Expected, JournalLine, JournalRange, KvEdit, KvOwner, KvQuota, KvUsage, KvWrite, KvWritten,
+    NewBatch, Over, QueueError, Sealed, SubmitAnswer,
 };
 use bulkhead_stage::eventually;
 use embedded_stage::*;
@@ -119,6 +122,46 @@ async fn values_of_plugins_are_the_same_after_reopening() {
     .await;
     let rows = talk.broker.rows();
     assert_eq!(talk.reopened().broker.rows(), rows);
+}
+
+#[tokio::test]
+async fn what_is_kept_for_operators_is_the_same_after_reopening() {
+    let talk = Talk::with_file();
+    let archive = talk.broker.archive();
+    let put = async |key: &str, ttl_ms| {
+        let id = DocumentId::new(DocumentKind::Version, key);
+        let document = Document(vec![0, 255]);
+        archive.put_document(&id, &document, &Expected::Anything, ttl_ms).await.unwrap()
+    };
+    for (key, ttl_ms) in [("a/b", None), ("soon", Some(DAY_MS)), ("gone", None)] {
+        assert!(put(key, ttl_ms).await);
+    }
+    let gone = DocumentId::new(DocumentKind::Version, "gone");
+    assert!(archive.delete_document(&gone).await.unwrap());
+    let bytes: Vec<u8> = (0..300_000_u64).flat_map(u64::to_be_bytes).collect();
+    let digest = archive.put_blob(&bytes).await.unwrap();
+    let gone = archive.put_blob(b"gone").await.unwrap();
+    assert!(archive.delete_blob(&gone).await.unwrap());
+    let half = BlobDraft { digest: gone, size_bytes: 2 << 20, name: "half".into() };
+    let piece = BlobPiece { number: 0, bytes: vec![7; 1 << 20] };
+    archive.send_blob(&half, &piece).await.unwrap();
+    for n in 0..3 {
+        let line = JournalLine::new("ann", "plugin.push", "resize", &n.to_string());
+        archive.journal(&line).await.unwrap();
+    }
+    assert!(archive.sample(&queue()).await.unwrap());
+    let (rows, lines) = (talk.broker.rows(), JournalRange::newest(9));
+    let journal = archive.journal_entries(&lines).await.unwrap();
+    // What was sent of a blob that was not finished is gone from the file too.
+    let talk = talk.reopened().reopened();
+    assert_eq!(talk.broker.rows(), rows);
+    let archive = talk.broker.archive();
+    assert_eq!(archive.blob(&digest).await.unwrap().as_deref(), Some(&bytes[..]));
+    assert_eq!(archive.blob_info(&gone).await.unwrap(), None);
+    assert_eq!(archive.journal_entries(&lines).await.unwrap(), journal);
+    assert_eq!(archive.documents(DocumentKind::Version).await.unwrap().len(), 2);
+    assert_eq!(archive.put_blob(b"another").await.unwrap(), Digest::of(b"another"));
+    assert_eq!(archive.blob(&digest).await.unwrap().as_deref(), Some(&bytes[..]));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use bulkhead_api::broker::fuzzing::{OPERATIONS, answered, asked, signals};
+use bulkhead_api::broker::fuzzing::{ARCHIVED, OPERATIONS, answered, asked, signals};
 use bulkhead_core::{Payload, QueueName, TaskId};
 use bulkhead_queue::machine::Restoring;
 use bulkhead_queue::{Clock, EmbeddedBroker, fuzzing, server_said};
@@ -47,8 +47,9 @@ pub fn reply(data: &[u8]) {
 pub fn remote(data: &[u8]) {
     let (kind, data) = choice(data);
     let (which, data) = choice(data);
-    let operation = OPERATIONS.get(usize::from(which) % (OPERATIONS.len() + 1));
-    let operation = operation.copied().unwrap_or("events");
+    let all = OPERATIONS.len() + ARCHIVED.len() + 1;
+    let mut operations = OPERATIONS.iter().chain(ARCHIVED);
+    let operation = operations.nth(usize::from(which) % all).copied().unwrap_or("events");
     match kind % 3 {
         0 => {
             let broker = EmbeddedBroker::in_memory_at(Clock::read_by(|| 1_700_000_000_000_000));

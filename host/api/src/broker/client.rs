@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bulkhead_core::{
-    BatchId, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef, TaskType,
-    UnixMs,
+    BatchId, Digest, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef,
+    TaskType, UnixMs,
 };
 use bulkhead_queue::{
-    Batch, BatchView, Broker, CancelAnswer, Claim, Day, DueSchedules, Event, EventId, Finding,
-    Fire, FireAnswer, HostInfo, KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten,
-    Lines, ListFilter, Mark, QueueError, QueueStats, RerunAnswer, ScheduleView, Sealed, SecretId,
-    Signal, Step, Stepped, SubmitAnswer, TaskPage, TaskView, Topic, UsageRow,
+    Archive, Batch, BatchView, BlobDraft, BlobInfo, BlobPiece, Broker, CancelAnswer, Claim, Day,
+    Document, DocumentId, DocumentKind, DueSchedules, Event, EventId, Expected, Finding, Fire,
+    FireAnswer, HostInfo, JournalEntry, JournalLine, JournalRange, KvEntry, KvOwner, KvPage,
+    KvRange, KvUsage, KvWrite, KvWritten, Lines, ListFilter, Mark, QueueError, QueueStats,
+    RerunAnswer, Resolution, Sample, ScheduleView, Sealed, SecretId, Signal, Step, Stepped,
+    SubmitAnswer, TaskPage, TaskView, Topic, UsageRow,
 };
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, Limited};
@@ -26,7 +28,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-use super::operations::operations;
+use super::operations::{archived, operations};
 use super::{MAX_BODY_BYTES, MAX_SIGNAL_BYTES, MAX_WAIT};
 use crate::problem::Problem;
 
@@ -174,6 +176,10 @@ macro_rules! forward {
                 receiver
             }
 
+            fn archive(&self) -> &dyn Archive {
+                self
+            }
+
             async fn step(&self, _: &QueueName, _: Step<'_>) -> Result<Stepped, QueueError> {
                 Err(not_here())
             }
@@ -198,6 +204,19 @@ macro_rules! forward {
 }
 
 operations!(forward);
+
+macro_rules! forward_archived {
+    ($($name:ident($($arg:ident: $lent:ty = $owned:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl Archive for RemoteBroker {
+            $(async fn $name(&self $(, $arg: $lent)*) -> Result<$answer, QueueError> {
+                self.call(stringify!($name), &($($arg,)*), Duration::ZERO).await
+            })*
+        }
+    };
+}
+
+archived!(forward_archived);
 
 /// Pass signals on while somebody listens, connecting again when the stream breaks.
 async fn follow(

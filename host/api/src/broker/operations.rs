@@ -85,4 +85,36 @@ macro_rules! operations {
     };
 }
 
-pub(super) use operations;
+/// What is kept for operators, each with [`bulkhead_queue::Archive`]'s own arguments.
+macro_rules! archived {
+    ($to:ident) => {
+        $to! {
+            put_document(
+                id: &DocumentId = DocumentId,
+                document: &Document = Document,
+                expected: &Expected = Expected,
+                ttl_ms: Option<u64> = Option<u64>
+            ) -> bool;
+            document(id: &DocumentId = DocumentId) -> Option<Document>;
+            documents(kind: DocumentKind = DocumentKind) -> Vec<(String, Document)>;
+            delete_document(id: &DocumentId = DocumentId) -> bool;
+            send_blob(draft: &BlobDraft = BlobDraft, piece: &BlobPiece = BlobPiece) -> ();
+            keep_blob(draft: &BlobDraft = BlobDraft) -> ();
+            blob_info(digest: &Digest = Digest) -> Option<BlobInfo>;
+            blob_piece(digest: &Digest = Digest, number: u32 = u32) -> Option<BlobPiece>;
+            blobs() -> Vec<BlobInfo>;
+            delete_blob(digest: &Digest = Digest) -> bool;
+            journal(line: &JournalLine = JournalLine) -> ();
+            journal_entries(range: &JournalRange = JournalRange) -> Vec<JournalEntry>;
+            sample(queue: &QueueName = QueueName) -> bool;
+            history(
+                queue: &QueueName = QueueName,
+                from: UnixMs = UnixMs,
+                to: UnixMs = UnixMs,
+                resolution: Resolution = Resolution
+            ) -> Vec<Sample>;
+        }
+    };
+}
+
+pub(super) use {archived, operations};

@@ -10,19 +10,20 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bulkhead_core::{
-    BatchId, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef, TaskType,
-    UnixMs,
+    BatchId, Digest, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef,
+    TaskType, UnixMs,
 };
 use bulkhead_queue::{
-    Batch, Broker, Day, EventId, Fire, KvOwner, KvRange, KvWrite, ListFilter, Mark, Sealed,
-    SecretId, Topic,
+    Archive, Batch, BlobDraft, BlobPiece, Broker, Day, Document, DocumentId, DocumentKind, EventId,
+    Expected, Fire, JournalLine, JournalRange, KvOwner, KvRange, KvWrite, ListFilter, Mark,
+    Resolution, Sealed, SecretId, Topic,
 };
 use bytes::Bytes;
 use futures::stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::operations::operations;
+use super::operations::{archived, operations};
 use super::{MAX_BODY_BYTES, MAX_WAIT};
 use crate::problem::Problem;
 
@@ -85,13 +86,33 @@ macro_rules! dispatch {
                     let ($($arg,)*): ($($owned,)*) = read(body)?;
                     write(&broker.$name($($arg.lend()),*).await?)
                 })*
-                other => Err(Problem::unknown(other)),
+                other => ask_archive(broker.archive(), other, body).await,
             }
         }
     };
 }
 
 operations!(dispatch);
+
+macro_rules! dispatch_archived {
+    ($($name:ident($($arg:ident: $lent:ty = $owned:ty),*) -> $answer:ty;)*) => {
+        async fn ask_archive(
+            archive: &dyn Archive,
+            operation: &str,
+            body: &[u8],
+        ) -> Result<Vec<u8>, Problem> {
+            match operation {
+                $(stringify!($name) => {
+                    let ($($arg,)*): ($($owned,)*) = read(body)?;
+                    write(&archive.$name($($arg.lend()),*).await?)
+                })*
+                other => Err(Problem::unknown(other)),
+            }
+        }
+    };
+}
+
+archived!(dispatch_archived);
 
 async fn answer(
     Shared(broker): Shared<Arc<dyn Broker>>,

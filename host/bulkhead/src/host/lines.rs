@@ -12,7 +12,7 @@ use bulkhead_sandbox::Budget;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::HostError;
+use super::{HostError, sample};
 use crate::clock::unix_ms;
 use crate::options::{HostOptions, QueueOptions};
 use crate::plugins::{Keeper, Registry};
@@ -79,7 +79,8 @@ impl Lines {
             serving.spawn(line.serve(guests.clone(), shutdown.clone(), self.options.grace));
         }
         let mut beside = JoinSet::new();
-        let served = self.lines.iter().map(|line| line.queue.name.clone()).collect();
+        let served: Vec<_> = self.lines.iter().map(|line| line.queue.name.clone()).collect();
+        beside.spawn(sample::sample(self.shared.broker.clone(), served.clone(), sample::EVERY));
         beside.spawn(carry_others(self.shared.broker.clone(), served));
         let (broker, bell) = (&self.shared.broker, ScheduleBell::new());
         beside.spawn(follow_requests(broker.clone(), keeper.requests.clone(), bell.clone()));
@@ -135,7 +136,7 @@ async fn follow_requests(broker: Arc<dyn Broker>, rescans: Arc<Notify>, bell: Sc
             Signal::Rescan => rescans.notify_one(),
             // What was said until the subscription stood has not been heard.
             Signal::Schedules | Signal::Connected => bell.ring(),
-            Signal::Task(..) => {}
+            Signal::Task(..) | Signal::Documents(_) => {}
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod announce;
 mod lines;
+mod sample;
 
 use std::io;
 use std::sync::Arc;

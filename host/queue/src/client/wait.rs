@@ -64,7 +64,9 @@ impl Client {
                     open.keys().copied().collect()
                 }
                 Signal::Task(_, id) if open.contains_key(&id) => vec![id],
-                Signal::Task(..) | Signal::Rescan | Signal::Schedules => continue,
+                Signal::Task(..) | Signal::Rescan | Signal::Schedules | Signal::Documents(_) => {
+                    continue;
+                }
             };
             for chunk in look_at.chunks(self.limits.batch_tasks.max(1)) {
                 for view in self.broker.inspect(queue, chunk).await?.into_iter().flatten() {

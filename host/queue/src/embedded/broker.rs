@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::EmbeddedBroker;
 use super::machine::{decode_claims, encode, write_settlements};
+use crate::archive::Archive;
 use crate::batch::{Batch, BatchView};
 use crate::broker::{Broker, Lines, Signal, Topic};
 use crate::error::QueueError;
@@ -325,6 +326,10 @@ impl Broker for EmbeddedBroker {
 
     async fn request_rescan(&self) -> Result<u64, QueueError> {
         Ok(self.signals.send(Topic::Rescan, Signal::Rescan) as u64)
+    }
+
+    fn archive(&self) -> &dyn Archive {
+        self
     }
 
     async fn check(&self) -> Result<Vec<String>, QueueError> {

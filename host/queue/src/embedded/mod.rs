@@ -5,6 +5,7 @@
 //! keeps the same contract as the Redis broker; `docs/embedded.md` says what differs in
 //! keeping it.
 
+mod archive;
 mod broker;
 mod clock;
 mod file;

@@ -53,7 +53,7 @@ async fn forward(
     loop {
         let wanted = match &signal {
             Signal::Task(queue, _) => queues.contains(queue),
-            Signal::Connected | Signal::Rescan | Signal::Schedules => true,
+            Signal::Connected | Signal::Rescan | Signal::Schedules | Signal::Documents(_) => true,
         };
         if wanted && sender.send(signal).await.is_err() {
             return;

@@ -56,7 +56,7 @@ pub(super) async fn read(
 }
 
 /// The form `ms-n`; anything else would mean something to Redis that is not meant here.
-fn check(id: &str) -> Result<&str, QueueError> {
+pub(super) fn check(id: &str) -> Result<&str, QueueError> {
     let good = id
         .split_once('-')
         .is_some_and(|(ms, n)| ms.parse::<u64>().is_ok() && n.parse::<u64>().is_ok());

@@ -58,7 +58,7 @@ const KEYS: [(&str, &str); 28] = [
 ];
 
 /// The keys of which there are many, by what follows the prefix, and their types.
-const FAMILIES: [(&str, &str); 18] = [
+const FAMILIES: [(&str, &str); 19] = [
     ("ready:", "zset"),
     ("ring:", "zset"),
     ("lane:", "zset"),
@@ -73,6 +73,7 @@ const FAMILIES: [(&str, &str); 18] = [
     ("batch:", "hash"),
     ("schedule:", "hash"),
     ("usage:", "hash"),
+    ("history:", "hash"),
     ("unique:", "string"),
     ("result:", "string"),
     ("rate:", "string"),

@@ -6,6 +6,7 @@ use redis::{Cmd, Value};
 
 use super::{RedisBroker, script};
 use crate::broker::Signal;
+use crate::document::DocumentKind;
 use crate::error::QueueError;
 use crate::host::HostInfo;
 
@@ -14,6 +15,8 @@ const MAX_HOSTS: isize = 1_000;
 /// The words on the channel of all hosts.
 const RESCAN: &str = "rescan";
 const SCHEDULES: &str = "schedules";
+/// Before the name of a kind.
+const DOCUMENTS: &str = "documents ";
 
 fn key(broker: &RedisBroker, name: &str) -> String {
     format!("{}:host:{name}", broker.namespace)
@@ -67,12 +70,23 @@ pub(super) async fn tell_of_schedules(broker: &RedisBroker) {
     }
 }
 
+/// Tell hosts that documents have changed. They look by themselves too.
+pub(super) async fn tell_of_documents(broker: &RedisBroker, kind: DocumentKind) {
+    let word = format!("{DOCUMENTS}{}", kind.as_str());
+    if let Err(error) = broker.run(&Cmd::publish(channel(&broker.namespace), word)).await {
+        tracing::debug!(%error, "hosts could not be told of changed documents");
+    }
+}
+
 /// What a message on the channel of all hosts means.
 pub(super) fn said(message: &[u8]) -> Option<Signal> {
     match message {
         word if word == RESCAN.as_bytes() => Some(Signal::Rescan),
         word if word == SCHEDULES.as_bytes() => Some(Signal::Schedules),
-        _ => None,
+        word => {
+            let kind = std::str::from_utf8(word).ok()?.strip_prefix(DOCUMENTS)?;
+            DocumentKind::named(kind).map(Signal::Documents)
+        }
     }
 }
 

@@ -4,18 +4,23 @@
 //! states its contract. This module knows how to call them and how to stay connected.
 
 mod ahead;
+mod archive;
 mod batches;
+mod blobs;
 mod check;
 mod connection;
 mod dial;
+mod documents;
 mod edges;
 mod events;
 mod examine;
 mod failure;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod history;
 mod hosts;
 mod inspect;
+mod journal;
 mod kv;
 mod list;
 mod outbox;
@@ -47,6 +52,7 @@ use bulkhead_core::{
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use crate::archive::Archive;
 use crate::batch::{Batch, BatchView};
 use crate::broker::{Broker, Lines, Signal, Topic};
 use crate::error::QueueError;
@@ -437,6 +443,10 @@ impl Broker for RedisBroker {
 
     async fn request_rescan(&self) -> Result<u64, QueueError> {
         hosts::request_rescan(self).await
+    }
+
+    fn archive(&self) -> &dyn Archive {
+        self
     }
 
     async fn check(&self) -> Result<Vec<String>, QueueError> {

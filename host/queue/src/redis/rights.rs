@@ -37,6 +37,9 @@ const SENT: &[&str] = &[
     "hlen N:secrets",
     "hmget N:secrets x",
     "hset N:secrets x x",
+    "xadd N:journal * x x",
+    "xrange N:journal - +",
+    "xrevrange N:journal + -",
     "zadd N:hosts 1 x",
     "zrem N:hosts x",
     "zrange N:hosts 0 1",
@@ -184,8 +187,8 @@ mod tests {
     }
 
     /// Words that follow a command.
-    const OPTIONS: [&str; 8] =
-        ["SLOTS", "UNBLOCK", "STREAMS", "COUNT", "BLOCK", "MATCH", "LIMIT", "REPLACE"];
+    const OPTIONS: [&str; 9] =
+        ["SLOTS", "UNBLOCK", "STREAMS", "COUNT", "BLOCK", "MATCH", "LIMIT", "REPLACE", "MAXLEN"];
 
     /// Commands that Rust code sends: `Cmd::zadd(` and `"ZADD"`.
     fn sent() -> BTreeSet<String> {

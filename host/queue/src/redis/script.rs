@@ -47,6 +47,10 @@ const KV_LIST: &str = include_str!("scripts/kv_list.lua");
 const KV_WRITE: &str = include_str!("scripts/kv_write.lua");
 const KV_USAGE: &str = include_str!("scripts/kv_usage.lua");
 const SECRET: &str = include_str!("scripts/secret.lua");
+const DOCUMENT: &str = include_str!("scripts/document.lua");
+const BLOB: &str = include_str!("scripts/blob.lua");
+const DEPTHS: &str = include_str!("scripts/library/depths.lua");
+const SAMPLE: &str = include_str!("scripts/sample.lua");
 
 pub(super) struct Scripts {
     pub(super) submit: Script,
@@ -78,6 +82,9 @@ pub(super) struct Scripts {
     pub(super) kv_write: Script,
     pub(super) kv_usage: Script,
     pub(super) secret: Script,
+    pub(super) document: Script,
+    pub(super) blob: Script,
+    pub(super) sample: Script,
 }
 
 impl Scripts {
@@ -93,7 +100,7 @@ impl Scripts {
             drop: Script::new(&[PRELUDE, DROP]),
             purge: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, PURGE]),
             inspect: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, INSPECT]),
-            stats: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, STATS]),
+            stats: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, DEPTHS, STATS]),
             pause: Script::new(&[PRELUDE, PAUSE]),
             policy: Script::new(&[PRELUDE, POLICY]),
             relax: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RELAX]),
@@ -114,6 +121,9 @@ impl Scripts {
             kv_write: Script::new(&[KV_SPACE, KV_WRITE]),
             kv_usage: Script::new(&[KV_SPACE, KV_USAGE]),
             secret: Script::new(&[SECRET]),
+            document: Script::new(&[DOCUMENT]),
+            blob: Script::new(&[BLOB]),
+            sample: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, DEPTHS, SAMPLE]),
         }
     }
 }
@@ -140,6 +150,8 @@ impl Scripts {
             &mut self.count,
             &mut self.kv_write,
             &mut self.secret,
+            &mut self.document,
+            &mut self.blob,
         ] {
             script.is_confirmed = true;
         }
@@ -178,11 +190,14 @@ impl Scripts {
             kv_write,
             kv_usage,
             secret,
+            document,
+            blob,
+            sample,
         } = self;
         [
             submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
             link, resolve, told, adopt, open_batch, count, schedule, due, fire, watch, check,
-            tally, kv_get, kv_list, kv_write, kv_usage, secret,
+            tally, kv_get, kv_list, kv_write, kv_usage, secret, document, blob, sample,
         ]
         .map(|script| &*script.source)
         .to_vec()

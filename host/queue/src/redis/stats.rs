@@ -98,7 +98,7 @@ async fn tenants(broker: &RedisBroker, queue: &QueueName) -> Result<Vec<TenantDe
 }
 
 /// The scripts count settlements under their kind's letter.
-fn total_name(field: &str) -> &str {
+pub(super) fn total_name(field: &str) -> &str {
     match field {
         "c" => "completed",
         "r" => "retried",

@@ -11,6 +11,7 @@
     reason = "a panic is how a test fails, in its own functions too"
 )]
 
+mod archive;
 mod batches;
 mod cancel;
 mod children;

@@ -4,8 +4,8 @@ mod put;
 mod show;
 
 use anyhow::Result;
-use bulkhead::core::{QueueName, TaskId, UnixMs};
-use bulkhead::queue::{Broker, Fire, FireAnswer, ScheduleView};
+use bulkhead::core::{QueueName, UnixMs};
+use bulkhead::queue::{Broker, FireAnswer, ScheduleView};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 

@@ -30,7 +30,7 @@ pub(super) fn kind_of_end(state: State) -> Option<EventKind> {
     }
 }
 
-fn parse(id: &EventId) -> Result<Place, QueueError> {
+pub(super) fn parse(id: &EventId) -> Result<Place, QueueError> {
     let place = || {
         let (ms, number) = id.0.split_once('-')?;
         Some((ms.parse().ok()?, number.parse().ok()?))

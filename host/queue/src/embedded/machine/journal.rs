@@ -3,6 +3,7 @@
 use bulkhead_core::{BatchId, TaskId, TaskType, TenantName, TermKey};
 use bytes::Bytes;
 
+use crate::history::Resolution;
 use crate::usage::UsageLine;
 
 /// A row to be written; without a value, to be removed.
@@ -42,6 +43,7 @@ pub(super) enum Touch {
     BatchMember(BatchId, u32),
     Usage(u32, UsageLine),
     Memo(String),
+    Sample(Resolution, u64),
 }
 
 #[derive(Debug, Default)]

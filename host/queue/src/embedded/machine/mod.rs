@@ -6,13 +6,17 @@
 //! the tasks and batches of another within the same call. Indexes are derived from tasks;
 //! [`Machine::examine`] proves that they agree. It knows nothing of files or sockets.
 
+mod audit;
 mod batch;
+mod blob;
 mod cancel;
 mod claim;
 mod dependency;
+mod document;
 mod end;
 mod event;
 mod examine;
+mod history;
 mod index;
 mod inspect;
 mod journal;
@@ -59,7 +63,7 @@ use crate::secret::{Sealed, SecretId};
 /// How long a task is kept that ends without a host, if neither it nor any host says.
 const KEPT_MS: u64 = 7 * 86_400_000;
 
-/// All queues of one namespace, and what plugins keep.
+/// All queues of one namespace, and what plugins and operators keep.
 #[derive(Debug, Default)]
 pub struct Machine {
     queues: Vec<Queue>,
@@ -71,6 +75,9 @@ pub struct Machine {
     /// Stored secrets, which belong to no queue.
     secrets: BTreeMap<SecretId, Sealed>,
     changed_secrets: BTreeSet<SecretId>,
+    documents: document::Documents,
+    blobs: blob::Blobs,
+    audit: audit::Audit,
     /// Queues that the present call changed.
     touched: BTreeSet<usize>,
     journaling: bool,
@@ -141,6 +148,9 @@ impl Machine {
     pub fn keep_journal(&mut self) {
         self.journaling = true;
         self.kv.journaling = true;
+        self.documents.journaling = true;
+        self.blobs.journaling = true;
+        self.audit.journaling = true;
         for queue in &mut self.queues {
             queue.journal.on = true;
         }
@@ -156,6 +166,9 @@ impl Machine {
         }
         self.kv.take_rows(&mut rows);
         self.take_secret_rows(&mut rows);
+        self.documents.take_rows(&mut rows);
+        self.blobs.take_rows(&mut rows);
+        self.audit.take_rows(&mut rows);
         rows
     }
 

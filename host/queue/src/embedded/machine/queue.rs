@@ -9,6 +9,7 @@ use bulkhead_core::{
 use super::batch::Group;
 use super::end::Ending;
 use super::event::Events;
+use super::history::History;
 use super::index::Index;
 use super::journal::{Journal, Touch};
 use super::task::{Kept, Place, entry_bytes};
@@ -67,6 +68,7 @@ pub(super) struct Facts {
     pub(super) usage_rows: BTreeMap<u32, u32>,
     pub(super) memos: HashMap<String, Memo>,
     pub(super) memos_kept: BTreeSet<(u64, String)>,
+    pub(super) history: History,
 }
 
 #[derive(Debug, Default, Clone, PartialEq)]

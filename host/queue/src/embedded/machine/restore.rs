@@ -20,6 +20,7 @@ use super::rows::{CANCEL, HOLDS_KEY, STARTED, TASK_ROW_BYTES, tag};
 use super::task::{Kept, Place, Ties};
 use crate::batch::Batch;
 use crate::codec;
+use crate::history::Resolution;
 use crate::secret::Sealed;
 use crate::usage::UsageLine;
 use crate::view::Entry;
@@ -63,6 +64,10 @@ impl Restoring {
                 self.machine.secrets.insert(name(rest)?, Sealed(value.to_vec()));
                 Ok(())
             }
+            tag::DOCUMENT => self.machine.documents.restore(rest, value),
+            tag::BLOB => self.machine.blobs.restore_head(rest, value),
+            tag::BLOB_PIECE => self.machine.blobs.restore_piece(rest, value),
+            tag::AUDIT => self.machine.audit.restore(rest, value),
             tag => {
                 let (at, rest) = rest.split_at_checked(4).ok_or("its key is short")?;
                 let at = u32::from_be_bytes(at.try_into().map_err(|_| "its key is short")?);
@@ -150,6 +155,15 @@ impl Restoring {
                 facts.memos_kept.insert((until_ms, key.clone()));
                 facts.memos.insert(key, Memo { output, until_ms });
             }
+            tag::HISTORY => {
+                let (of, slot) =
+                    rest.split_at_checked(rest.len().saturating_sub(8)).unwrap_or_default();
+                let of = [Resolution::Minute, Resolution::Hour]
+                    .into_iter()
+                    .find(|known| of.strip_suffix(b"/") == Some(known.as_str().as_bytes()))
+                    .ok_or("its key names no resolution")?;
+                facts.history.insert((of, number(slot)?), decode(value)?);
+            }
             tag => return Err(format!("its tag {tag} is unknown")),
         }
         Ok(())
@@ -228,6 +242,7 @@ impl Restoring {
     /// The machine, once all rows were taken.
     pub fn finish(self) -> Result<Machine, String> {
         let mut machine = self.machine;
+        machine.blobs.restored()?;
         if let Some(seq) = self.tasks.keys().next() {
             return Err(format!("the record {seq} belongs to no task"));
         }

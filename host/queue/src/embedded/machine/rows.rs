@@ -32,6 +32,11 @@ pub(super) mod tag {
     pub(in super::super) const KV_NEWEST: u8 = 16;
     pub(in super::super) const KV_VALUE: u8 = 17;
     pub(in super::super) const SECRET: u8 = 18;
+    pub(in super::super) const DOCUMENT: u8 = 19;
+    pub(in super::super) const BLOB: u8 = 20;
+    pub(in super::super) const BLOB_PIECE: u8 = 21;
+    pub(in super::super) const AUDIT: u8 = 22;
+    pub(in super::super) const HISTORY: u8 = 23;
 }
 
 /// Bits of a task row's flags.
@@ -54,6 +59,9 @@ impl Machine {
         }
         self.kv.all_rows(&mut rows);
         rows.extend(self.secrets.keys().map(|id| self.secret_row(id)));
+        self.documents.all_rows(&mut rows);
+        self.blobs.all_rows(&mut rows);
+        self.audit.all_rows(&mut rows);
         rows
     }
 }
@@ -86,6 +94,7 @@ impl Queue {
         }
         all.extend(facts.usage.keys().cloned().map(|(day, line)| Touch::Usage(day, line)));
         all.extend(facts.memos.keys().cloned().map(Touch::Memo));
+        all.extend(facts.history.keys().map(|(of, slot)| Touch::Sample(*of, *slot)));
         for (id, kept) in &self.tasks {
             all.extend([Touch::Task(*id), Touch::Record(*id)]);
             let entries = u32::try_from(kept.history.len()).unwrap_or(u32::MAX);
@@ -176,6 +185,11 @@ impl Queue {
                 let row = facts.memos.get(key);
                 let row = row.and_then(|memo| value(&(&memo.output, memo.until_ms)));
                 put(self.key(tag::MEMO, key.as_bytes()), row);
+            }
+            Touch::Sample(resolution, slot) => {
+                let row = facts.history.get(&(*resolution, *slot)).and_then(value);
+                let rest = [resolution.as_str().as_bytes(), b"/", &slot.to_be_bytes()].concat();
+                put(self.key(tag::HISTORY, &rest), row);
             }
             Touch::Task(id) => {
                 if let Some(kept) = self.tasks.get(id) {
