@@ -5,7 +5,6 @@
 //! ([`crate::document`]); what goes wrong is a problem document. Nothing here knows Wasm.
 
 mod batches;
-mod caller;
 mod cursor;
 mod etag;
 mod events;
@@ -17,14 +16,16 @@ mod schedules;
 mod selection;
 mod submit;
 mod tasks;
+mod tokens;
 mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use bulkhead_core::UnixMs;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use bulkhead_queue::{Broker, Client, SubmitLimits};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::compression::CompressionLayer;
@@ -34,8 +35,7 @@ use utoipa::{IntoResponses, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use caller::{Caller, Scope};
-
+use crate::auth::{Caller, Scope};
 use crate::problem::{Kind, Problem};
 
 /// Bounds on what is asked of the API.
@@ -113,11 +113,30 @@ pub fn router(api: Api) -> Router {
         .fallback(async || {
             Problem::not_found("there is nothing here; /v1/openapi.json has what there is")
         })
+        .layer(axum::middleware::from_fn_with_state(api.clone(), within))
         .layer(axum::middleware::from_fn(etag::tag))
         .layer(DefaultBodyLimit::max(body_bytes))
         .layer(RequestDecompressionLayer::new())
         .layer(CompressionLayer::new())
         .with_state(api)
+}
+
+/// Give up a request that takes too long.
+async fn within(
+    axum::extract::State(api): axum::extract::State<Api>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let waits = request.uri().path().ends_with("/wait");
+    let longest = if waits { api.options.longest_wait } else { Duration::ZERO };
+    match tokio::time::timeout(api.options.timeout + longest, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(
+            Kind::TimedOut,
+            format!("it took over {} seconds and was given up", api.options.timeout.as_secs()),
+        )
+        .into_response(),
+    }
 }
 
 /// The OpenAPI document.
@@ -140,6 +159,7 @@ pub fn openapi() -> Document {
         (name = "batches", description = "Tasks that are counted as a group"),
         (name = "usage", description = "What tenants used"),
         (name = "hosts", description = "What runs, and with which plugins"),
+        (name = "tokens", description = "Who may ask for what, and who did what"),
         (name = "events", description = "What happens, as it happens"),
     ),
 )]
@@ -160,6 +180,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(results::payload))
         .routes(routes!(queues::list))
         .routes(routes!(queues::get))
+        .routes(routes!(queues::history))
         .routes(routes!(queues::pause))
         .routes(routes!(queues::resume))
         .routes(routes!(queues::purge))
@@ -175,6 +196,10 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(batches::list, batches::submit))
         .routes(routes!(batches::get))
         .routes(routes!(usage::rows))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(tokens::who))
+        .routes(routes!(tokens::journal))
         .routes(routes!(hosts::list))
         .routes(routes!(hosts::plugins))
         .routes(routes!(hosts::rescan))
@@ -219,11 +244,4 @@ enum Problems {
     /// The broker cannot be reached
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(#[to_schema] Problem),
-}
-
-/// The wall clock, which stamps what is submitted.
-fn unix_ms() -> UnixMs {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
 }

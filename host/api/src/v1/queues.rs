@@ -2,8 +2,8 @@
 
 use axum::extract::State as From;
 use axum::response::{IntoResponse, Response};
-use bulkhead_core::{QueueName, QueuePolicy, State, TaskId, TaskType};
-use bulkhead_queue::{Finding, QueueStats};
+use bulkhead_core::{QueueName, QueuePolicy, State, TaskId, TaskType, UnixMs};
+use bulkhead_queue::{Finding, QueueStats, Resolution, Sample};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -13,6 +13,7 @@ use super::{Api, Caller, Problems, Scope};
 use crate::asked::policy_of;
 use crate::document::{PolicyDocument, QueueDocument};
 use crate::problem::{Kind, Problem};
+use crate::unix_ms;
 
 /// All queues.
 #[derive(Debug, Serialize, ToSchema)]
@@ -60,6 +61,52 @@ pub(super) async fn get(
     known(&api, &queue).await?;
     let stats = api.broker().stats(&queue).await?;
     Ok(Json(QueueDocument { queue: queue.as_str(), stats: &stats }).into_response())
+}
+
+/// Which samples.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Period {
+    /// The first time, in Unix milliseconds; without it an hour before the last one.
+    from: Option<UnixMs>,
+    /// The last time; now without it.
+    to: Option<UnixMs>,
+    /// `minute` samples are kept for 24 hours, `hour` samples for 30 days.
+    resolution: Option<Resolution>,
+}
+
+/// How a queue stood over time.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = History)]
+pub(super) struct Samples {
+    /// Its name.
+    queue: QueueName,
+    /// How far apart samples are.
+    resolution: Resolution,
+    /// Oldest first. Throughput is the difference of two samples' totals.
+    samples: Vec<Sample>,
+}
+
+/// Show how a queue stood over time
+#[utoipa::path(get, operation_id = "get_queue_history", path = "/v1/queues/{queue}/history",
+    tag = "queues", params(("queue" = QueueName, Path), Period),
+    responses((status = 200, body = Samples), Problems))]
+pub(super) async fn history(
+    From(api): From<Api>,
+    caller: Caller,
+    Path(queue): Path<QueueName>,
+    Query(period): Query<Period>,
+) -> Result<Json<Samples>, Problem> {
+    caller.may_for_all(Scope::Read)?;
+    known(&api, &queue).await?;
+    let to = period.to.unwrap_or_else(unix_ms);
+    let from = period.from.unwrap_or_else(|| to.saturating_sub(3_600_000));
+    if from > to {
+        return Err(Problem::malformed("`from` is after `to`"));
+    }
+    let resolution = period.resolution.unwrap_or(Resolution::Minute);
+    let samples = api.broker().archive().history(&queue, from, to, resolution).await?;
+    Ok(Json(Samples { queue, resolution, samples }))
 }
 
 /// Part of a queue.

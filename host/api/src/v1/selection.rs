@@ -9,8 +9,8 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::caller::Caller;
 use super::cursor::Cursor;
+use crate::auth::Caller;
 use crate::problem::{Kind, Problem};
 
 /// What tasks have in common; what is not said does not matter.

@@ -18,10 +18,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::extract::{Body, Json, media_type, must_be_json, read_json};
-use super::{Api, Caller, Problems, Scope, unix_ms};
+use super::{Api, Caller, Problems, Scope};
 use crate::asked::{Asked, Defaults, Manner, TaskRequest};
 use crate::document::{Sent, SentDocument};
 use crate::problem::{Kind, Problem};
+use crate::unix_ms;
 
 /// Names a request, so that sending it twice does what once does.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Json, Query};
-use super::{Api, Caller, Problems, Scope, unix_ms};
+use super::{Api, Caller, Problems, Scope};
 use crate::problem::{Kind, Problem};
+use crate::unix_ms;
 
 /// Days that are shown without another wish.
 const DAYS: u32 = 30;

@@ -13,7 +13,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use bulkhead_api::v1::{self, Api, ApiOptions, Caller, Scope};
+use bulkhead_api::auth::{Caller, Scope};
+use bulkhead_api::v1::{self, Api, ApiOptions};
 use bulkhead_core::{
     AttemptReport, Digest, Failure, FailureKind, Metering, Outcome, Payload, QueueName, TaskType,
 };

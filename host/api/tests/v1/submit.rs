@@ -77,7 +77,7 @@ async fn a_named_request_submits_once() {
     let detail = ask(r#"{"type": "a", "payload": 2}"#).await.problem(422);
     assert!(detail.contains("Idempotency-Key"), "{detail}");
     // Another caller's key is another one.
-    let other = talk.by(&[bulkhead_api::v1::Scope::Submit], None);
+    let other = talk.by(&[bulkhead_api::auth::Scope::Submit], None);
     let document = r#"{"type": "a", "payload": 2}"#;
     other.call("POST", "/v1/tasks", &named, document).await.with(201);
     let empty = [("idempotency-key", "")];

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
-use bulkhead_api::v1::Scope;
+use bulkhead_api::auth::Scope;
 use serde_json::json;
 use tower::ServiceExt;
 
