@@ -7,6 +7,7 @@
 mod command;
 mod folder;
 mod guests;
+mod http;
 mod inside;
 mod known_plugins;
 mod losing;
@@ -20,6 +21,7 @@ pub use guests::{
     digest_of, guest, install, install_as, install_shipped, install_version, module_guest, shipped,
     version_of,
 };
+pub use http::{Http, HttpAnswer, ask_socket};
 pub use inside::{Inside, Running};
 pub use losing::LosingBroker;
 pub use process::HostProcess;

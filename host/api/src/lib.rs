@@ -8,15 +8,19 @@
 pub mod asked;
 pub mod auth;
 pub mod broker;
+mod dashboard;
 pub mod document;
 mod listen;
 mod problem;
+mod service;
 mod socket;
 pub mod v1;
 
+pub use axum::Router;
 pub use broker::RemoteBroker;
 pub use listen::{ListenError, Listener, Tls, TlsError, TlsFiles};
 pub use problem::Problem;
+pub use service::{Local, Phase, service};
 pub use socket::{Socket, SocketError};
 
 /// The wall clock, which stamps what is submitted. The broker's own decides when anything is due.

@@ -5,15 +5,17 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use axum::Router;
+use axum::{Extension, Router};
 use tokio::net::UnixListener;
+
+use crate::auth::Peer;
 
 /// Longest path of a Unix socket on Linux, in bytes.
 const MAX_PATH_BYTES: usize = 107;
 /// The socket's name in its folder.
 const NAME: &str = "bulkhead.sock";
-/// Its name until its permissions are set.
-const UNREADY: &str = "bulkhead.sock~";
+/// What follows its name until its permissions are set.
+const UNREADY: &str = "~";
 
 /// Why a socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,15 @@ pub enum SocketError {
          choose a folder with a shorter path", path.display(), path.as_os_str().len()
     )]
     PathTooLong {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Somebody answers there already.
+    #[error(
+        "the socket `{}` is served by another process; stop it, or choose another path",
+        path.display()
+    )]
+    InUse {
         /// The socket.
         path: PathBuf,
     },
@@ -56,8 +67,23 @@ impl Socket {
     /// a socket that is there already is a dead process's and is replaced. Only this user
     /// can connect.
     pub fn bind(folder: &Path) -> Result<Self, SocketError> {
-        let path = Self::path_in(folder);
-        let unready = folder.join(UNREADY);
+        Self::replace(&Self::path_in(folder))
+    }
+
+    /// Listen at a path. A socket that is there already is replaced if nobody answers at it.
+    /// Only this user can connect.
+    pub fn bind_at(path: &Path) -> Result<Self, SocketError> {
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(SocketError::InUse { path: path.to_owned() });
+        }
+        Self::replace(path)
+    }
+
+    fn replace(path: &Path) -> Result<Self, SocketError> {
+        let path = path.to_owned();
+        let mut unready = path.clone().into_os_string();
+        unready.push(UNREADY);
+        let unready = PathBuf::from(unready);
         if unready.as_os_str().len() > MAX_PATH_BYTES {
             return Err(SocketError::PathTooLong { path });
         }
@@ -85,12 +111,14 @@ impl Socket {
     }
 
     /// Answer requests until `stop` ends; those that are being answered then may finish.
+    /// Each request carries [`Peer::Socket`].
     pub async fn serve(
         mut self,
         router: Router,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), SocketError> {
         let Some(listener) = self.listener.take() else { return Ok(()) };
+        let router = router.layer(Extension(Peer::Socket));
         axum::serve(listener, router)
             .with_graceful_shutdown(stop)
             .await
@@ -124,6 +152,18 @@ mod tests {
         let path = successor.path().to_owned();
         drop(successor);
         assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_somebody_serves_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("api.sock");
+        fs::write(&path, "left behind").unwrap();
+        let socket = Socket::bind_at(&path).unwrap();
+        let error = Socket::bind_at(&path).unwrap_err().to_string();
+        assert!(error.contains("another process"), "{error}");
+        drop(socket);
+        drop(Socket::bind_at(&path).unwrap());
     }
 
     #[tokio::test]

@@ -19,13 +19,14 @@ mod serve;
 mod shutdown;
 pub mod trust;
 
+pub use bulkhead_api as api;
 pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
 pub use bulkhead_sandbox::{
     CacheFolder, Compiler, ENGINE, Isolation, Layer, WorkerProcesses, WorkerProgram,
     compile_worker, guest_worker,
 };
-pub use host::{Host, HostBuilder, HostError};
+pub use host::{Host, HostBuilder, HostError, HostPhase, Phases};
 pub use options::{HostOptions, IsolationOptions, QueueOptions, QueueSchedule};
 pub use plugins::{
     EVERY, GrantsFrom, Identity, LiveSettings, PluginQuota, PluginSettings, SettingsWriter,

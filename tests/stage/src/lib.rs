@@ -7,6 +7,7 @@
 mod clock;
 mod cluster;
 mod disk;
+mod languages;
 mod preload;
 mod process;
 mod proxy;
@@ -19,6 +20,7 @@ mod wait;
 pub use clock::StageClock;
 pub use cluster::{Move, RedisCluster};
 pub use disk::{Loss, StageDisk};
+pub use languages::{Node, Python};
 pub use process::Program;
 pub use proxy::Proxy;
 pub use redis_server::{Persistence, RedisServer};

@@ -1,5 +1,7 @@
 //! Who asks, and what they may.
 
+use std::str::FromStr;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use bulkhead_core::{Task, TenantName};
@@ -34,6 +36,16 @@ impl Scope {
             Self::Operate => "operate",
             Self::Admin => "admin",
         }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Read, Self::Submit, Self::Operate, Self::Admin];
+        all.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| {
+            format!("`{}` is no scope; use read, submit, operate or admin", text.escape_debug())
+        })
     }
 }
 

@@ -10,6 +10,7 @@ mod etag;
 mod events;
 mod extract;
 mod hosts;
+mod live;
 mod queues;
 mod results;
 mod schedules;
@@ -31,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::{IntoResponses, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -69,6 +71,7 @@ pub struct Api {
     limits: SubmitLimits,
     options: ApiOptions,
     waiters: Arc<Semaphore>,
+    lookout: Arc<live::Lookout>,
 }
 
 impl Api {
@@ -76,11 +79,17 @@ impl Api {
     #[must_use]
     pub fn new(broker: Arc<dyn Broker>, limits: SubmitLimits, options: ApiOptions) -> Self {
         Self {
+            lookout: live::Lookout::new(broker.clone()),
             client: Client::new(broker, limits),
             limits,
             options,
             waiters: Arc::new(Semaphore::new(options.waiters)),
         }
+    }
+
+    /// The broker that it answers from.
+    pub(crate) fn shared_broker(&self) -> Arc<dyn Broker> {
+        self.client.broker().clone()
     }
 
     /// A place among those who wait.
@@ -142,7 +151,13 @@ async fn within(
 /// The OpenAPI document.
 #[must_use]
 pub fn openapi() -> Document {
-    routes().into_openapi()
+    let mut document = routes().into_openapi();
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    let none: [&str; 0] = [];
+    document.security = Some(vec![SecurityRequirement::new("token", none)]);
+    document
 }
 
 #[derive(OpenApi)]
@@ -203,6 +218,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(hosts::list))
         .routes(routes!(hosts::plugins))
         .routes(routes!(hosts::rescan))
+        .routes(routes!(live::overview))
+        .routes(routes!(live::live))
         .routes(routes!(events::all))
         .routes(routes!(events::of_queue))
 }

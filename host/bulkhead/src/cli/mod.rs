@@ -3,6 +3,7 @@
 //! One file per group of commands. Each takes a [`session::Session`], asks the library
 //! for what it needs and prints through [`output::Output`]; none knows the environment.
 
+mod answer;
 mod asked;
 mod batch;
 mod config;
@@ -14,6 +15,7 @@ mod exit;
 mod figures;
 mod follow;
 mod host;
+mod journal;
 mod live;
 mod open;
 mod output;
@@ -26,6 +28,7 @@ mod secret;
 mod session;
 mod submit;
 mod task;
+mod token;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -111,6 +114,9 @@ enum Command {
     #[command(subcommand)]
     Secret(secret::Secret),
     #[command(subcommand)]
+    Token(token::Tokening),
+    Journal(journal::Journal),
+    #[command(subcommand)]
     Host(host::Host),
     #[command(subcommand)]
     Config(config::Config),
@@ -120,6 +126,8 @@ enum Command {
     /// Run the attempts of one tenant for a host, until it ends
     #[command(name = GUEST_WORKER, hide = true)]
     GuestWorker,
+    /// Print the OpenAPI document of the HTTP API
+    Openapi,
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -203,13 +211,24 @@ impl Cli {
             Command::Doctor(doctor) => doctor.run(&session).await,
             Command::Plugin(plugin) => plugin.run(&session).await,
             Command::Secret(secret) => secret.run(&session).await,
+            Command::Token(token) => token.run(&session).await,
+            Command::Journal(journal) => journal.run(&session).await,
             Command::Host(host) => host.run(&session).await,
             Command::Config(config) => config.run(&session),
+            Command::Openapi => openapi(&session),
             Command::Completions { .. } | Command::CompileWorker | Command::GuestWorker => {
                 Ok(Exit::Done)
             }
         }
     }
+}
+
+/// Print the document from which clients are generated.
+fn openapi(session: &Session) -> Result<Exit> {
+    let mut document = serde_json::to_vec_pretty(&bulkhead_api::v1::openapi())?;
+    document.push(b'\n');
+    session.out.raw(&document)?;
+    Ok(Exit::Done)
 }
 
 #[cfg(test)]

@@ -9,10 +9,11 @@ use anyhow::{Context, Result};
 use bulkhead::config::quantity::Span;
 use bulkhead::config::{BrokerPlace, Config};
 use bulkhead::queue::{Broker, EmbeddedBroker, QueueError, RedisBroker};
-use bulkhead_api::{RemoteBroker, Socket, broker};
+use bulkhead_api::{Local, RemoteBroker, Router, Socket, broker};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::answer;
 use super::exit::{unavailable, usage};
 use super::output::note;
 
@@ -155,7 +156,11 @@ struct Service {
 impl HostBroker {
     /// Open it. A broker in this process is served on a socket in its folder; one in memory
     /// in `shared`, if there is such a folder.
-    pub(super) async fn open(config: &Config, shared: Option<&Path>) -> Result<Self> {
+    pub(super) async fn open(
+        config: &Config,
+        shared: Option<&Path>,
+        local: &Arc<dyn Local>,
+    ) -> Result<Self> {
         let is_server = config.broker.place() == BrokerPlace::Redis;
         let (broker, folder): (Arc<dyn Broker>, _) = match config.broker.place() {
             BrokerPlace::Redis => (redis(config).await?, None),
@@ -168,7 +173,10 @@ impl HostBroker {
             BrokerPlace::Embedded(folder) => (Arc::new(for_host(&folder).await?), Some(folder)),
         };
         let service = match folder {
-            Some(folder) => Some(Service::start(broker.clone(), folder)?),
+            Some(folder) => {
+                let api = answer::routes(config, broker.clone(), local.clone());
+                Some(Service::start(broker::router(broker.clone()).merge(api), folder)?)
+            }
             None => None,
         };
         let address = match &service {
@@ -196,11 +204,10 @@ impl HostBroker {
 }
 
 impl Service {
-    fn start(broker: Arc<dyn Broker>, folder: PathBuf) -> Result<Self> {
+    fn start(router: Router, folder: PathBuf) -> Result<Self> {
         let socket = Socket::bind(&folder).context("other processes could not reach this host")?;
         tracing::info!(socket = %socket.path().display(), "other processes reach the queue");
         let (stop, stopped) = oneshot::channel::<()>();
-        let router = broker::router(broker);
         let serving = tokio::spawn(async move {
             let stopped = async move {
                 let _ = stopped.await;

@@ -1,13 +1,16 @@
 //! `bulkhead run`: a host, until a signal stops it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bulkhead::config::{Flag, FlagValue};
-use bulkhead::{Host, HostOptions, LiveSettings, Shutdown, Trigger};
+use bulkhead::{Host, HostOptions, LiveSettings, Phases, Shutdown, Trigger};
+use bulkhead_api::Local;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::answer::Answers;
 use super::exit::Exit;
 use super::live;
 use super::open::HostBroker;
@@ -87,8 +90,17 @@ pub(crate) async fn host(
 ) -> Result<Exit> {
     session.config.check_secrets()?;
     let stop = Stop::listen().context("cannot listen for signals")?;
-    let opened = HostBroker::open(&session.config, shared).await?;
-    let ended = serve(session, &opened, served, stop).await;
+    let (phases, phase) = Phases::new();
+    let local: Arc<dyn Local> = Arc::new(phase);
+    let opened = HostBroker::open(&session.config, shared, &local).await?;
+    let ended = match Answers::start(&session.config, &opened.broker, &local).await {
+        Ok(answers) => {
+            let ended = serve(session, &opened, served, stop, phases).await;
+            answers.close().await;
+            ended
+        }
+        Err(error) => Err(error),
+    };
     // However it ended, no socket stays behind that nobody answers at.
     opened.close().await;
     ended.map(|()| Exit::Done)
@@ -99,12 +111,13 @@ async fn serve(
     opened: &HostBroker,
     served: impl FnOnce(&str),
     stop: Stop,
+    phases: Phases,
 ) -> Result<()> {
     let (writer, settings) = LiveSettings::new((*session.config.host.settings.now()).clone());
     let compiler = Some(session.compiler()?);
     let isolation = session.isolation()?;
     let options = HostOptions { settings, compiler, isolation, ..session.config.host.clone() };
-    let host = Host::builder(opened.broker.clone(), options).build()?;
+    let host = Host::builder(opened.broker.clone(), options).phases(phases).build()?;
     tokio::spawn(live::follow(session.config.clone(), writer));
     if let Some(address) = opened.address() {
         served(address);

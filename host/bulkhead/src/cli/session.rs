@@ -54,6 +54,13 @@ impl Session {
     }
 }
 
+/// Who runs this command, as the journal calls them: their number and the machine.
+pub(crate) fn actor() -> String {
+    let user = rustix::process::geteuid().as_raw();
+    let machine = rustix::system::uname();
+    format!("uid {user} at {}", machine.nodename().to_string_lossy())
+}
+
 /// The named queue, or all there are.
 pub(crate) async fn queues(
     broker: &dyn Broker,

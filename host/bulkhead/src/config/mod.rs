@@ -4,6 +4,7 @@
 //! value knows where it came from. What the environment holds is an argument, so that
 //! the same inputs always give the same configuration.
 
+mod api;
 mod broker_url;
 mod error;
 mod layer;
@@ -30,6 +31,7 @@ use layer::Layer;
 use quantity::Size;
 use raw::Raw;
 
+pub use api::ApiSettings;
 pub use broker_url::{BrokerPlace, BrokerUrl};
 pub use error::{ConfigError, Problem};
 pub use layer::Origin;
@@ -123,6 +125,8 @@ pub struct Config {
     pub submit: SubmitLimits,
     /// What to log.
     pub log: LogOptions,
+    /// Where and how a host answers by HTTP.
+    pub api: ApiSettings,
     queues: BTreeMap<QueueName, QueueOptions>,
     settings: Vec<Setting>,
     origins: Origins,
@@ -155,10 +159,10 @@ impl Config {
         let valid = validation::validate(&raw, &origins, &sources.env)
             .map_err(|problems| ConfigError { problems })?;
         let settings = settings::list(&raw, &valid, &origins);
-        let validation::Valid { broker, namespace, host, queues, submit, log } = valid;
+        let validation::Valid { broker, namespace, host, queues, submit, log, api } = valid;
         // What is read again is the same file, wherever else one appears.
         let sources = Sources { file: file(sources), ..sources.clone() };
-        Ok(Self { broker, namespace, host, submit, log, queues, settings, origins, sources })
+        Ok(Self { broker, namespace, host, submit, log, api, queues, settings, origins, sources })
     }
 
     /// The file that was read, if there is one.

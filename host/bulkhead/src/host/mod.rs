@@ -5,18 +5,21 @@
 
 mod announce;
 mod lines;
+mod phase;
 mod sample;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bulkhead_api::Phase;
 use bulkhead_queue::{Broker, QueueError};
 use bulkhead_sandbox::{
     Budget, Isolation, Layer, Sandbox, SandboxConfig, SandboxError, WorkerProcesses,
 };
 
 use self::lines::Lines;
+pub use self::phase::{HostPhase, Phases};
 use crate::options::{HostOptions, IsolationOptions};
 use crate::plugins::{Folders, Keeper, Registry};
 use crate::scheduler;
@@ -53,9 +56,16 @@ pub enum HostError {
 pub struct HostBuilder {
     broker: Arc<dyn Broker>,
     options: HostOptions,
+    phases: Phases,
 }
 
 impl HostBuilder {
+    /// Where it is to tell in which phase it is.
+    #[must_use]
+    pub fn phases(self, phases: Phases) -> Self {
+        Self { phases, ..self }
+    }
+
     /// Check the options, start the engine, open the plugin folder. No task is claimed
     /// before [`Host::run`].
     pub fn build(self) -> Result<Host, HostError> {
@@ -122,7 +132,8 @@ impl HostBuilder {
                 HostError::Plugins { folder, source }
             },
         )?;
-        Ok(Host { broker: self.broker, options, registry, keeper, sandbox, budget })
+        let Self { broker, phases, .. } = self;
+        Ok(Host { broker, options, registry, keeper, sandbox, budget, phases })
     }
 }
 
@@ -134,19 +145,20 @@ pub struct Host {
     keeper: Keeper,
     sandbox: Sandbox,
     budget: Budget,
+    phases: Phases,
 }
 
 impl Host {
     /// Start building a host that takes its tasks from `broker`.
     #[must_use]
     pub fn builder(broker: Arc<dyn Broker>, options: HostOptions) -> HostBuilder {
-        HostBuilder { broker, options }
+        HostBuilder { broker, options, phases: Phases::new().0 }
     }
 
     /// Load the plugins and serve until `shutdown`. Returns when every attempt has been
     /// settled or given back.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), HostError> {
-        let Self { broker, options, registry, mut keeper, sandbox, budget } = self;
+        let Self { broker, options, registry, mut keeper, sandbox, budget, phases } = self;
         let layers = layers(&sandbox).await?;
         for warning in broker.check().await? {
             tracing::warn!("{warning}");
@@ -182,7 +194,16 @@ impl Host {
         lines.warn_of_little_memory();
         tracing::info!(host = %options.name, queues = lines.lines.len(),
             concurrency = options.concurrency, "host serves");
-        let outcome = lines.run(keeper, guests.handle().clone(), shutdown).await;
+        phases.enter(Phase::Serving);
+        let draining = async {
+            stopping.drained().await;
+            phases.enter(Phase::Draining);
+            std::future::pending::<()>().await;
+        };
+        let outcome = tokio::select! {
+            outcome = lines.run(keeper, guests.handle().clone(), shutdown) => outcome,
+            () = draining => Ok(()),
+        };
         shared.backends.tidied().await;
         // Every attempt has been settled or given back; nothing is left to wait for.
         guests.shutdown_background();

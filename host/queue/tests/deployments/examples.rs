@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bulkhead_core::{Outcome, Payload};
 use bulkhead_queue::{End, Settlement};
-use bulkhead_stage::{RedisServer, eventually_within};
+use bulkhead_stage::{Node, Python, RedisServer, eventually_within};
 
 use crate::worker::{DAY_MS, Worker, report};
 
@@ -17,55 +17,16 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap()
 }
 
-/// A folder below `target` for packages, so that only the first run needs the network.
-fn packages(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples").join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
-fn run(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.unwrap_or_else(|error| {
-        panic!("{command:?}: {error}; `cargo xtask setup` installs what the examples need")
-    });
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
-}
-
-/// Do `install` unless it was done for these requirements.
-fn once(folder: &Path, requirements: &str, install: impl FnOnce()) {
-    let done = folder.join("installed");
-    if std::fs::read_to_string(&done).is_ok_and(|for_what| for_what == requirements) {
-        return;
-    }
-    install();
-    std::fs::write(done, requirements).unwrap();
-}
-
 fn python() -> Command {
-    let folder = packages("python");
-    let file = examples().join("python/requirements.txt");
-    let pip = folder.join("bin/pip");
-    once(&folder, &std::fs::read_to_string(&file).unwrap(), || {
-        run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-        run(Command::new(&pip).args(["install", "--quiet", "-r"]).arg(&file));
-    });
-    let mut command = Command::new(folder.join("bin/python"));
+    let packages = Python::with("producer", &examples().join("python/requirements.txt"));
+    let mut command = packages.command("python");
     command.arg(examples().join("python/enqueue.py"));
     command
 }
 
 fn node() -> Command {
-    let folder = packages("node");
-    let requirements = std::fs::read_to_string(examples().join("node/package.json")).unwrap();
-    once(&folder, &requirements, || {
-        std::fs::write(folder.join("package.json"), &requirements).unwrap();
-        let npm = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"];
-        run(Command::new("npm").args(npm).current_dir(&folder));
-    });
-    // Modules are looked for beside the program.
-    let program = folder.join("enqueue.mjs");
+    let packages = Node::with("producer-node", &examples().join("node/package.json"));
+    let program = packages.folder().join("enqueue.mjs");
     std::fs::copy(examples().join("node/enqueue.mjs"), &program).unwrap();
     let mut command = Command::new("node");
     command.arg(program);

@@ -3,6 +3,7 @@
 //! This is the one list of keys. Values have the right type here and are not yet known
 //! to make sense; `validation` turns them into [`super::Config`].
 
+mod api;
 mod queue;
 mod schedule;
 mod secret;
@@ -18,6 +19,7 @@ use super::quantity::{Size, Span};
 use crate::options::HostOptions;
 use crate::trust::TrustPolicy;
 
+pub(in crate::config) use api::RawApi;
 pub(in crate::config) use queue::{RawBackoff, RawBounds, RawQueue, RawRetry, RawTenant};
 pub(in crate::config) use schedule::{RawAskedLimits, RawSchedule};
 pub(in crate::config) use secret::{RawSecret, RawSecretsKey};
@@ -50,6 +52,7 @@ pub(in crate::config) struct Raw {
     pub(in crate::config) schedules: Option<BTreeMap<String, RawSchedule>>,
     pub(in crate::config) submit: RawSubmit,
     pub(in crate::config) log: RawLog,
+    pub(in crate::config) api: RawApi,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -163,6 +166,7 @@ impl Raw {
             tenants: BTreeMap::from([(any(), tenant)]),
             queues: BTreeMap::from([(any(), RawQueue::with_every_key())]),
             schedules: Some(BTreeMap::from([(any(), RawSchedule::with_every_key())])),
+            api: RawApi::with_every_key(),
             ..Self::default()
         }
     }
@@ -185,6 +189,7 @@ impl Default for Raw {
             schedules: None,
             submit: RawSubmit::default(),
             log: RawLog::default(),
+            api: RawApi::default(),
         }
     }
 }

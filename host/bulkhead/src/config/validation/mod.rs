@@ -3,6 +3,7 @@
 //! Every problem is collected before anything is refused, so that one run of
 //! `bulkhead config check` shows all of them.
 
+mod api;
 mod plugin;
 mod queue;
 mod retry;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use bulkhead_core::{Limits, QueueName, check_name};
 use bulkhead_queue::SubmitLimits;
 
+use super::api::ApiSettings;
 use super::error::Problem;
 use super::quantity::{Size, Span};
 use super::raw::{Raw, RawHost, RawLimits, RawLog, RawPlugins};
@@ -42,6 +44,7 @@ pub(in crate::config) struct Valid {
     pub(in crate::config) queues: BTreeMap<QueueName, QueueOptions>,
     pub(in crate::config) submit: SubmitLimits,
     pub(in crate::config) log: LogOptions,
+    pub(in crate::config) api: ApiSettings,
 }
 
 /// Check `raw`; the problems if there are any.
@@ -68,9 +71,10 @@ pub(in crate::config) fn validate(
     host.settings = LiveSettings::fixed(settings);
     host.schedules = raw.schedules.as_ref().map(|raw| check.schedules(raw, &submit));
     let log = check.log(&raw.log);
+    let api = check.api(&raw.api);
     match (broker, log) {
         (Some(broker), Some(log)) if check.problems.is_empty() => {
-            Ok(Valid { broker, namespace: raw.namespace.clone(), host, queues, submit, log })
+            Ok(Valid { broker, namespace: raw.namespace.clone(), host, queues, submit, log, api })
         }
         _ => Err(check.problems),
     }

@@ -1,0 +1,96 @@
+//! Everything that a host answers by HTTP, put together: probes, the dashboard, the guarded API,
+//! CORS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use bulkhead_queue::Broker;
+use serde::Serialize;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::auth::Guard;
+use crate::dashboard;
+use crate::v1::{self, Api};
+
+/// How long the broker may take to answer a probe.
+const PROBE_WITHIN: Duration = Duration::from_secs(2);
+/// How long a browser may believe what it was told of other origins.
+const CORS_BELIEVED: Duration = Duration::from_secs(600);
+
+/// What a host's own process knows and no broker does.
+pub trait Local: Send + Sync {
+    /// Where it is in its life.
+    fn phase(&self) -> Phase;
+}
+
+/// Where a host is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It loads its plugins.
+    Starting,
+    /// It takes tasks.
+    Serving,
+    /// It takes no more tasks; those that run may end.
+    Draining,
+}
+
+/// The routes of a host: `/healthz` and `/readyz` for everybody, `/v1` behind the guard. Web
+/// pages of these origins may ask; without one only the host's own.
+pub fn service(api: Api, guard: Guard, local: Arc<dyn Local>, cors: &[String]) -> Router {
+    let probed = Probed { broker: api.shared_broker(), local };
+    let probes = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .with_state(probed);
+    let router = guard.layer(v1::router(api)).merge(probes).merge(dashboard::router());
+    if cors.is_empty() { router } else { router.layer(cors_for(cors)) }
+}
+
+fn cors_for(origins: &[String]) -> CorsLayer {
+    let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let asked = [
+        header::AUTHORIZATION,
+        header::CONTENT_TYPE,
+        header::IF_NONE_MATCH,
+        HeaderName::from_static("idempotency-key"),
+        HeaderName::from_static("last-event-id"),
+        HeaderName::from_static("traceparent"),
+        HeaderName::from_static("tracestate"),
+    ];
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers(asked)
+        .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER])
+        .max_age(CORS_BELIEVED)
+}
+
+#[derive(Clone)]
+struct Probed {
+    broker: Arc<dyn Broker>,
+    local: Arc<dyn Local>,
+}
+
+/// Whether a host takes tasks.
+#[derive(Debug, Serialize)]
+struct Readiness {
+    ready: bool,
+    phase: Phase,
+    /// Whether the broker answers.
+    broker: bool,
+}
+
+async fn ready(State(probed): State<Probed>) -> Response {
+    let phase = probed.local.phase();
+    let asked = tokio::time::timeout(PROBE_WITHIN, probed.broker.queues());
+    let broker = matches!(asked.await, Ok(Ok(_)));
+    let ready = broker && phase == Phase::Serving;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, phase, broker })).into_response()
+}

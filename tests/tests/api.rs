@@ -1,0 +1,125 @@
+//! The API of the real binary: on an address with tokens, on a socket for its owner.
+
+use std::time::Duration;
+
+use bulkhead_tests::{
+    EmbeddedFolder, HostProcess, Http, Ran, RedisServer, Site, ask_socket, eventually, ran,
+};
+use serde_json::json;
+
+/// A host of a site that listens on any port of this machine, with these settings of `[api]`.
+async fn host(site: &Site, settings: &[(&str, &str)]) -> HostProcess {
+    let mut command = HostProcess::command();
+    command.args(["--broker", &site.server.url(), "run", "--name", "h", "--plugins"]);
+    command.arg(site.folder()).env("BULKHEAD_API__LISTEN", "127.0.0.1:0");
+    for (key, value) in settings {
+        command.env(format!("BULKHEAD_API__{key}"), value);
+    }
+    HostProcess::spawn(command, site.folder().join("h.log"))
+}
+
+fn run(site: &Site, args: &[&str]) -> Ran {
+    Ran::of(&[&["--broker", &site.server.url()], args].concat())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_submitted_run_and_fetched_by_http() {
+    let site = Site::new().await;
+    let mut host = host(&site, &[]).await;
+    let api = Http::of(&host).await;
+    assert_eq!(api.get("/healthz").status, 200);
+    assert_eq!(api.get("/v1/queues").status, 401);
+    eventually("it is ready", || async { (api.get("/readyz").status == 200).then_some(()) }).await;
+
+    let token = run(&site, &["token", "create", "ci", "--scope", "read,submit"]).said();
+    let ci = api.with(&token);
+    let sent = ci.post("/v1/tasks", r#"{"type": "echo", "payload": {"a": [1, 2]}}"#).with(201);
+    let task = format!("/v1/queues/default/tasks/{}", sent["id"].as_str().expect("an id"));
+    let ended = ci.get(&format!("{task}/wait?timeout=60s")).with(200);
+    assert_eq!(ended["state"], "completed");
+    assert_eq!(ended["history"][0]["host"], "h");
+    let output = ci.get(&format!("{task}/result"));
+    assert_eq!((output.status, output.content_type.as_str()), (200, "application/json"));
+    assert_eq!(output.with(200), json!({"a": [1, 2]}));
+    let hosts = ci.get("/v1/hosts").with(200);
+    assert_eq!(hosts["hosts"][0]["name"], "h");
+
+    // What the command line shows is the same document.
+    let shown = run(&site, &["task", "show", ended["id"].as_str().expect("an id"), "--json"]);
+    let shown = shown.json();
+    assert_eq!((&shown["output"], &shown["history"]), (&ended["output"], &ended["history"]));
+
+    assert_eq!(ci.post("/v1/queues/default/pause", "").status, 403);
+    let operator = run(&site, &["token", "create", "ops", "--scope", "operate"]).said();
+    let paused = api.with(&operator).post("/v1/queues/default/pause", "").with(200);
+    assert_eq!(paused["changed"], true);
+    let journal = run(&site, &["journal"]).said();
+    assert!(journal.contains("POST /v1/queues/{queue}/pause"), "{journal}");
+    assert!(journal.contains("token.create"), "{journal}");
+
+    let listed = run(&site, &["token", "list", "--json"]).json();
+    let id = listed[0]["id"].as_str().expect("an id");
+    run(&site, &["token", "revoke", id]).exits(0);
+    run(&site, &["token", "revoke", id]).exits(4);
+
+    host.signal("TERM");
+    assert_eq!(host.wait(Duration::from_secs(60)).code(), Some(0), "{}", host.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_follows_the_broker() {
+    let mut site = Site::new().await;
+    let host = host(&site, &[]).await;
+    let api = Http::of(&host).await;
+    eventually("it is ready", || async { (api.get("/readyz").status == 200).then_some(()) }).await;
+    site.server.kill();
+    eventually("it is not", || async {
+        let ready = api.get("/readyz");
+        (ready.status == 503).then(|| assert_eq!(ready.with(503)["broker"], false))
+    })
+    .await;
+    assert_eq!(api.get("/healthz").status, 200, "it lives all the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_owns_the_embedded_broker_needs_no_token_at_its_socket() {
+    let folder = EmbeddedFolder::new();
+    let _host = folder.host("h", &[]).await;
+    folder.run(&["submit", "echo", "--data", "x", "--wait"]).exits(0);
+    let (status, body) = ask_socket(&folder.socket(), "/v1/tasks?state=completed");
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("\"type\":\"echo\""), "{body}");
+    assert_eq!(ask_socket(&folder.socket(), "/readyz").0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_of_its_own_is_for_its_owner() {
+    let site = Site::new().await;
+    let path = site.folder().join("api.sock");
+    let _host = host(&site, &[("SOCKET", path.to_str().expect("text"))]).await;
+    eventually("it answers", || async { path.exists().then_some(()) }).await;
+    assert_eq!(ask_socket(&path, "/v1/whoami").0, 200);
+}
+
+#[test]
+fn what_cannot_be_answered_on_is_said_before_anything_runs() {
+    let server = RedisServer::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    for (key, value, code, says) in [
+        ("LISTEN", "nowhere", 2, "is no address"),
+        ("LISTEN", taken.as_str(), 1, "cannot listen on"),
+        ("RATE", "often", 2, "is no rate"),
+        ("ANONYMOUS", "[\"everything\"]", 2, "is no scope"),
+        ("CORS", "[\"*\"]", 2, "is no origin"),
+        ("TLS__KEY", "key.pem", 2, "api.tls.certificate"),
+    ] {
+        let mut command = HostProcess::command();
+        command.args(["--broker", &server.url(), "run", "--plugins"]).arg(folder.path());
+        command.env(format!("BULKHEAD_API__{key}"), value);
+        let ran = ran(&mut command);
+        assert_eq!(ran.code, code, "{key}={value}: {}", ran.stderr);
+        assert!(ran.stderr.contains(says), "{key}={value}: {}", ran.stderr);
+    }
+}
