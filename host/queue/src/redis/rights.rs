@@ -187,8 +187,18 @@ mod tests {
     }
 
     /// Words that follow a command.
-    const OPTIONS: [&str; 9] =
-        ["SLOTS", "UNBLOCK", "STREAMS", "COUNT", "BLOCK", "MATCH", "LIMIT", "REPLACE", "MAXLEN"];
+    const OPTIONS: [&str; 10] = [
+        "WITHSCORES",
+        "SLOTS",
+        "UNBLOCK",
+        "STREAMS",
+        "COUNT",
+        "BLOCK",
+        "MATCH",
+        "LIMIT",
+        "REPLACE",
+        "MAXLEN",
+    ];
 
     /// Commands that Rust code sends: `Cmd::zadd(` and `"ZADD"`.
     fn sent() -> BTreeSet<String> {
