@@ -30,6 +30,9 @@ pub struct HostInfo {
     /// threads.
     #[serde(default)]
     pub isolation: Vec<String>,
+    /// Whether it takes plugins that were pushed.
+    #[serde(default)]
+    pub fleet: bool,
 }
 
 /// How a host's memory stands. All in bytes.
@@ -56,6 +59,42 @@ pub struct PluginInfo {
     pub serving: Option<ServingVersion>,
     /// Why the newest file is not the one that serves, if it is not.
     pub rejected: Option<RejectedVersion>,
+    /// Whether the version that serves was pushed. A file of the same name does not count then.
+    #[serde(default)]
+    pub by_fleet: bool,
+    /// Of the versions that were pushed, the newest and the active one.
+    #[serde(default)]
+    pub pushed: Vec<PushedVersion>,
+}
+
+/// A pushed version as a host sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushedVersion {
+    /// sha256 of its bytes, as text.
+    #[serde(with = "digest_text")]
+    pub digest: Digest,
+    /// What the host has done with it.
+    pub state: PushedState,
+    /// The gate that it failed, if it did.
+    pub gate: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when.
+    pub at: UnixMs,
+}
+
+/// What a host has done with a pushed version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PushedState {
+    /// It is being fetched, or is on its way through the gates.
+    Loading,
+    /// It has passed the gates.
+    Ready,
+    /// It serves tasks.
+    Serving,
+    /// It failed a gate.
+    Rejected,
 }
 
 /// A plugin version that serves tasks.
