@@ -276,7 +276,8 @@ async fn a_file_does_not_count_while_a_pushed_version_serves() {
     assert_eq!(fleet.ran_on().await, file, "it is not active");
     fleet.activate(pushed).succeeds();
     let newer = install_version(&fleet.folder("h1"), "unruly", 11);
-    fleet.run(&["plugin", "reload"]).succeeds();
+    let listed = fleet.run(&["plugin", "reload"]).said();
+    assert!(listed.contains("serving, pushed") && listed.contains("shadowed"), "{listed}");
     assert_eq!(fleet.ran_on().await, pushed);
     // The same after a start.
     drop(_h1);
@@ -285,7 +286,8 @@ async fn a_file_does_not_count_while_a_pushed_version_serves() {
     assert_eq!(fleet.ran_on().await, pushed);
     // A file that goes takes nothing away.
     std::fs::remove_file(fleet.folder("h1").join("unruly.wasm")).expect("removed");
-    fleet.run(&["plugin", "reload"]).succeeds();
+    let listed = fleet.run(&["plugin", "reload"]).said();
+    assert!(!listed.contains("shadowed"), "{listed}");
     assert_eq!(fleet.ran_on().await, pushed);
     assert_eq!(install_version(&fleet.folder("h1"), "unruly", 11), newer);
     fleet.run(&["plugin", "remove", "unruly"]).succeeds();
@@ -446,4 +448,48 @@ async fn the_embedded_broker_keeps_what_was_pushed() {
     let id = folder.submit(&["echo", "--data", "x"]);
     folder.run(&["task", "wait", &id, "--timeout", "4m"]).exits(0);
     assert_eq!(folder.task(&id)["history"][0]["digest"], first.to_string());
+}
+
+#[tokio::test]
+async fn a_tenants_pushed_plugins_serve_it_within_its_quota() {
+    let fleet = Fleet::new(&format!("{ANY}[tenants.acme]\nplugins = 1\n")).await;
+    let _h1 = fleet.host("h1").await;
+    let (bytes, digest) = version_of("unruly", 1);
+    let file = fleet.file("unruly.wasm", &bytes);
+    let other = fleet.file("zebra.wasm", &guest("idle"));
+    for file in [&file, &other] {
+        let push = ["plugin", "push", file, "--unchecked", "--tenant", "acme"];
+        fleet.run(&push).succeeds();
+    }
+    let of = async |name: &str, state: PushedState| {
+        eventually_within(PATIENCE, &format!("{name} is {state:?}"), || async {
+            let plugins = fleet.info("h1").await?.plugins;
+            let plugin = plugins.into_iter().find(|plugin| plugin.name == name)?;
+            plugin.pushed.into_iter().find(|pushed| pushed.state == state)
+        })
+        .await
+    };
+    assert_eq!(of("acme/zebra", PushedState::Rejected).await.gate.as_deref(), Some("quota"));
+    of("acme/unruly", PushedState::Ready).await;
+    let text = digest.to_string();
+    fleet.run(&["plugin", "activate", "unruly", &text]).exits(4);
+    fleet.run(&["plugin", "activate", "unruly", &text, "--tenant", "acme"]).succeeds();
+    let tenant = |name: &str| bulkhead_core::TenantName::new(name).expect("a name");
+    let of_acme = bulkhead_queue::NewTask { tenant: tenant("acme"), ..task("echo", "x") };
+    let id = fleet.client.submit(of_acme).await.expect("submitted").id;
+    let view = fleet.wait(id).await;
+    assert_eq!((view.state, version(&view)), (State::Completed, digest));
+    let plugin = view.last_report().and_then(|report| report.plugin.clone());
+    assert_eq!(plugin.expect("it is told").to_string(), "acme/unruly");
+    // Nobody else is served by it.
+    let others = fleet.submit("echo", "x").await;
+    let first = bulkhead_queue::NewTask { tenant: tenant("acme"), ..task("echo", "y") };
+    let first = fleet.client.submit(first).await.expect("submitted").id;
+    fleet.wait(first).await;
+    let queue = QueueName::default();
+    let views = fleet.client.broker().inspect(&queue, &[others]).await.expect("a broker");
+    assert_eq!(views[0].as_ref().expect("it is known").state, State::Pending);
+    // There is room for the other when the first is gone.
+    fleet.run(&["plugin", "remove", "unruly", "--tenant", "acme"]).succeeds();
+    of("acme/zebra", PushedState::Ready).await;
 }

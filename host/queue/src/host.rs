@@ -62,6 +62,9 @@ pub struct PluginInfo {
     /// Whether the version that serves was pushed. A file of the same name does not count then.
     #[serde(default)]
     pub by_fleet: bool,
+    /// Whether there is such a file.
+    #[serde(default)]
+    pub shadowed: bool,
     /// Of the versions that were pushed, the newest and the active one.
     #[serde(default)]
     pub pushed: Vec<PushedVersion>,

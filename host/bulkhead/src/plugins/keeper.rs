@@ -367,7 +367,7 @@ impl Keeper {
                     self.waiting.insert(identity, None);
                 }
                 // What is active of the fleet goes before a file of the same name.
-                None if self.is_shadowed(&identity) => {}
+                None if self.is_shadowed(&identity) => self.tell_shadowed(),
                 None => self.begin(identity),
             }
         }
@@ -446,7 +446,10 @@ impl Keeper {
     fn remove(&mut self, identity: &Identity) {
         self.loading.remove(identity);
         self.waiting.remove(identity);
-        if self.loader.registry.is_by_fleet(identity) || !self.loader.registry.remove(identity) {
+        if self.loader.registry.is_by_fleet(identity) {
+            return self.tell_shadowed();
+        }
+        if !self.loader.registry.remove(identity) {
             return;
         }
         tracing::info!(plugin = %identity.to_string().escape_debug(),

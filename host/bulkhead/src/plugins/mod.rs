@@ -15,7 +15,7 @@ mod table;
 mod tenant_folders;
 mod tenants;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -111,6 +111,8 @@ struct Known {
     rejected: Option<RejectedVersion>,
     /// Whether what serves was pushed.
     by_fleet: bool,
+    /// Whether there is a file that does not count therefore.
+    shadowed: bool,
     pushed: Vec<PushedVersion>,
 }
 
@@ -175,6 +177,7 @@ impl Registry {
             serving: known.serving.as_ref().map(describe),
             rejected: known.rejected.clone(),
             by_fleet: known.by_fleet,
+            shadowed: known.shadowed,
             pushed: known.pushed.clone(),
         };
         state.known.iter().map(info).collect()
@@ -229,6 +232,19 @@ impl Registry {
         let state = self.state.lock();
         let by_fleet = state.known.iter().filter(|(_, known)| known.by_fleet);
         by_fleet.map(|(identity, _)| identity.clone()).collect()
+    }
+
+    /// These plugins have files that do not count.
+    fn tell_shadowed(&self, shadowed: &BTreeSet<Identity>) {
+        let mut state = self.state.lock();
+        let mut changed = false;
+        for (identity, known) in &mut state.known {
+            let now = shadowed.contains(identity);
+            changed |= std::mem::replace(&mut known.shadowed, now) != now;
+        }
+        if changed {
+            self.news.send_modify(|n| *n += 1);
+        }
     }
 
     /// This is what there is of pushed versions.

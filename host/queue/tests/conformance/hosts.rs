@@ -35,6 +35,7 @@ fn host(name: &str, in_flight: u32) -> HostInfo {
             }),
             rejected: None,
             by_fleet: true,
+            shadowed: true,
             pushed: vec![PushedVersion {
                 digest: Digest([8; 32]),
                 state: PushedState::Rejected,

@@ -238,6 +238,7 @@ async fn hosts(broker: &dyn Broker) {
             }),
             rejected: None,
             by_fleet: false,
+            shadowed: false,
             pushed: Vec::new(),
         }],
         rescans: 0,

@@ -18,7 +18,7 @@ use bulkhead::Identity;
 use bulkhead::config::quantity::Span;
 use bulkhead::core::{PluginName, TenantName};
 
-/// Look at plugins and check plugin files
+/// Look at plugins, check plugin files, and push plugins to all hosts
 #[derive(Debug, Subcommand)]
 pub(crate) enum Plugin {
     /// List the plugins of running hosts, refused versions included

@@ -121,6 +121,7 @@ mod tests {
             serving: serves.map(|(number, _)| serving(number)),
             rejected: None,
             by_fleet: serves.is_some_and(|(_, by_fleet)| by_fleet),
+            shadowed: false,
             pushed: judged.iter().map(pushed).collect(),
         };
         HostInfo {

@@ -172,4 +172,8 @@ fn rows(table: &mut Table, host: &HostInfo, plugin: &PluginInfo) {
         };
         row(state, "", pushed.digest.short(), "", ["", ""], pushed.at);
     }
+    if plugin.shadowed {
+        let state = Cell::new("shadowed").fg(Color::Yellow);
+        table.add_row(vec![output::cell(&plugin.name), output::cell(&host.name), state]);
+    }
 }

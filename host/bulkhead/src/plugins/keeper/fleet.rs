@@ -19,13 +19,15 @@ use super::verdict::PATIENCE;
 use crate::clock::unix_ms;
 use crate::fleet::{Fleet, Version, read};
 use crate::manifest::Remembering;
+use crate::plugins::folder::Folder;
 use crate::plugins::loader::{Candidate, Examined, FETCH, From, Refusal, TRUST};
 use crate::plugins::{Identity, Owner, TASK_TYPE_TAKEN};
 
 /// How often the broker is asked besides its signals.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 
-/// How soon it is asked again that did not answer, or did not give what was pushed.
+/// How soon it is asked again that did not answer, and a version is tried again whose types were
+/// taken.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// How long a start waits to learn what was pushed.
@@ -254,7 +256,7 @@ impl Keeper {
     fn judge(&mut self, version: &Version, began: Instant, examined: Examined) {
         let place = (version.identity(), version.digest.0);
         let again = match &examined.verdict {
-            Err((gate, _)) if gate == FETCH => Some(Instant::now() + LOOK_AGAIN),
+            Err((gate, _)) if gate == FETCH => Some(Instant::now() + LOOK_EVERY),
             Err((gate, _)) if gate == Gate::Quota.as_str() => {
                 self.time_for(&place.0).or(Some(Instant::now() + LOOK_EVERY))
             }
@@ -289,7 +291,9 @@ impl Keeper {
         if distrusted && is_this && registry.is_by_fleet(&place.0) {
             registry.withdraw(&place.0);
         }
-        if !registry.is_by_fleet(&place.0) {
+        // The file of its name was passed over while this might have served.
+        let active = self.follow.as_ref().and_then(|follow| follow.active().remove(&place.0));
+        if active.as_ref() == Some(place) && !registry.is_by_fleet(&place.0) {
             self.doubt(&place.0);
         }
     }
@@ -327,6 +331,18 @@ impl Keeper {
         follow.next_look = again.chain([follow.next_look]).min().unwrap_or(follow.next_look);
         self.loader.registry.tell_pushed(follow.described());
         self.follow = Some(follow);
+        self.tell_shadowed();
+    }
+
+    /// Say which files do not count.
+    pub(super) fn tell_shadowed(&self) {
+        let registry = &self.loader.registry;
+        let has_file = |identity: &Identity| {
+            let mut files = self.folders.get(&identity.owner).into_iter().flat_map(Folder::sizes);
+            files.any(|(name, _)| name == identity.name)
+        };
+        let shadowed = registry.by_fleet().into_iter().filter(has_file).collect();
+        registry.tell_shadowed(&shadowed);
     }
 
     /// Nothing of the plugin is active any more.
