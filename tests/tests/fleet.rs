@@ -4,6 +4,7 @@
 use std::future::ready;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bulkhead_core::{Digest, QueueName, State, TaskId};
@@ -19,6 +20,9 @@ use tempfile::TempDir;
 
 /// Hosts compile, and commands are processes of their own, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Switches of one version for another under load.
+const SWITCHES: usize = 10;
 
 /// Takes whatever is pushed.
 const ANY: &str = "[plugins]\nfleet = \"any\"\n";
@@ -220,6 +224,58 @@ async fn a_pushed_version_serves_on_all_hosts_once_it_is_active() {
     let actions: Vec<String> = journal.map(|entry| entry.line.action).collect();
     let [push, activate] = ["plugin.push", "plugin.activate"];
     assert_eq!(actions, [push, activate, push, activate, "plugin.rollback"]);
+}
+
+/// Whoever submits after an activation was reported is served by that version or a later one.
+#[tokio::test]
+async fn switches_of_two_hosts_under_load_fail_no_task() {
+    let fleet = Fleet::new(ANY).await;
+    let (_h1, _h2) = (fleet.host("h1").await, fleet.host("h2").await);
+    let versions = [fleet.push(1), fleet.push(2)];
+    fleet.activate(versions[0]).succeeds();
+    let reported = Arc::new(AtomicUsize::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let producer = tokio::spawn({
+        let (client, reported, stop) = (fleet.client.clone(), reported.clone(), stop.clone());
+        async move {
+            let mut submitted: Vec<(TaskId, usize)> = Vec::new();
+            while !stop.load(Ordering::Acquire) {
+                let after = reported.load(Ordering::Acquire);
+                let batch = vec![task("noop", ""), task("burn", "20000"), task("echo", "x")];
+                let ids = client.submit_many(batch).await.expect("submitted");
+                submitted.extend(ids.into_iter().map(|one| (one.id, after)));
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            submitted
+        }
+    });
+    for switch in 1..=SWITCHES {
+        let digest = versions[switch % 2];
+        let activated = tokio::task::spawn_blocking({
+            let (url, config) = (fleet.server.url(), fleet.config());
+            move || {
+                let digest = digest.to_string();
+                let activate = ["plugin", "activate", "unruly", &digest, "--timeout", "3m"];
+                Ran::of(&[&["--broker", &url, "--config", &config], &activate[..]].concat())
+            }
+        });
+        activated.await.expect("it ran").succeeds();
+        reported.store(switch, Ordering::Release);
+    }
+    stop.store(true, Ordering::Release);
+    let submitted = producer.await.expect("the producer");
+    let mut ran = [0_usize; 2];
+    let last = submitted.last().expect("tasks").1;
+    for (id, after) in submitted {
+        let view = fleet.wait(id).await;
+        assert_eq!((view.state, view.attempts()), (State::Completed, 1), "{view:?}");
+        let on = versions.iter().position(|digest| *digest == version(&view));
+        ran[on.expect("a version that was pushed")] += 1;
+        if after == SWITCHES {
+            assert_eq!(on, Some(SWITCHES % 2), "the last switch was reported");
+        }
+    }
+    assert!(last > 0 && ran.iter().all(|tasks| *tasks > 0), "{ran:?}");
 }
 
 #[tokio::test]
