@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bulkhead_core::{Digest, QueueName, State, TaskId};
 use bulkhead_queue::{
-    Client, DocumentKind, HostInfo, PluginInfo, PushedState, SubmitLimits, TaskView,
+    Client, DocumentKind, HostInfo, PluginInfo, PushedState, PushedVersion, SubmitLimits, TaskView,
 };
 use bulkhead_tests::{
     EmbeddedFolder, HostProcess, Persistence, Ran, RedisServer, digest_of, eventually_within,
@@ -171,9 +171,14 @@ async fn a_pushed_version_serves_on_all_hosts_once_it_is_active() {
     let fleet = Fleet::new(ANY).await;
     let (_h1, _h2) = (fleet.host("h1").await, fleet.host("h2").await);
     let (bytes, first) = version_of("unruly", 1);
-    let pushed = fleet.run(&["plugin", "push", &fleet.file("unruly.wasm", &bytes), "--json"]);
-    let pushed = pushed.succeeds().json();
+    let (file, limits) = (fleet.file("unruly.wasm", &bytes), b"[limits]\nwall = \"20s\"\n");
+    let push =
+        |manifest: &str| fleet.run(&["plugin", "push", &file, "--manifest", manifest, "--json"]);
+    let refused = push(&fleet.file("wrong.toml", b"[limit]\n")).exits(1).stderr;
+    assert!(refused.contains("the gate `manifest`"), "{refused}");
+    let pushed = push(&fleet.file("limits.toml", limits)).succeeds().json();
     assert_eq!(pushed["digest"], first.to_string());
+    assert_eq!(pushed["manifest"], digest_of(limits).to_string());
     let named = pushed["version"].as_str().expect("what it calls itself").to_owned();
     for host in ["h1", "h2"] {
         assert_eq!(fleet.judged(host, first).await, None);
@@ -364,7 +369,7 @@ async fn a_pushed_version_must_be_trusted_and_its_manifest_grants_nothing() {
     let refused = push(&[]).exits(1).stderr;
     assert!(refused.contains("kv = true"), "what it would need is said: {refused}");
     push(&["--unchecked"]).succeeds();
-    let judged = async |what: &str, is: &dyn Fn(&bulkhead_queue::PushedVersion) -> bool| {
+    let judged = async |what: &str, is: &dyn Fn(&PushedVersion) -> bool| {
         eventually_within(PATIENCE, what, || async {
             let plugins = fleet.info("h1").await?.plugins;
             let plugin = plugins.into_iter().find(|plugin| plugin.name == "notebook")?;
@@ -372,9 +377,7 @@ async fn a_pushed_version_must_be_trusted_and_its_manifest_grants_nothing() {
         })
         .await
     };
-    let failed = |gate: &'static str| {
-        move |it: &bulkhead_queue::PushedVersion| it.gate.as_deref() == Some(gate)
-    };
+    let failed = |gate: &'static str| move |it: &PushedVersion| it.gate.as_deref() == Some(gate);
     let distrusted = judged("nothing says whose pushes to trust", &failed("trust")).await;
     assert!(distrusted.reason.is_some_and(|reason| reason.contains("plugins.fleet")));
 
@@ -461,8 +464,39 @@ async fn a_host_that_is_killed_and_a_broker_that_restarts_lose_nothing() {
     }
     fleet.activate(second).succeeds();
     assert_eq!(fleet.ran_on().await, second);
-    let versions = fleet.client.broker().archive().documents(DocumentKind::Version).await;
+    let archive = fleet.client.broker().archive();
+    let versions = archive.documents(DocumentKind::Version).await;
     assert_eq!(versions.expect("a broker").len(), 3);
+
+    // What the broker does not give is asked for again.
+    let third = fleet.push(3);
+    fleet.judged("h1", third).await;
+    assert!(archive.delete_blob(&third).await.expect("a broker"));
+    let _h3 = fleet.host("h3").await;
+    let (gate, reason) = fleet.judged("h3", third).await.expect("it cannot be fetched");
+    assert!(gate == "fetch" && reason.contains("push it again"), "{gate}: {reason}");
+    archive.put_blob(&version_of("unruly", 3).0).await.expect("a broker");
+    eventually_within(PATIENCE, "h3 is ready for it", || async {
+        let pushed = fleet.plugin("h3").await?.pushed;
+        let ready = |it: &PushedVersion| it.digest == third && it.state == PushedState::Ready;
+        pushed.iter().any(ready).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pushed_plugin_waits_for_types_that_another_one_serves() {
+    let fleet = Fleet::new(ANY).await;
+    let _h1 = fleet.host("h1").await;
+    fleet.activate(fleet.push(1)).succeeds();
+    let (bytes, twin) = version_of("unruly", 2);
+    let file = fleet.file("twin.wasm", &bytes);
+    fleet.run(&["plugin", "push", &file, "--unchecked"]).succeeds();
+    let activate = ["plugin", "activate", "twin", &twin.to_string(), "--timeout", "3m"];
+    let refused = fleet.run(&activate).exits(1).stdout;
+    assert!(refused.contains("the gate `task_type_taken`"), "{refused}");
+    fleet.run(&["plugin", "remove", "unruly"]).succeeds();
+    assert_eq!(fleet.ran_on().await, twin);
 }
 
 #[tokio::test]

@@ -305,6 +305,9 @@ impl Registry {
     fn remove(&self, identity: &Identity) -> bool {
         let mut state = self.state.lock();
         let Some(known) = state.known.get_mut(identity) else { return false };
+        if known.serving.is_none() && known.rejected.is_none() {
+            return false;
+        }
         let pushed = std::mem::take(&mut known.pushed);
         *known = Known { pushed, ..Known::default() };
         if known.is_nothing() {

@@ -349,7 +349,6 @@ impl Keeper {
     fn release(&mut self, identity: &Identity) {
         tracing::info!(plugin = %identity, "no pushed version of the plugin is active any more");
         self.loader.registry.withdraw(identity);
-        self.loader.registry.remove(identity);
         self.free_types_of(identity);
         self.doubt(identity);
     }
