@@ -7,6 +7,7 @@
 
 mod clock;
 pub mod config;
+pub mod fleet;
 pub mod grants;
 mod host;
 pub mod manifest;
@@ -27,7 +28,7 @@ pub use bulkhead_sandbox::{
     compile_worker, guest_worker,
 };
 pub use host::{Host, HostBuilder, HostError, HostPhase, Phases};
-pub use options::{HostOptions, IsolationOptions, QueueOptions, QueueSchedule};
+pub use options::{FleetPolicy, HostOptions, IsolationOptions, QueueOptions, QueueSchedule};
 pub use plugins::{
     EVERY, GrantsFrom, Identity, LiveSettings, PluginQuota, PluginSettings, SettingsWriter,
     Sharing, TenantPlugins, Values,

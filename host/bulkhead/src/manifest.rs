@@ -183,6 +183,11 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// The same of a manifest that was pushed: what it grants does not count.
+    pub(crate) fn pushed(self) -> Self {
+        Self { grants: SaidGrants::default(), ..self }
+    }
+
     /// What concerns the sandbox, for this plugin: the configuration's word counts before the
     /// manifest's. What a tenant's manifest would have remembered counts like its grants.
     pub(crate) fn of(
@@ -266,6 +271,18 @@ fn senseless(retry: &RetryRequest) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// What the text of a pushed plugin's manifest comes to, with what the configuration says of its
+/// grants: nobody signs manifests, so that what a pushed one grants does not count.
+pub fn of_pushed(
+    plugin: &Identity,
+    text: Option<&str>,
+    settings: &PluginSettings,
+) -> Result<Manifest, ManifestError> {
+    let file = format!("{}.toml", plugin.name);
+    let said = text.map(|text| parse_whole(&file, text)).transpose()?.unwrap_or_default();
+    Ok(said.pushed().of(plugin, settings)?.0)
 }
 
 /// Read the manifest beside a plugin file of the operator's or a tenant's, with what the

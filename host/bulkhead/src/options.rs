@@ -36,6 +36,8 @@ pub struct HostOptions {
     pub grace: Duration,
     /// The host's ceilings: no attempt gets more.
     pub ceilings: Limits,
+    /// Which plugins it takes that were pushed to the broker.
+    pub fleet: FleetPolicy,
     /// Largest plugin file, in bytes.
     pub max_plugin_bytes: u64,
     /// Where plugins are compiled. There is no default: name the `bulkhead` program, or one
@@ -69,6 +71,42 @@ pub struct HostOptions {
     /// What is said of plugins: grants, and the values that they may ask for. It may change
     /// while the host runs.
     pub settings: LiveSettings,
+}
+
+/// Which plugins a host takes that were pushed to the broker. Whoever may write the broker may
+/// push, and a pushed plugin has the grants, values and secrets that its name has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FleetPolicy {
+    /// None.
+    Off,
+    /// Those that a pin or a signature makes trusted.
+    #[default]
+    Trusted,
+    /// Those that would be trusted as files.
+    Any,
+}
+
+impl FleetPolicy {
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Trusted => "trusted",
+            Self::Any => "any",
+        }
+    }
+}
+
+impl std::str::FromStr for FleetPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Off, Self::Trusted, Self::Any];
+        all.into_iter().find(|policy| policy.as_str() == text).ok_or_else(|| {
+            format!("`{}` is none of `off`, `trusted` and `any`", text.escape_debug())
+        })
+    }
 }
 
 /// Where guests run: on threads of the host, or in worker processes, those of different tenants
@@ -153,6 +191,7 @@ impl Default for HostOptions {
             lease: Duration::from_secs(10),
             grace: Duration::from_secs(30),
             ceilings: Limits::default(),
+            fleet: FleetPolicy::default(),
             max_plugin_bytes: 64 << 20,
             compiler: None,
             compile_budget: Duration::from_secs(60),

@@ -31,6 +31,9 @@ pub struct HostInfo {
     /// threads.
     #[serde(default)]
     pub isolation: Vec<String>,
+    /// Whether it takes plugins that were pushed.
+    #[serde(default)]
+    pub fleet: bool,
 }
 
 /// How a host's memory stands. All in bytes.
@@ -59,6 +62,47 @@ pub struct PluginInfo {
     pub serving: Option<ServingVersion>,
     /// Why the newest file is not the one that serves, if it is not.
     pub rejected: Option<RejectedVersion>,
+    /// Whether the version that serves was pushed. A file of the same name does not count then.
+    #[serde(default)]
+    pub by_fleet: bool,
+    /// Whether there is such a file.
+    #[serde(default)]
+    pub shadowed: bool,
+    /// Of the versions that were pushed, the newest and the active one.
+    #[serde(default)]
+    pub pushed: Vec<PushedVersion>,
+}
+
+/// A pushed version as a host sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PushedVersion {
+    /// sha256 of its bytes, as text.
+    #[serde(with = "digest_text")]
+    pub digest: Digest,
+    /// What the host has done with it.
+    pub state: PushedState,
+    /// The gate that it failed, if it did.
+    pub gate: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Since when.
+    pub at: UnixMs,
+}
+
+/// What a host has done with a pushed version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum PushedState {
+    /// It is being fetched, or is on its way through the gates.
+    Loading,
+    /// It has passed the gates.
+    Ready,
+    /// It serves tasks.
+    Serving,
+    /// It failed a gate.
+    Rejected,
 }
 
 /// A plugin version that serves tasks.
@@ -95,6 +139,30 @@ pub struct RejectedVersion {
     pub reason: String,
     /// When.
     pub at: UnixMs,
+}
+
+/// What hosts serve of a plugin, if that is not the same everywhere: hosts by digest.
+#[must_use]
+pub fn mixed(hosts: &[HostInfo], plugin: &str) -> Option<Vec<(Option<Digest>, Vec<String>)>> {
+    let served = |host: &HostInfo| {
+        let info = host.plugins.iter().find(|info| info.name == plugin);
+        info.and_then(|info| info.serving.as_ref()).map(|serving| serving.digest)
+    };
+    let by_fleet = hosts.iter().flat_map(|host| &host.plugins);
+    let by_fleet = by_fleet.filter(|info| info.name == plugin).any(|info| info.by_fleet);
+    let mut found: Vec<(Option<Digest>, Vec<String>)> = Vec::new();
+    for host in hosts {
+        let digest = served(host);
+        // A file that one folder has and another has not is meant so.
+        if digest.is_none() && !(by_fleet && host.fleet) {
+            continue;
+        }
+        match found.iter_mut().find(|(known, _)| *known == digest) {
+            Some((_, names)) => names.push(host.name.clone()),
+            None => found.push((digest, vec![host.name.clone()])),
+        }
+    }
+    (found.len() > 1).then_some(found)
 }
 
 mod digest_text {

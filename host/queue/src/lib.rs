@@ -45,7 +45,10 @@ pub use event::{Event, EventId, EventKind};
 pub use finding::{Finding, FindingKind};
 pub use held::{HeldBy, HeldTenant};
 pub use history::{Resolution, Sample};
-pub use host::{HostInfo, HostMemory, PluginInfo, RejectedVersion, ServingVersion};
+pub use host::{
+    HostInfo, HostMemory, PluginInfo, PushedState, PushedVersion, RejectedVersion, ServingVersion,
+    mixed,
+};
 pub use journal::{JournalEntry, JournalLine, JournalRange};
 pub use kv::{
     KvBound, KvEdit, KvEntry, KvOwner, KvPage, KvQuota, KvRange, KvUsage, KvWrite, KvWritten,

@@ -13,4 +13,6 @@ pub struct PluginDocument<'a> {
     /// The plugin as that host sees it.
     #[serde(flatten)]
     pub plugin: &'a PluginInfo,
+    /// Whether hosts serve different versions of it.
+    pub mixed: bool,
 }

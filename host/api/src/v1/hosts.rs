@@ -2,7 +2,7 @@
 
 use axum::extract::State as From;
 use axum::response::{IntoResponse, Response};
-use bulkhead_queue::HostInfo;
+use bulkhead_queue::{HostInfo, mixed};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -58,7 +58,10 @@ pub(super) async fn plugins(From(api): From<Api>, caller: Caller) -> Result<Resp
         host.plugins.sort_by(|a, b| a.name.cmp(&b.name));
     }
     let plugins = hosts.iter().flat_map(|host| {
-        host.plugins.iter().map(|plugin| PluginDocument { host: &host.name, plugin })
+        host.plugins.iter().map(|plugin| {
+            let mixed = mixed(&hosts, &plugin.name).is_some();
+            PluginDocument { host: &host.name, plugin, mixed }
+        })
     });
     Ok(Json(Plugins { plugins: plugins.collect() }).into_response())
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Error;
 use bulkhead::HostError;
 use bulkhead::config::ConfigError;
+use bulkhead::fleet::FleetError;
 use bulkhead::queue::QueueError;
 
 use super::escape;
@@ -122,6 +123,14 @@ fn exit_of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = cause.downcast_ref::<QueueError>() {
         return Some(exit_of_queue(error));
+    }
+    if let Some(error) = cause.downcast_ref::<FleetError>() {
+        return Some(match error {
+            FleetError::Refused(_) => Exit::Usage,
+            FleetError::NotFound(_) => Exit::NotFound,
+            FleetError::Broker(error) => exit_of_queue(error),
+            _ => Exit::Failed,
+        });
     }
     match cause.downcast_ref::<HostError>()? {
         HostError::Options(_) | HostError::Plugins { .. } => Some(Exit::Usage),

@@ -10,6 +10,7 @@ use bulkhead_queue::{HostInfo, HostMemory};
 
 use super::lines::Lines;
 use crate::clock::unix_ms;
+use crate::options::FleetPolicy;
 
 /// How often a host says that it runs.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(3);
@@ -70,6 +71,7 @@ impl Lines {
                 plugins: self.shared.registry.info(),
                 rescans: *rescans.borrow_and_update(),
                 isolation: self.layers.clone(),
+                fleet: self.options.fleet != FleetPolicy::Off,
             };
             if let Err(error) = self.shared.broker.announce_host(&info, ANNOUNCE_TTL).await {
                 tracing::debug!(%error, "cannot announce the host");

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bulkhead_core::{TaskType, UnixMs};
-use bulkhead_queue::{Broker, Signal, Topic};
+use bulkhead_queue::{Broker, DocumentKind, Signal, Topic};
 use bulkhead_sandbox::Budget;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -83,7 +83,8 @@ impl Lines {
         beside.spawn(sample::sample(self.shared.broker.clone(), served.clone(), sample::EVERY));
         beside.spawn(carry_others(self.shared.broker.clone(), served));
         let (broker, bell) = (&self.shared.broker, ScheduleBell::new());
-        beside.spawn(follow_requests(broker.clone(), keeper.requests.clone(), bell.clone()));
+        let ask = (keeper.requests.clone(), keeper.pushes.clone());
+        beside.spawn(follow_requests(broker.clone(), ask, bell.clone()));
         beside.spawn(keeper.run(shutdown.clone()));
         beside.spawn(follow_cancels(self.shared.broker.clone(), self.lines.clone()));
         beside.spawn(listen(self.shared.clone(), self.lines.clone(), shutdown.clone()));
@@ -127,16 +128,27 @@ async fn follow_cancels(broker: Arc<dyn Broker>, lines: Vec<Arc<Line>>) {
     }
 }
 
-/// Pass requests to look again on: at the plugin folder to its keeper, at the schedules to
-/// their loops.
-async fn follow_requests(broker: Arc<dyn Broker>, rescans: Arc<Notify>, bell: ScheduleBell) {
+/// Pass requests to look again on: at the plugin folder and at what was pushed to the plugins'
+/// keeper, at the schedules to their loops.
+async fn follow_requests(
+    broker: Arc<dyn Broker>,
+    (rescans, pushes): (Arc<Notify>, Arc<Notify>),
+    bell: ScheduleBell,
+) {
     let mut signals = broker.subscribe(Topic::Rescan, Vec::new());
     while let Some(signal) = signals.recv().await {
         match signal {
             Signal::Rescan => rescans.notify_one(),
+            Signal::Schedules => bell.ring(),
             // What was said until the subscription stood has not been heard.
-            Signal::Schedules | Signal::Connected => bell.ring(),
-            Signal::Task(..) | Signal::Documents(_) => {}
+            Signal::Connected => {
+                bell.ring();
+                pushes.notify_one();
+            }
+            Signal::Documents(DocumentKind::Version | DocumentKind::Activation) => {
+                pushes.notify_one();
+            }
+            Signal::Documents(DocumentKind::Token) | Signal::Task(..) => {}
         }
     }
 }
@@ -158,7 +170,8 @@ mod tests {
         let (queue, bell) = (QueueName::default(), ScheduleBell::new());
         let mut rung = bell.heard();
         let rescans = Arc::new(Notify::new());
-        let following = tokio::spawn(follow_requests(broker.clone(), rescans.clone(), bell));
+        let asked = (rescans.clone(), Arc::new(Notify::new()));
+        let following = tokio::spawn(follow_requests(broker.clone(), asked, bell));
         let mut ring = async || {
             let rung = tokio::time::timeout(Duration::from_secs(20), rung.changed()).await;
             rung.expect("it rings").expect("it is there");

@@ -124,6 +124,8 @@ impl HostBuilder {
             tenants: options.tenants_dir.clone(),
             rescan_every: options.rescan_every,
             max_plugin_bytes: options.max_plugin_bytes,
+            broker: self.broker.clone(),
+            fleet: options.fleet,
         };
         let settings = options.settings.clone();
         let keeper = Keeper::new(registry.clone(), sandbox.clone(), folders, settings).map_err(

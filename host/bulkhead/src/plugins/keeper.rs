@@ -7,6 +7,7 @@
 //! and a folder that is never at rest delays nobody else's. How a file is judged is the
 //! loader's affair, and what follows from it that of `verdict`.
 
+mod fleet;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,16 +17,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead_core::{Digest, TenantName};
+use bulkhead_queue::Broker;
 use bulkhead_sandbox::{Account, CompileTime, Gate, Sandbox};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
+use self::fleet::Follow;
 use super::events::Watch;
 use super::folder::{AT_REST, Folder};
-use super::loader::{Candidate, Examined, Loader};
+use super::loader::{Candidate, Examined, From, Loader};
 use super::quota::{self, TenantFile};
 use super::tenant_folders::TenantFolders;
 use super::{Identity, LiveSettings, Owner, Registry};
+use crate::options::FleetPolicy;
 use crate::shutdown::Shutdown;
 
 /// Looks at the start: a second of waiting for files to come to rest.
@@ -69,6 +73,10 @@ pub(crate) struct Keeper {
     watch: Option<Watch>,
     /// Somebody asked for a look, which then reads every file again.
     pub(crate) requests: Arc<Notify>,
+    /// What was pushed, if the host takes any of it.
+    follow: Option<Follow>,
+    /// What was pushed may have changed.
+    pub(crate) pushes: Arc<Notify>,
 }
 
 /// A plugin on its way.
@@ -90,6 +98,9 @@ pub(crate) struct Folders {
     pub(crate) tenants: Option<PathBuf>,
     pub(crate) rescan_every: Duration,
     pub(crate) max_plugin_bytes: u64,
+    /// Where pushed plugins are.
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) fleet: FleetPolicy,
 }
 
 impl Keeper {
@@ -100,13 +111,14 @@ impl Keeper {
         folders: Folders,
         settings: LiveSettings,
     ) -> Result<Self, (PathBuf, io::Error)> {
-        let Folders { operators: path, tenants, rescan_every, max_plugin_bytes } = folders;
+        let Folders { operators: path, tenants, rescan_every, max_plugin_bytes, broker, fleet } =
+            folders;
         let failed = |error| (path.clone(), error);
         let folder = Folder::open(&path).map_err(failed)?;
         let place = folder.place().map_err(failed)?;
         let open = |path: PathBuf| TenantFolders::open(&path, place).map_err(|e| (path, e));
         let tenants = tenants.map(open).transpose()?;
-        let loader = Loader::new(registry, sandbox, max_plugin_bytes, settings.clone());
+        let loader = Loader::new(registry, sandbox, max_plugin_bytes, settings.clone(), fleet);
         Ok(Self {
             loader: Arc::new(loader),
             path,
@@ -121,6 +133,8 @@ impl Keeper {
             waiting: BTreeMap::new(),
             watch: None,
             requests: Arc::new(Notify::new()),
+            follow: (fleet != FleetPolicy::Off).then(|| Follow::new(broker)),
+            pushes: Arc::new(Notify::new()),
         })
     }
 
@@ -129,13 +143,19 @@ impl Keeper {
     /// to [`Keeper::run`].
     pub(crate) async fn load_all(&mut self) {
         let began = Instant::now();
+        // What is active of the fleet is known before files are looked at, or never.
+        self.read_fleet();
+        self.learn_fleet().await;
         for _ in 0..FIRST_LOOKS {
             self.look_everywhere().await;
-            while !self.loading.is_empty() && began.elapsed() < START_PATIENCE {
+            while (!self.loading.is_empty() || self.fleet_loads())
+                && began.elapsed() < START_PATIENCE
+            {
                 tokio::select! {
                     Some(joined) = self.loads.join_next(), if !self.loads.is_empty() => {
                         self.note(joined);
                     }
+                    turn = fleet::next_turn(&mut self.follow) => self.turn_fleet(turn),
                     () = tokio::time::sleep(LOOK_AGAIN) => {}
                 }
                 self.take_up();
@@ -183,6 +203,14 @@ impl Keeper {
                     self.take_up();
                     continue;
                 }
+                turn = fleet::next_turn(&mut self.follow) => {
+                    self.turn_fleet(turn);
+                    continue;
+                }
+                () = self.pushes.notified() => {
+                    self.read_fleet();
+                    continue;
+                }
                 () = told, if self.restless.is_empty() => {}
                 () = self.requests.notified() => {
                     // What is on its way need not begin again.
@@ -190,12 +218,14 @@ impl Keeper {
                     for (owner, folder) in &mut self.folders {
                         folder.forget(|name| !loading.contains_key(&Identity::of(owner.as_ref(), name)));
                     }
+                    self.judge_fleet_again(false);
                     (asked, everywhere) = (Some(Instant::now()), true);
                 }
                 // What is granted, trusted, shared or bounded may be more now, or less.
                 () = self.settings.changed() => {
                     self.loader.registry.reshare();
                     self.folders.values_mut().for_each(|folder| folder.forget(|_| true));
+                    self.judge_fleet_again(true);
                     everywhere = true;
                 }
                 () = tokio::time::sleep(wait) => {}
@@ -215,7 +245,8 @@ impl Keeper {
     fn has_looked_since(&self, asked: Instant) -> bool {
         let until = asked + ASKED_PATIENCE;
         let at_rest = self.restless.is_empty() || Instant::now() > until;
-        at_rest && !self.loading.values().any(|loading| loading.since <= until)
+        let loads = self.loading.values().any(|loading| loading.since <= until);
+        at_rest && !loads && !self.fleet_loads()
     }
 
     async fn look_where_told(&mut self) {
@@ -335,6 +366,8 @@ impl Keeper {
                     self.refuse(&identity, Digest::default(), (gate, reason.clone()));
                     self.waiting.insert(identity, None);
                 }
+                // What is active of the fleet goes before a file of the same name.
+                None if self.is_shadowed(&identity) => self.tell_shadowed(),
                 None => self.begin(identity),
             }
         }
@@ -344,7 +377,8 @@ impl Keeper {
     fn begin(&mut self, identity: Identity) {
         let Some(folder) = self.folders.get(&identity.owner) else { return };
         let (files, account) = (folder.files(), identity.owner.clone().map(|it| self.account(it)));
-        let candidate = Candidate { identity: identity.clone(), files, account };
+        let candidate =
+            Candidate { identity: identity.clone(), from: From::Folder(files), account };
         let (since, loader) = (Instant::now(), self.loader.clone());
         let task = self.loads.spawn(loader.examine(candidate));
         self.loading.insert(identity, Loading { since, task, examined: None });
@@ -358,9 +392,18 @@ impl Keeper {
 
     /// A tenant's files that are over its quota, and why.
     fn over(&self, owner: &Owner) -> BTreeMap<String, String> {
-        let (Some(tenant), Some(folder)) = (owner, self.folders.get(owner)) else {
-            return BTreeMap::new();
-        };
+        let Some(tenant) = owner else { return BTreeMap::new() };
+        let pushed = self.follow.as_ref().map(|follow| follow.sizes(tenant));
+        self.over_with(tenant, pushed.unwrap_or_default())
+    }
+
+    /// The same, where this was pushed for the tenant.
+    fn over_with(
+        &self,
+        tenant: &TenantName,
+        pushed: BTreeMap<&str, u64>,
+    ) -> BTreeMap<String, String> {
+        let owner = Some(tenant.clone());
         let registry = &self.loader.registry;
         let quota = self.settings.now().plugin_quota(tenant);
         if quota.files.is_none() && quota.bytes.is_none() {
@@ -371,7 +414,10 @@ impl Keeper {
             bytes,
             serves: registry.serving(&Identity::of(owner.as_ref(), name)).is_some(),
         };
-        let files: Vec<TenantFile<'_>> = folder.sizes().map(file).collect();
+        let own = self.folders.get(&owner).into_iter().flat_map(Folder::sizes);
+        let own = own.filter(|(name, _)| !pushed.contains_key(name));
+        let pushed = pushed.iter().map(|(name, bytes)| (*name, *bytes));
+        let files: Vec<TenantFile<'_>> = own.chain(pushed).map(file).collect();
         quota::over(tenant, &files, &quota)
     }
 
@@ -400,11 +446,19 @@ impl Keeper {
     fn remove(&mut self, identity: &Identity) {
         self.loading.remove(identity);
         self.waiting.remove(identity);
+        if self.loader.registry.is_by_fleet(identity) {
+            return self.tell_shadowed();
+        }
         if !self.loader.registry.remove(identity) {
             return;
         }
         tracing::info!(plugin = %identity.to_string().escape_debug(),
             "plugin removed; its tasks wait");
+        self.free_types_of(identity);
+    }
+
+    /// A plugin serves no more.
+    fn free_types_of(&mut self, identity: &Identity) {
         // Its types are free for a plugin that was refused for their sake.
         for heir in self.loader.registry.wanting_a_type(&identity.owner) {
             self.doubt(&Identity::of(identity.owner.as_ref(), &heir));

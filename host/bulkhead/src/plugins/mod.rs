@@ -15,13 +15,13 @@ mod table;
 mod tenant_folders;
 mod tenants;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 use bulkhead_core::{PluginId, TaskType, UnixMs};
-use bulkhead_queue::{PluginInfo, RejectedVersion, ServingVersion};
+use bulkhead_queue::{PluginInfo, PushedVersion, RejectedVersion, ServingVersion};
 use bulkhead_sandbox::Plugin;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -109,6 +109,17 @@ struct State {
 struct Known {
     serving: Option<Arc<Serving>>,
     rejected: Option<RejectedVersion>,
+    /// Whether what serves was pushed.
+    by_fleet: bool,
+    /// Whether there is a file that does not count therefore.
+    shadowed: bool,
+    pushed: Vec<PushedVersion>,
+}
+
+impl Known {
+    fn is_nothing(&self) -> bool {
+        self.serving.is_none() && self.rejected.is_none() && self.pushed.is_empty()
+    }
 }
 
 impl Registry {
@@ -165,35 +176,25 @@ impl Registry {
             owner: identity.owner.as_ref().map(ToString::to_string),
             serving: known.serving.as_ref().map(describe),
             rejected: known.rejected.clone(),
+            by_fleet: known.by_fleet,
+            shadowed: known.shadowed,
+            pushed: known.pushed.clone(),
         };
         state.known.iter().map(info).collect()
     }
 
-    /// Let a new version serve. If another plugin of its owner serves one of its types already,
-    /// the version is rejected.
+    /// Let a new version serve, from a folder or, if `by_fleet`, one that was pushed. If another
+    /// plugin of its owner serves one of its types already, the version is rejected.
     fn serve(
         &self,
         identity: Identity,
         plugin: Plugin,
         remembering: Remembering,
+        by_fleet: bool,
         now: UnixMs,
     ) -> Result<(), String> {
         let mut state = self.state.lock();
-        for (other, known) in state.of_owner(&identity.owner) {
-            let Some(other_serving) = known.serving.as_ref().filter(|_| *other != identity) else {
-                continue;
-            };
-            let handlers = &plugin.description().handlers;
-            let taken =
-                handlers.iter().find(|h| other_serving.plugin.handler(&h.task_type).is_some());
-            if let Some(taken) = taken {
-                return Err(format!(
-                    "the task type `{}` is served by the plugin `{other}` already; rename it \
-                     with `task_types` in `{}.toml` or remove one of the two",
-                    taken.task_type, identity.name
-                ));
-            }
-        }
+        state.is_free_for(&identity, &plugin)?;
         let known = state.known.entry(identity.clone()).or_default();
         let in_flight = known.serving.as_ref().map(|old| old.in_flight.clone()).unwrap_or_default();
         let reports_progress = plugin.asked().iter().any(|import| import.starts_with(PROGRESS));
@@ -207,9 +208,62 @@ impl Registry {
             remembering,
             in_flight,
         }));
-        known.rejected = None;
+        (known.rejected, known.by_fleet) = (None, by_fleet);
         self.publish(&mut state);
         Ok(())
+    }
+
+    /// The version that serves was pushed as well, and serves as a pushed one from now on.
+    fn adopt(&self, identity: &Identity) {
+        let mut state = self.state.lock();
+        if let Some(known) = state.known.get_mut(identity) {
+            (known.rejected, known.by_fleet) = (None, true);
+            self.news.send_modify(|n| *n += 1);
+        }
+    }
+
+    /// Whether the version that serves was pushed.
+    fn is_by_fleet(&self, identity: &Identity) -> bool {
+        self.state.lock().known.get(identity).is_some_and(|known| known.by_fleet)
+    }
+
+    /// The plugins of which a pushed version serves.
+    fn by_fleet(&self) -> Vec<Identity> {
+        let state = self.state.lock();
+        let by_fleet = state.known.iter().filter(|(_, known)| known.by_fleet);
+        by_fleet.map(|(identity, _)| identity.clone()).collect()
+    }
+
+    /// These plugins have files that do not count.
+    fn tell_shadowed(&self, shadowed: &BTreeSet<Identity>) {
+        let mut state = self.state.lock();
+        let mut changed = false;
+        for (identity, known) in &mut state.known {
+            let now = shadowed.contains(identity);
+            changed |= std::mem::replace(&mut known.shadowed, now) != now;
+        }
+        if changed {
+            self.news.send_modify(|n| *n += 1);
+        }
+    }
+
+    /// This is what there is of pushed versions.
+    fn tell_pushed(&self, mut pushed: BTreeMap<Identity, Vec<PushedVersion>>) {
+        let mut state = self.state.lock();
+        let mut changed = false;
+        for (identity, known) in &mut state.known {
+            let now = pushed.remove(identity).unwrap_or_default();
+            changed |= known.pushed != now;
+            known.pushed = now;
+        }
+        for (identity, pushed) in pushed {
+            changed = true;
+            state.known.insert(identity, Known { pushed, ..Known::default() });
+        }
+        state.known.retain(|_, known| !known.is_nothing());
+        if changed {
+            self.news.send_modify(|n| *n += 1);
+        }
     }
 
     /// Why the newest file does not serve; whether that is anything new.
@@ -231,7 +285,9 @@ impl Registry {
     /// A version that served serves no more, because its file is refused as it is.
     fn withdraw(&self, identity: &Identity) {
         let mut state = self.state.lock();
-        if state.known.get_mut(identity).and_then(|known| known.serving.take()).is_some() {
+        let Some(known) = state.known.get_mut(identity) else { return };
+        known.by_fleet = false;
+        if known.serving.take().is_some() {
             self.publish(&mut state);
         }
     }
@@ -244,13 +300,21 @@ impl Registry {
         }
     }
 
+    /// Nothing of the plugin is there any more but what was pushed and does not serve. Whether
+    /// there was.
     fn remove(&self, identity: &Identity) -> bool {
         let mut state = self.state.lock();
-        let removed = state.known.remove(identity).is_some();
-        if removed {
-            self.publish(&mut state);
+        let Some(known) = state.known.get_mut(identity) else { return false };
+        if known.serving.is_none() && known.rejected.is_none() {
+            return false;
         }
-        removed
+        let pushed = std::mem::take(&mut known.pushed);
+        *known = Known { pushed, ..Known::default() };
+        if known.is_nothing() {
+            state.known.remove(identity);
+        }
+        self.publish(&mut state);
+        true
     }
 
     /// Share plugins as the settings say now.
@@ -294,6 +358,26 @@ impl Registry {
 }
 
 impl State {
+    /// Whether no other plugin of its owner serves a type of this one; which does, if one does.
+    fn is_free_for(&self, identity: &Identity, plugin: &Plugin) -> Result<(), String> {
+        for (other, known) in self.of_owner(&identity.owner) {
+            let Some(other_serving) = known.serving.as_ref().filter(|_| other != identity) else {
+                continue;
+            };
+            let handlers = &plugin.description().handlers;
+            let taken =
+                handlers.iter().find(|h| other_serving.plugin.handler(&h.task_type).is_some());
+            if let Some(taken) = taken {
+                return Err(format!(
+                    "the task type `{}` is served by the plugin `{other}` already; rename it \
+                     with `task_types` in `{}.toml` or remove one of the two",
+                    taken.task_type, identity.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// An owner's plugins, by name.
     fn of_owner(&self, owner: &Owner) -> impl Iterator<Item = (&Identity, &Known)> {
         let first = Identity { owner: owner.clone(), name: String::new() };

@@ -54,7 +54,7 @@ impl Stage {
         let (name, bytes) = (identity.name.clone(), wat::parse_str(NOTHING).unwrap());
         let source = PluginSource { name, bytes, manifest, account: None };
         let plugin = self.sandbox.load(source).await.unwrap();
-        self.registry.serve(identity, plugin, Remembering::default(), 0)
+        self.registry.serve(identity, plugin, Remembering::default(), false, 0)
     }
 
     /// Share as `owner/plugin: with, with`, one a line.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bulkhead_core::Digest;
-use bulkhead_queue::{HostInfo, HostMemory, PluginInfo, ServingVersion, Signal, Topic};
+use bulkhead_queue::{
+    HostInfo, HostMemory, PluginInfo, PushedState, PushedVersion, ServingVersion, Signal, Topic,
+};
 
 use crate::talk::Talk;
 
@@ -32,9 +34,19 @@ fn host(name: &str, in_flight: u32) -> HostInfo {
                 loaded_at: 3,
             }),
             rejected: None,
+            by_fleet: true,
+            shadowed: true,
+            pushed: vec![PushedVersion {
+                digest: Digest([8; 32]),
+                state: PushedState::Rejected,
+                gate: Some("trust".into()),
+                reason: Some("nobody signed it".into()),
+                at: 5,
+            }],
         }],
         rescans: 4,
         isolation: vec!["files".into()],
+        fleet: true,
     }
 }
 

@@ -7,9 +7,10 @@ use bulkhead_core::{
     Digest, Outcome, Payload, PluginName, QueueName, State, TaskId, TaskType, TenantName,
 };
 use bulkhead_queue::{
-    Broker, CancelAnswer, Client, End, HostInfo, KvBound, KvEdit, KvOwner, KvQuota, KvRange,
-    KvUsage, KvWrite, KvWritten, ListFilter, NewTask, RedisBroker, RedisConfig, RerunAnswer,
-    Serves, ServingVersion, Signal, SubmitLimits, Topic,
+    Broker, CancelAnswer, Client, Document, DocumentId, DocumentKind, End, Expected, HostInfo,
+    JournalLine, JournalRange, KvBound, KvEdit, KvOwner, KvQuota, KvRange, KvUsage, KvWrite,
+    KvWritten, ListFilter, NewTask, RedisBroker, RedisConfig, RerunAnswer, Resolution, Serves,
+    ServingVersion, Signal, SubmitLimits, Topic,
 };
 use bulkhead_stage::eventually;
 
@@ -56,6 +57,7 @@ pub(crate) async fn main_flow(broker: RedisBroker) {
     waking(&client).await;
     values(&*broker).await;
     hosts(&*broker).await;
+    archive(&*broker).await;
     assert_eq!(broker.queues().await.unwrap(), [queue("first"), queue("second")]);
 }
 
@@ -235,9 +237,13 @@ async fn hosts(broker: &dyn Broker) {
                 loaded_at: 1,
             }),
             rejected: None,
+            by_fleet: false,
+            shadowed: false,
+            pushed: Vec::new(),
         }],
         rescans: 0,
         isolation: Vec::new(),
+        fleet: false,
     };
     broker.announce_host(&info, Duration::from_secs(60)).await.unwrap();
     assert_eq!(broker.hosts().await.unwrap(), [info]);
@@ -247,6 +253,32 @@ async fn hosts(broker: &dyn Broker) {
     assert_eq!(signals.recv().await, Some(Signal::Rescan));
     broker.withdraw_host("h1").await.unwrap();
     assert!(broker.hosts().await.unwrap().is_empty());
+}
+
+async fn archive(broker: &dyn Broker) {
+    let archive = broker.archive();
+    let id = DocumentId::new(DocumentKind::Version, "p");
+    let document = Document(b"x".to_vec());
+    for expected in [Expected::Nothing, Expected::Exactly(document.clone())] {
+        let put = archive.put_document(&id, &document, &expected, Some(60_000));
+        assert!(put.await.unwrap());
+    }
+    assert_eq!(archive.document(&id).await.unwrap(), Some(document));
+    assert_eq!(archive.documents(DocumentKind::Version).await.unwrap().len(), 1);
+    assert!(archive.delete_document(&id).await.unwrap());
+    let bytes = vec![7; (1 << 20) + 1];
+    let digest = archive.put_blob(&bytes).await.unwrap();
+    assert_eq!(archive.blob(&digest).await.unwrap().as_deref(), Some(&bytes[..]));
+    assert_eq!(archive.blobs().await.unwrap().len(), 1);
+    assert!(archive.delete_blob(&digest).await.unwrap());
+    archive.journal(&JournalLine::new("ann", "plugin.push", "p", "")).await.unwrap();
+    let newest = archive.journal_entries(&JournalRange::newest(9)).await.unwrap();
+    let after = JournalRange { after: Some(newest[0].id.clone()), ..JournalRange::newest(9) };
+    assert!(archive.journal_entries(&after).await.unwrap().is_empty());
+    let queue = queue("first");
+    assert!(archive.sample(&queue).await.unwrap());
+    let minutes = archive.history(&queue, 0, u64::MAX, Resolution::Minute).await.unwrap();
+    assert_eq!(minutes.len(), 1);
 }
 
 pub(crate) async fn list(broker: &dyn Broker, name: &str, state: State) -> Vec<TaskId> {

@@ -95,9 +95,9 @@ struct CheckDocument {
 }
 
 /// A gate that a file did not pass.
-struct Refusal {
-    gate: String,
-    reason: String,
+pub(super) struct Refusal {
+    pub(super) gate: String,
+    pub(super) reason: String,
 }
 
 /// Describe a file. One that misses a grant cannot be asked what it handles, but what it
@@ -187,7 +187,7 @@ pub(super) async fn check(
 }
 
 /// A sandbox like a host's, for one plugin at a time.
-fn sandbox(session: &Session) -> Result<Sandbox> {
+pub(super) fn sandbox(session: &Session) -> Result<Sandbox> {
     let host = &session.config.host;
     Ok(Sandbox::new(SandboxConfig {
         concurrency: 1,

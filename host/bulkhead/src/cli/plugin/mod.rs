@@ -1,20 +1,24 @@
-//! `bulkhead plugin`: what hosts serve, and what a file would do.
+//! `bulkhead plugin`: what hosts serve, what a file would do, and what is pushed for all hosts.
 
 mod file;
+mod push;
+mod pushed;
+mod rollout;
 mod serving;
 mod trust;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::exit::Exit;
 use super::session::Session;
+use bulkhead::Identity;
 use bulkhead::config::quantity::Span;
-use bulkhead::core::TenantName;
+use bulkhead::core::{PluginName, TenantName};
 
-/// Look at plugins and check plugin files
+/// Look at plugins, check plugin files, and push plugins to all hosts
 #[derive(Debug, Subcommand)]
 pub(crate) enum Plugin {
     /// List the plugins of running hosts, refused versions included
@@ -60,12 +64,75 @@ pub(crate) enum Plugin {
         #[arg(long, value_name = "NAME")]
         tenant: Option<TenantName>,
     },
+    /// Keep a plugin file in the broker, for all hosts; they take it through their gates, and
+    /// serve it when it is activated
+    Push {
+        /// The `.wasm` file, under the name that it is to serve under; the signature beside it
+        /// goes along
+        file: PathBuf,
+        /// Its manifest, instead of the `.toml` beside it
+        #[arg(long, value_name = "FILE")]
+        manifest: Option<PathBuf>,
+        /// As a plugin of this tenant's
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<TenantName>,
+        /// Do not take it through the gates here first
+        #[arg(long)]
+        unchecked: bool,
+    },
+    /// Let all hosts serve a version that was pushed, and wait until they do
+    Activate {
+        #[command(flatten)]
+        which: Which,
+        /// The beginning of its digest, at least 6 digits, or the version that it gives itself
+        version: String,
+        /// Even if a host has refused it
+        #[arg(long)]
+        force: bool,
+        /// How long to wait
+        #[arg(long, value_name = "DURATION", default_value = "90s")]
+        timeout: Span,
+    },
+    /// Go back to the version that was active before, and wait until all hosts serve it
+    Rollback {
+        #[command(flatten)]
+        which: Which,
+        /// How long to wait
+        #[arg(long, value_name = "DURATION", default_value = "90s")]
+        timeout: Span,
+    },
+    /// Show the versions of a plugin that were pushed, and when which was activated
+    History {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Forget all pushed versions of a plugin; hosts serve what is in their folders again
+    Remove {
+        #[command(flatten)]
+        which: Which,
+    },
     /// Make all hosts look through their plugin folders now, and wait until they have
     Reload {
         /// How long to wait
         #[arg(long, value_name = "DURATION", default_value = "90s")]
         timeout: Span,
     },
+}
+
+/// A pushed plugin.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// The plugin
+    name: PluginName,
+    /// The tenant whose it is
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<TenantName>,
+}
+
+impl Which {
+    fn identity(&self) -> Identity {
+        Identity::of(self.tenant.as_ref(), self.name.as_str())
+    }
 }
 
 impl Plugin {
@@ -78,6 +145,17 @@ impl Plugin {
             Self::Keygen { out } => trust::keygen(session, &out),
             Self::Sign { key, files } => trust::sign(session, &key, &files),
             Self::Verify { files, tenant } => trust::verify(session, &files, tenant.as_ref()),
+            Self::Push { file, manifest, tenant, unchecked } => {
+                push::push(session, &file, manifest.as_deref(), tenant, unchecked).await
+            }
+            Self::Activate { which, version, force, timeout } => {
+                pushed::activate(session, &which.identity(), &version, force, timeout).await
+            }
+            Self::Rollback { which, timeout } => {
+                pushed::roll_back(session, &which.identity(), timeout).await
+            }
+            Self::History { which } => pushed::history(session, &which.identity()).await,
+            Self::Remove { which } => pushed::remove(session, &which.identity()).await,
             Self::Reload { timeout } => serving::reload(session, timeout).await,
         }
     }

@@ -1,11 +1,11 @@
 //! The plugins of running hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::Result;
 use bulkhead::config::quantity::Span;
-use bulkhead::queue::{HostInfo, PluginInfo};
+use bulkhead::queue::{HostInfo, PluginInfo, PushedState, mixed};
 use bulkhead_api::document::PluginDocument;
 use comfy_table::{Cell, Color, Table};
 
@@ -62,8 +62,14 @@ fn print(session: &Session, hosts: &[HostInfo]) -> Result<()> {
     let plugins =
         || hosts.iter().flat_map(|host| host.plugins.iter().map(move |plugin| (host, plugin)));
     if session.out.is_json() {
-        let documents: Vec<_> =
-            plugins().map(|(host, plugin)| PluginDocument { host: &host.name, plugin }).collect();
+        let is_mixed = |plugin: &PluginInfo| mixed(hosts, &plugin.name).is_some();
+        let documents: Vec<_> = plugins()
+            .map(|(host, plugin)| PluginDocument {
+                host: &host.name,
+                plugin,
+                mixed: is_mixed(plugin),
+            })
+            .collect();
         return Ok(session.out.document(&documents)?);
     }
     let header =
@@ -78,14 +84,18 @@ fn print(session: &Session, hosts: &[HostInfo]) -> Result<()> {
         "the running hosts have no plugins"
     };
     session.out.table(table, nothing)?;
-    let refused = plugins().filter_map(|(host, plugin)| {
-        plugin.rejected.as_ref().map(|rejected| {
+    let refused = plugins().flat_map(|(host, plugin)| {
+        let file = plugin.rejected.iter().map(|it| ("", it.gate.as_str(), it.reason.as_str()));
+        let pushed = plugin.pushed.iter().filter_map(|it| {
+            Some((", pushed,", it.gate.as_deref()?, it.reason.as_deref().unwrap_or_default()))
+        });
+        file.chain(pushed).map(|(what, gate, reason)| {
             format!(
-                "\n{} on {} failed the gate `{}`:\n  {}\n",
+                "\n{}{what} on {} failed the gate `{}`:\n  {}\n",
                 escape::line(&plugin.name),
                 escape::line(&host.name),
-                escape::line(&rejected.gate),
-                escape::block(&rejected.reason).replace('\n', "\n  ")
+                escape::line(gate),
+                escape::block(reason).replace('\n', "\n  ")
             )
         })
     });
@@ -98,6 +108,16 @@ fn print(session: &Session, hosts: &[HostInfo]) -> Result<()> {
         })
     });
     session.out.text(&contested.collect::<String>())?;
+    let names: BTreeSet<&str> = plugins().map(|(_, plugin)| plugin.name.as_str()).collect();
+    for name in names {
+        let Some(mixed) = mixed(hosts, name) else { continue };
+        let mut text = format!("\n{} is mixed:\n", escape::line(name));
+        for (digest, hosts) in mixed {
+            let digest = digest.map_or("none".to_owned(), |digest| digest.short());
+            text.push_str(&format!("  {digest} on {}\n", escape::line(&hosts.join(", "))));
+        }
+        session.out.text(&text)?;
+    }
     Ok(())
 }
 
@@ -118,7 +138,8 @@ fn rows(table: &mut Table, host: &HostInfo, plugin: &PluginInfo) {
     };
     if let Some(serving) = &plugin.serving {
         let (types, tenants) = (serving.task_types.join(", "), serving.tenants.join(", "));
-        let state = Cell::new("serving").fg(Color::Green);
+        let state = if plugin.by_fleet { "serving, pushed" } else { "serving" };
+        let state = Cell::new(state).fg(Color::Green);
         let digest = serving.digest.short();
         let whose = [types.as_str(), tenants.as_str()];
         row(state, &serving.version, digest, &serving.kind, whose, serving.loaded_at);
@@ -130,5 +151,18 @@ fn rows(table: &mut Table, host: &HostInfo, plugin: &PluginInfo) {
             _ => Cell::new("refused").fg(Color::Red),
         };
         row(state, "", rejected.digest.short(), "", ["", ""], rejected.at);
+    }
+    for pushed in &plugin.pushed {
+        let state = match pushed.state {
+            PushedState::Serving => continue,
+            PushedState::Loading => Cell::new("loading, pushed").fg(Color::Yellow),
+            PushedState::Ready => Cell::new("ready, pushed").fg(Color::Cyan),
+            PushedState::Rejected => Cell::new("refused, pushed").fg(Color::Red),
+        };
+        row(state, "", pushed.digest.short(), "", ["", ""], pushed.at);
+    }
+    if plugin.shadowed {
+        let state = Cell::new("shadowed").fg(Color::Yellow);
+        table.add_row(vec![output::cell(&plugin.name), output::cell(&host.name), state]);
     }
 }

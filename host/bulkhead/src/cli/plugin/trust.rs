@@ -144,15 +144,20 @@ fn judge_digest(
     digest: Digest,
 ) -> Result<Result<String, String>> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let signature = signature_path(path);
-    let signature = match File::open(&signature) {
-        Ok(file) => Some(text(file).map_err(|e| unreadable(&signature, &e))?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(unreadable(&signature, &error)),
-    };
+    let signature = signature(path)?;
     let settings = session.config.host.settings.now();
     let judged = settings.trust(tenant).judge(&name, digest, signature.as_deref());
     Ok(judged.map(|by| by.to_string()))
+}
+
+/// The text of the signature beside a plugin file, if there is one.
+pub(super) fn signature(path: &Path) -> Result<Option<String>> {
+    let signature = signature_path(path);
+    match File::open(&signature) {
+        Ok(file) => text(file).map(Some).map_err(|e| unreadable(&signature, &e)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(&signature, &error)),
+    }
 }
 
 /// The key in a file that only its owner can read.
@@ -177,7 +182,7 @@ fn text(file: File) -> io::Result<String> {
 }
 
 /// The name that a plugin file serves under.
-fn name(path: &Path) -> Result<String> {
+pub(super) fn name(path: &Path) -> Result<String> {
     let wasm = path.extension().is_some_and(|extension| extension == "wasm");
     let name = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| wasm);
     let name = name.ok_or_else(|| usage(format!("`{}` is no .wasm file", path.display())))?;
@@ -214,6 +219,6 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     std::fs::rename(&beside, path)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> anyhow::Error {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> anyhow::Error {
     usage(format!("cannot read `{}`: {error}", path.display()))
 }

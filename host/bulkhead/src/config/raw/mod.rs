@@ -82,6 +82,7 @@ pub(in crate::config) struct RawPlugins {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::config) tenants_dir: Option<String>,
     pub(in crate::config) rescan_every: Span,
+    pub(in crate::config) fleet: String,
     pub(in crate::config) max_bytes: Size,
     pub(in crate::config) compile_budget: Span,
     pub(in crate::config) compile_cpu: Span,
@@ -238,6 +239,7 @@ impl Default for RawPlugins {
             dir: options.plugin_dir.display().to_string(),
             tenants_dir: None,
             rescan_every: Span(options.rescan_every),
+            fleet: options.fleet.as_str().to_owned(),
             max_bytes: Size(options.max_plugin_bytes),
             compile_budget: Span(options.compile_budget),
             compile_cpu: Span(options.compile_cpu),

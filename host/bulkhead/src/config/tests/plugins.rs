@@ -4,6 +4,7 @@ use bulkhead_core::TenantName;
 use bulkhead_sandbox::Clocks;
 
 use super::*;
+use crate::options::FleetPolicy;
 use crate::plugins::GrantsFrom;
 
 #[test]
@@ -41,6 +42,22 @@ fn grants_and_values_are_read_and_shown() {
         setting(&Config::load(&Sources::default()).unwrap(), "plugins.grants_from").value,
         "manifest"
     );
+}
+
+#[test]
+fn pushed_plugins_are_taken_if_they_are_trusted_unless_it_says_otherwise() {
+    assert_eq!(Config::load(&Sources::default()).unwrap().host.fleet, FleetPolicy::Trusted);
+    for (text, policy) in [("any", FleetPolicy::Any), ("off", FleetPolicy::Off)] {
+        for (name, said) in [
+            ("bulkhead.toml", format!("[plugins]\nfleet = \"{text}\"\n")),
+            ("bulkhead.yaml", format!("plugins:\n  fleet: {text}\n")),
+        ] {
+            let (_dir, sources) = file(name, &said);
+            assert_eq!(Config::load(&sources).unwrap().host.fleet, policy, "{said}");
+        }
+    }
+    let problem = problems("bulkhead.toml", "[plugins]\nfleet = \"on\"\n");
+    assert!(problem.contains("plugins.fleet") && problem.contains("`trusted`"), "{problem}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use super::error::Problem;
 use super::quantity::{Size, Span};
 use super::raw::{Raw, RawHost, RawLimits, RawLog, RawPlugins};
 use super::{BrokerUrl, LogFormat, LogOptions, Origin, Origins};
-use crate::options::{HostOptions, IsolationOptions, QueueOptions};
+use crate::options::{FleetPolicy, HostOptions, IsolationOptions, QueueOptions};
 use crate::plugins::LiveSettings;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -160,6 +160,9 @@ impl Check<'_> {
                 plugins.rescan_every,
                 SECOND / 10..=HOUR,
             ),
+            fleet: self
+                .parsed::<FleetPolicy>(&["plugins", "fleet"], &plugins.fleet)
+                .unwrap_or_default(),
             concurrency: host.concurrency,
             guest_threads: host.guest_threads,
             lease: self.span(&["host", "lease"], host.lease, Duration::from_millis(300)..=HOUR),

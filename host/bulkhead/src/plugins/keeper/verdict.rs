@@ -13,7 +13,7 @@ use crate::plugins::loader::{Examined, Refusal, TRUST};
 use crate::plugins::{Identity, Owner, TASK_TYPE_TAKEN};
 
 /// How long a loaded plugin waits for those before it.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Keeper {
     /// Remember what a load came to.
@@ -63,6 +63,9 @@ impl Keeper {
     /// Act on what a file came to.
     fn conclude(&mut self, examined: Examined) {
         let Examined { identity, digest, began, verdict } = examined;
+        if self.is_shadowed(&identity) {
+            return;
+        }
         let unchanged =
             self.folders.get(&identity.owner).is_some_and(|f| f.unchanged(&identity.name));
         let registry = &self.loader.registry;
@@ -74,7 +77,7 @@ impl Keeper {
                 let compile_ms = plugin.load_times().compile.as_millis();
                 let cached = plugin.load_times().cached;
                 let shown = identity.to_string();
-                match registry.serve(identity.clone(), plugin, remembering, unix_ms()) {
+                match registry.serve(identity.clone(), plugin, remembering, false, unix_ms()) {
                     Ok(()) => tracing::info!(plugin = shown, digest = %digest.short(),
                         compile_ms, cached, total_ms = began.elapsed().as_millis(), "plugin serves"),
                     Err(reason) => self.refuse(&identity, digest, (TASK_TYPE_TAKEN.into(), reason)),
@@ -96,7 +99,7 @@ impl Keeper {
     }
 
     /// When a plugin that waits for the compiler's time is to be tried again.
-    fn time_for(&self, identity: &Identity) -> Option<Instant> {
+    pub(super) fn time_for(&self, identity: &Identity) -> Option<Instant> {
         let (tenant, now) = (identity.owner.as_ref()?, Instant::now());
         let bound = self.settings.now().plugin_quota(tenant).compile_per_hour?;
         let room_in = self.spent.get(tenant)?.room_in(now, bound);

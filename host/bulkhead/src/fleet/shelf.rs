@@ -1,0 +1,376 @@
+//! What people do with pushed plugins: push, activate, roll back, remove. Each is a change of
+//! documents in the broker, which hosts then follow; each is written in the journal.
+//!
+//! It knows the broker's archive and no host.
+
+use bulkhead_core::{Digest, PluginId, PluginName, TenantName, UnixMs};
+use bulkhead_queue::{
+    Archive, Document, DocumentId, DocumentKind, Expected, JournalLine, QueueError,
+};
+
+use super::{Activation, Fleet, KEPT_STEPS, Step, Version, meant};
+use crate::manifest::MAX_MANIFEST_BYTES;
+use crate::plugins::Identity;
+use crate::trust::MAX_FILE_BYTES;
+
+/// How often a change is tried again that another one came before.
+const TRIES: u32 = 5;
+
+/// How long a blob is left alone that no version names: one may be about to.
+const STRAY_KEPT_MS: u64 = 3_600_000;
+
+/// Why pushed plugins are as they were.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FleetError {
+    /// What was asked for makes no sense as things are.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no such plugin or version.
+    #[error("{0}")]
+    NotFound(String),
+    /// The broker did not do its part.
+    #[error(transparent)]
+    Broker(#[from] QueueError),
+}
+
+/// What is pushed.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// The plugin.
+    pub name: PluginName,
+    /// The tenant whose it is; none for the operator's.
+    pub owner: Option<TenantName>,
+    /// The component.
+    pub component: Vec<u8>,
+    /// The version that it gives itself, if that is known.
+    pub version: Option<String>,
+    /// Its manifest's text, if it has one.
+    pub manifest: Option<String>,
+    /// Its signature file's text, if it has one.
+    pub signature: Option<String>,
+}
+
+/// What a push came to.
+#[derive(Debug, Clone)]
+pub struct Pushed {
+    /// The version as it is kept.
+    pub version: Version,
+    /// Whether this very version was pushed before.
+    pub was_known: bool,
+    /// Versions that made room.
+    pub forgotten: Vec<Version>,
+}
+
+/// What an activation came to.
+#[derive(Debug, Clone)]
+pub struct Activated {
+    /// The version that is active now.
+    pub version: Version,
+    /// The one that was, if there was one.
+    pub before: Option<Digest>,
+}
+
+/// The pushed plugins of one broker, and in whose name they are changed.
+pub struct Shelf<'a> {
+    archive: &'a dyn Archive,
+    actor: String,
+}
+
+impl<'a> Shelf<'a> {
+    /// Change them as this person or program.
+    pub fn new(archive: &'a dyn Archive, actor: impl Into<String>) -> Self {
+        Self { archive, actor: actor.into() }
+    }
+
+    /// All that was pushed.
+    pub async fn read(&self) -> Result<Fleet, QueueError> {
+        read(self.archive).await
+    }
+
+    /// Keep a version of a plugin. It serves when it is activated; hosts take it through their
+    /// gates before.
+    pub async fn push(&self, upload: Upload) -> Result<Pushed, FleetError> {
+        let Upload { name, owner, component, version, manifest, signature } = upload;
+        for (what, text, most) in
+            [("manifest", &manifest, MAX_MANIFEST_BYTES), ("signature", &signature, MAX_FILE_BYTES)]
+        {
+            let bytes = text.as_ref().map_or(0, |text| text.len() as u64);
+            if bytes > most {
+                return Err(FleetError::Refused(format!(
+                    "the {what} has {bytes} bytes; at most {most} are read"
+                )));
+            }
+        }
+        let digest = self.archive.put_blob(&component).await?;
+        let manifest = match manifest {
+            Some(text) => Some(self.archive.put_blob(text.as_bytes()).await?),
+            None => None,
+        };
+        let gone = || FleetError::Refused("the blob was removed while it was pushed; again".into());
+        let pushed_at = self.archive.blob_info(&digest).await?.ok_or_else(gone)?.stored_at;
+        let version = Version {
+            name,
+            owner,
+            digest,
+            version,
+            manifest,
+            signature,
+            size_bytes: component.len() as u64,
+            pushed_at,
+            pushed_by: self.actor.clone(),
+        };
+        let id = DocumentId::new(DocumentKind::Version, version.key());
+        let was_known = self.archive.document(&id).await?.is_some();
+        self.archive.put_document(&id, &written(&version)?, &Expected::Anything, None).await?;
+        self.note("plugin.push", &version.identity(), &digest.to_string()).await?;
+        let fleet = self.read().await?;
+        let mut forgotten = Vec::new();
+        for old in fleet.old(&version.identity()) {
+            self.forget(old).await?;
+            forgotten.push(old.clone());
+        }
+        self.sweep(pushed_at).await?;
+        Ok(Pushed { version, was_known, forgotten })
+    }
+
+    /// Let all hosts serve a version, which is named by the beginning of its digest or by what it
+    /// calls itself.
+    pub async fn activate(
+        &self,
+        plugin: &Identity,
+        text: &str,
+        now: UnixMs,
+    ) -> Result<Activated, FleetError> {
+        self.switch(plugin, now, |versions, _| {
+            meant(versions, text).map(|version| (version.clone(), false))
+        })
+        .await
+    }
+
+    /// Go back to the version that was active before.
+    pub async fn roll_back(&self, plugin: &Identity, now: UnixMs) -> Result<Activated, FleetError> {
+        self.switch(plugin, now, |versions, activation| {
+            let kept = versions.iter().map(|version| version.digest).collect();
+            let before = activation.and_then(|activation| activation.before(&kept));
+            let before = before.and_then(|step| versions.iter().find(|v| v.digest == step.digest));
+            before
+                .map(|version| (version.clone(), true))
+                .ok_or_else(|| "no version that is still kept was active before".to_owned())
+        })
+        .await
+    }
+
+    /// Forget a plugin's versions and which one is active: hosts serve what is in their folders.
+    /// How many versions were forgotten.
+    pub async fn remove(&self, plugin: &Identity, now: UnixMs) -> Result<usize, FleetError> {
+        let fleet = self.read().await?;
+        let versions = fleet.versions_of(plugin);
+        let activation = DocumentId::new(DocumentKind::Activation, key(plugin)?);
+        let was_active = self.archive.delete_document(&activation).await?;
+        if versions.is_empty() && !was_active {
+            return Err(unknown(plugin));
+        }
+        for version in versions {
+            self.forget(version).await?;
+        }
+        self.note("plugin.remove", plugin, &format!("{} versions", versions.len())).await?;
+        self.sweep(now).await?;
+        Ok(versions.len())
+    }
+
+    async fn switch(
+        &self,
+        plugin: &Identity,
+        now: UnixMs,
+        choose: impl Fn(&[Version], Option<&Activation>) -> Result<(Version, bool), String>,
+    ) -> Result<Activated, FleetError> {
+        let id = DocumentId::new(DocumentKind::Activation, key(plugin)?);
+        for _ in 0..TRIES {
+            let fleet = self.read().await?;
+            let versions = fleet.versions_of(plugin);
+            if versions.is_empty() {
+                return Err(unknown(plugin));
+            }
+            let held = self.archive.document(&id).await?;
+            let activation: Option<Activation> = held.as_ref().and_then(parsed);
+            let (version, rollback) =
+                choose(versions, activation.as_ref()).map_err(FleetError::NotFound)?;
+            let before = activation.as_ref().and_then(Activation::active);
+            let mut steps = activation.map(|activation| activation.steps).unwrap_or_default();
+            steps.push(Step {
+                digest: version.digest,
+                version: version.version.clone(),
+                at: now,
+                by: self.actor.clone(),
+                rollback,
+            });
+            let excess = steps.len().saturating_sub(KEPT_STEPS);
+            steps.drain(..excess);
+            let (name, owner) = (version.name.clone(), version.owner.clone());
+            let document = written(&Activation { name, owner, steps })?;
+            let expected = held.map_or(Expected::Nothing, Expected::Exactly);
+            if self.archive.put_document(&id, &document, &expected, None).await? {
+                let action = if rollback { "plugin.rollback" } else { "plugin.activate" };
+                self.note(action, plugin, &version.digest.to_string()).await?;
+                return Ok(Activated { version, before });
+            }
+        }
+        Err(FleetError::Refused(format!(
+            "others change which version of `{plugin}` is active; look at `bulkhead plugin history \
+             {plugin}` and try again"
+        )))
+    }
+
+    async fn forget(&self, version: &Version) -> Result<(), QueueError> {
+        let id = DocumentId::new(DocumentKind::Version, version.key());
+        self.archive.delete_document(&id).await.map(|_| ())
+    }
+
+    /// Delete blobs that no version names, unless they are so new that one may be about to.
+    async fn sweep(&self, now: UnixMs) -> Result<(), QueueError> {
+        let named = self.read().await?.named();
+        for blob in self.archive.blobs().await? {
+            if !named.contains(&blob.digest) && blob.stored_at + STRAY_KEPT_MS < now {
+                self.archive.delete_blob(&blob.digest).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn note(&self, action: &str, plugin: &Identity, detail: &str) -> Result<(), QueueError> {
+        let line = JournalLine::new(&self.actor, action, &plugin.to_string(), detail);
+        self.archive.journal(&line).await
+    }
+}
+
+/// All that was pushed. What cannot be read was put there by somebody else's hand.
+pub(crate) async fn read(archive: &dyn Archive) -> Result<Fleet, QueueError> {
+    // Activations first: a version that one names is then among the versions.
+    let activations = archive.documents(DocumentKind::Activation).await?;
+    let versions = archive.documents(DocumentKind::Version).await?;
+    let activations = activations.iter().filter_map(|(_, document)| parsed(document));
+    Ok(Fleet::of(versions.iter().filter_map(|(_, document)| parsed(document)), activations))
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(document: &Document) -> Option<T> {
+    serde_json::from_slice(&document.0).ok()
+}
+
+fn written(of: &impl serde::Serialize) -> Result<Document, FleetError> {
+    let bytes = serde_json::to_vec(of);
+    bytes.map(Document).map_err(|e| FleetError::Refused(format!("it cannot be written: {e}")))
+}
+
+fn key(plugin: &Identity) -> Result<String, FleetError> {
+    let id: Option<PluginId> = plugin.id();
+    let id = id.ok_or_else(|| FleetError::NotFound(format!("`{plugin}` is no plugin's name")))?;
+    Ok(id.stored())
+}
+
+fn unknown(plugin: &Identity) -> FleetError {
+    FleetError::NotFound(format!(
+        "no version of `{plugin}` was pushed; `bulkhead plugin push` keeps one"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use bulkhead_queue::{Broker, Clock, EmbeddedBroker, JournalRange};
+
+    use super::super::{Fleet, KEPT_VERSIONS};
+    use super::*;
+
+    /// A broker by a clock that is moved.
+    struct Stage {
+        broker: EmbeddedBroker,
+        now_ms: Arc<AtomicU64>,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let now_ms = Arc::new(AtomicU64::new(1_000));
+            let read = now_ms.clone();
+            let clock = Clock::read_by(move || read.load(Ordering::Relaxed) * 1_000);
+            Self { broker: EmbeddedBroker::in_memory_at(clock), now_ms }
+        }
+
+        fn shelf(&self) -> Shelf<'_> {
+            Shelf::new(self.broker.archive(), "ann")
+        }
+
+        fn pass(&self, ms: u64) -> UnixMs {
+            self.now_ms.fetch_add(ms, Ordering::Relaxed) + ms
+        }
+
+        async fn push(&self, number: u64) -> Pushed {
+            self.pass(1);
+            let upload = Upload {
+                name: "resize".parse().unwrap(),
+                owner: None,
+                component: number.to_be_bytes().to_vec(),
+                version: Some(format!("{number}.0.0")),
+                manifest: Some(format!("# {number}")),
+                signature: None,
+            };
+            self.shelf().push(upload).await.unwrap()
+        }
+
+        async fn kept(&self) -> Vec<String> {
+            let fleet: Fleet = self.shelf().read().await.unwrap();
+            let versions = fleet.versions_of(&"resize".into()).iter();
+            versions.filter_map(|version| version.version.clone()).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn old_versions_and_blobs_that_nothing_names_go() {
+        let stage = Stage::new();
+        let plugin = Identity::from("resize");
+        assert!(!stage.push(1).await.was_known);
+        stage.shelf().activate(&plugin, "1.0.0", 5).await.unwrap();
+        assert!(stage.push(1).await.was_known, "pushing one again is no error");
+        for number in 2..=KEPT_VERSIONS as u64 + 1 {
+            assert!(stage.push(number).await.forgotten.is_empty());
+        }
+        let forgotten = stage.push(20).await.forgotten;
+        assert_eq!(forgotten[0].version.as_deref(), Some("2.0.0"), "1.0.0 is active");
+        let kept = stage.kept().await;
+        assert_eq!((kept.len(), kept[0].as_str()), (KEPT_VERSIONS + 1, "1.0.0"));
+        let blobs = async || stage.broker.archive().blobs().await.unwrap().len();
+        assert_eq!(blobs().await, 2 * (KEPT_VERSIONS + 2), "one may be about to be named");
+        stage.pass(2 * STRAY_KEPT_MS);
+        stage.push(20).await;
+        assert_eq!(blobs().await, 2 * (KEPT_VERSIONS + 1));
+        assert_eq!(stage.shelf().remove(&plugin, 9).await.unwrap(), KEPT_VERSIONS + 1);
+        assert!(stage.kept().await.is_empty());
+        let gone = stage.shelf().remove(&plugin, 9).await.unwrap_err();
+        assert!(matches!(gone, FleetError::NotFound(_)), "{gone}");
+    }
+
+    #[tokio::test]
+    async fn of_two_who_activate_at_once_both_are_in_the_history() {
+        let stage = Stage::new();
+        let plugin = Identity::from("resize");
+        stage.push(1).await;
+        stage.push(2).await;
+        let shelf = stage.shelf();
+        let (one, two) =
+            tokio::join!(shelf.activate(&plugin, "1.0.0", 5), shelf.activate(&plugin, "2.0.0", 6));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        let fleet = shelf.read().await.unwrap();
+        let steps = &fleet.activations[&plugin].steps;
+        let mut activated = vec![one.version.digest, two.version.digest];
+        activated.sort_by_key(|digest| *digest != steps[0].digest);
+        assert_eq!(steps.iter().map(|step| step.digest).collect::<Vec<_>>(), activated);
+        let back = shelf.roll_back(&plugin, 7).await.unwrap();
+        assert_eq!((back.version.digest, back.before), (activated[0], Some(activated[1])));
+        let lines = stage.broker.archive().journal_entries(&JournalRange::newest(1)).await.unwrap();
+        let line = &lines[0].line;
+        assert_eq!((&*line.actor, &*line.action), ("ann", "plugin.rollback"));
+        assert_eq!((&*line.object, &line.detail), ("resize", &activated[0].to_string()));
+    }
+}
