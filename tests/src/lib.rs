@@ -5,16 +5,19 @@
 //! with a bound; none sleeps for luck.
 
 mod command;
+mod exposition;
 mod folder;
 mod guests;
 mod inside;
 mod known_plugins;
 mod losing;
 mod process;
+mod receiver;
 mod site;
 
 pub use bulkhead_stage::{Persistence, Proxy, RedisServer, eventually, eventually_within};
 pub use command::{Ran, Started, ran};
+pub use exposition::Exposition;
 pub use folder::EmbeddedFolder;
 pub use guests::{
     digest_of, guest, install, install_as, install_shipped, install_version, module_guest, shipped,
@@ -23,4 +26,5 @@ pub use guests::{
 pub use inside::{Inside, Running};
 pub use losing::LosingBroker;
 pub use process::HostProcess;
+pub use receiver::{Received, Receiver, Span};
 pub use site::{Site, failure, lost_leases, output, task};

@@ -5,19 +5,24 @@
 //! follows a folder of plugins while it runs. The binary `bulkhead` is a thin layer
 //! over it; `examples/embed.rs` shows a host inside another program.
 
+pub mod alerts;
 mod clock;
 pub mod config;
 pub mod grants;
 mod host;
+mod log_control;
 pub mod manifest;
 mod memory;
+pub mod metrics;
 mod options;
 mod plugins;
 mod scheduler;
 pub mod secrets;
 mod serve;
 mod shutdown;
+pub mod traces;
 pub mod trust;
+mod web;
 
 pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
@@ -25,11 +30,16 @@ pub use bulkhead_sandbox::{
     CacheFolder, Compiler, ENGINE, Isolation, Layer, WorkerProcesses, WorkerProgram,
     compile_worker, guest_worker,
 };
+pub use metrics::Metrics;
+pub use alerts::{AlertOptions, AlertStatus, Alerts};
 pub use host::{Host, HostBuilder, HostError};
+pub use log_control::LogControl;
 pub use options::{HostOptions, IsolationOptions, QueueOptions, QueueSchedule};
 pub use plugins::{
     EVERY, GrantsFrom, Identity, LiveSettings, PluginQuota, PluginSettings, SettingsWriter,
     Sharing, TenantPlugins, Values,
 };
 pub use serve::offers;
+pub use traces::Traces;
+pub use web::WebAddress;
 pub use shutdown::{Shutdown, Trigger};

@@ -12,6 +12,7 @@ mod codec;
 mod embedded;
 mod error;
 mod event;
+mod figures;
 mod finding;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -34,6 +35,7 @@ pub use codec::Unreadable;
 pub use embedded::{Clock, EmbeddedBroker, machine};
 pub use error::QueueError;
 pub use event::{Event, EventId, EventKind};
+pub use figures::{BrokerFigures, Spread, TIMES_US};
 pub use finding::{Finding, FindingKind};
 pub use held::{HeldBy, HeldTenant};
 pub use host::{HostInfo, HostMemory, PluginInfo, RejectedVersion, ServingVersion};

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bulkhead::config::{Flag, FlagValue};
-use bulkhead::{Host, HostOptions, LiveSettings, Shutdown, Trigger};
+use bulkhead::config::{Config, Flag, FlagValue};
+use bulkhead::{Host, HostOptions, LiveSettings, LogControl, Metrics, Shutdown, Trigger};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -87,8 +87,9 @@ pub(crate) async fn host(
 ) -> Result<Exit> {
     session.config.check_secrets()?;
     let stop = Stop::listen().context("cannot listen for signals")?;
+    let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     let opened = HostBroker::open(&session.config, shared).await?;
-    let ended = serve(session, &opened, served, stop).await;
+    let ended = serve(session, &opened, served, (stop, hangup)).await;
     // However it ended, no socket stays behind that nobody answers at.
     opened.close().await;
     ended.map(|()| Exit::Done)
@@ -98,20 +99,43 @@ async fn serve(
     session: &Session,
     opened: &HostBroker,
     served: impl FnOnce(&str),
-    stop: Stop,
+    (stop, hangup): (Stop, Signal),
 ) -> Result<()> {
     let (writer, settings) = LiveSettings::new((*session.config.host.settings.now()).clone());
     let compiler = Some(session.compiler()?);
     let isolation = session.isolation()?;
     let options = HostOptions { settings, compiler, isolation, ..session.config.host.clone() };
-    let host = Host::builder(opened.broker.clone(), options).build()?;
+    let metrics = Metrics::new(options.tenant_classes.clone());
+    let mut builder = Host::builder(opened.broker.clone(), options).metrics(metrics.clone());
+    let traces = session.traces(&metrics)?;
+    if let Some(traces) = &traces {
+        builder = builder.traces(traces.clone());
+    }
+    let host = builder.build()?;
+    tokio::spawn(follow_levels(session.config.clone(), session.log.clone(), hangup));
     tokio::spawn(live::follow(session.config.clone(), writer));
     if let Some(address) = opened.address() {
         served(address);
     }
     let (trigger, shutdown) = Shutdown::new();
     tokio::spawn(stop.pull(trigger));
-    Ok(host.run(shutdown).await?)
+    let ended = host.run(shutdown).await;
+    if let Some(traces) = traces {
+        traces.flush().await;
+    }
+    Ok(ended?)
+}
+
+/// Read the log's levels from the configuration again whenever the signal comes.
+async fn follow_levels(config: Config, log: LogControl, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        let said = config.reload().map_err(|error| error.to_string());
+        match said.and_then(|config| log.set(&config.log.level)) {
+            Ok(true) => {}
+            Ok(false) => tracing::info!("log levels read again; they are as before"),
+            Err(error) => tracing::warn!(error, "log levels stay as they are"),
+        }
+    }
 }
 
 /// The signals that stop a host.

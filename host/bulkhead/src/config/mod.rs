@@ -26,6 +26,7 @@ use figment::providers::Serialized;
 use figment::value::Value;
 
 use crate::options::{HostOptions, QueueOptions};
+use crate::traces::OtlpOptions;
 use layer::Layer;
 use quantity::Size;
 use raw::Raw;
@@ -33,6 +34,7 @@ use raw::Raw;
 pub use broker_url::{BrokerPlace, BrokerUrl};
 pub use error::{ConfigError, Problem};
 pub use layer::Origin;
+pub(crate) use log::check_directives;
 pub use log::{LogFormat, LogOptions};
 pub use machine::MachineMemory;
 pub use settings::Setting;
@@ -123,6 +125,8 @@ pub struct Config {
     pub submit: SubmitLimits,
     /// What to log.
     pub log: LogOptions,
+    /// Where traces go, if they go anywhere.
+    pub otlp: Option<OtlpOptions>,
     queues: BTreeMap<QueueName, QueueOptions>,
     settings: Vec<Setting>,
     origins: Origins,
@@ -155,10 +159,21 @@ impl Config {
         let valid = validation::validate(&raw, &origins, &sources.env)
             .map_err(|problems| ConfigError { problems })?;
         let settings = settings::list(&raw, &valid, &origins);
-        let validation::Valid { broker, namespace, host, queues, submit, log } = valid;
+        let validation::Valid { broker, namespace, host, queues, submit, log, otlp } = valid;
         // What is read again is the same file, wherever else one appears.
         let sources = Sources { file: file(sources), ..sources.clone() };
-        Ok(Self { broker, namespace, host, submit, log, queues, settings, origins, sources })
+        Ok(Self {
+            broker,
+            namespace,
+            host,
+            submit,
+            log,
+            otlp,
+            queues,
+            settings,
+            origins,
+            sources,
+        })
     }
 
     /// The file that was read, if there is one.

@@ -56,7 +56,7 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
 }
 
 /// The sections in the order of the documentation.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 16] = [
     "broker",
     "namespace",
     "host",
@@ -71,6 +71,8 @@ const SECTIONS: [&str; 14] = [
     "schedules",
     "submit",
     "log",
+    "telemetry",
+    "alerts",
 ];
 
 fn flatten<'a>(

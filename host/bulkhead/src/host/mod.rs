@@ -16,11 +16,14 @@ use bulkhead_sandbox::{
 };
 
 use self::lines::Lines;
+use crate::alerts::Alerts;
+use crate::metrics::{Metrics, Sources};
 use crate::options::{HostOptions, IsolationOptions};
 use crate::plugins::{Folders, Keeper, Registry};
 use crate::scheduler;
 use crate::serve::offers;
 use crate::shutdown::Shutdown;
+use crate::traces::Traces;
 
 /// Why a host could not be built or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -52,13 +55,27 @@ pub enum HostError {
 pub struct HostBuilder {
     broker: Arc<dyn Broker>,
     options: HostOptions,
+    metrics: Option<Metrics>,
+    traces: Option<Traces>,
 }
 
 impl HostBuilder {
+    /// Count in these figures, which may be in a registry of the caller's already.
+    #[must_use]
+    pub fn metrics(self, metrics: Metrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
+    }
+
+    /// Trace attempts. Whoever made it flushes it, after the host has ended.
+    #[must_use]
+    pub fn traces(self, traces: Traces) -> Self {
+        Self { traces: Some(traces), ..self }
+    }
+
     /// Check the options, start the engine, open the plugin folder. No task is claimed
     /// before [`Host::run`].
     pub fn build(self) -> Result<Host, HostError> {
-        let options = self.options;
+        let options = self.options.clone();
         let bad = |reason: &str| Err(HostError::Options(reason.into()));
         if options.queues.is_empty() {
             return bad("no queue is named; name at least one");
@@ -107,7 +124,9 @@ impl HostBuilder {
             isolation: isolation(&options)?,
             ..SandboxConfig::default()
         })?;
-        let registry = Arc::new(Registry::new(options.settings.clone()));
+        let metrics =
+            self.metrics.clone().unwrap_or_else(|| Metrics::new(options.tenant_classes.clone()));
+        let registry = Arc::new(Registry::new(options.settings.clone(), metrics.clone()));
         let folders = Folders {
             operators: options.plugin_dir.clone(),
             tenants: options.tenants_dir.clone(),
@@ -121,8 +140,17 @@ impl HostBuilder {
                 HostError::Plugins { folder, source }
             },
         )?;
-        Ok(Host { broker: self.broker, options, registry, keeper, sandbox, budget })
+        let Self { broker, traces, .. } = self;
+        let alerts = Alerts::default();
+        let telemetry = Telemetry { metrics, traces };
+        Ok(Host { broker, options, registry, keeper, sandbox, budget, telemetry, alerts })
     }
+}
+
+/// Where a host tells what it does.
+pub(crate) struct Telemetry {
+    pub(crate) metrics: Metrics,
+    pub(crate) traces: Option<Traces>,
 }
 
 /// A process that runs handlers.
@@ -133,19 +161,34 @@ pub struct Host {
     keeper: Keeper,
     sandbox: Sandbox,
     budget: Budget,
+    telemetry: Telemetry,
+    alerts: Alerts,
 }
 
 impl Host {
     /// Start building a host that takes its tasks from `broker`.
     #[must_use]
     pub fn builder(broker: Arc<dyn Broker>, options: HostOptions) -> HostBuilder {
-        HostBuilder { broker, options }
+        HostBuilder { broker, options, metrics: None, traces: None }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.telemetry.metrics
+    }
+
+    /// What it warns of.
+    #[must_use]
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
     }
 
     /// Load the plugins and serve until `shutdown`. Returns when every attempt has been
     /// settled or given back.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), HostError> {
-        let Self { broker, options, registry, mut keeper, sandbox, budget } = self;
+        let Self { broker, options, registry, mut keeper, sandbox, budget, telemetry, alerts } =
+            self;
         let layers = layers(&sandbox).await?;
         for warning in broker.check().await? {
             tracing::warn!("{warning}");
@@ -159,8 +202,11 @@ impl Host {
             let served = options.queues.iter().map(|queue| &queue.name);
             scheduler::define(broker.as_ref(), schedules, served).await?;
         }
-        let lines = Lines::new(&broker, &options, registry, budget, layers)?;
+        let within = (sandbox, budget);
+        let metrics = telemetry.metrics.clone();
+        let lines = Lines::new(&broker, &options, registry, within, telemetry, layers)?;
         let shared = lines.shared.clone();
+        metrics.follow(Sources::of(&shared, &lines.lines, options.memory_bytes.is_some()));
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.guest_threads)
             .thread_name("guests")
@@ -181,7 +227,7 @@ impl Host {
         lines.warn_of_little_memory();
         tracing::info!(host = %options.name, queues = lines.lines.len(),
             concurrency = options.concurrency, "host serves");
-        let outcome = lines.run(keeper, guests.handle().clone(), shutdown).await;
+        let outcome = lines.run(keeper, guests.handle().clone(), shutdown, alerts).await;
         shared.backends.tidied().await;
         // Every attempt has been settled or given back; nothing is left to wait for.
         guests.shutdown_background();
