@@ -27,7 +27,10 @@ impl Exposition {
                 let (name, value) = rest.split_once(' ').expect(line);
                 assert!(is_name(name), "{line}");
                 if name != family {
-                    assert!(ended.insert(std::mem::replace(&mut family, name.to_owned())), "{line}");
+                    assert!(
+                        ended.insert(std::mem::replace(&mut family, name.to_owned())),
+                        "{line}"
+                    );
                     assert!(!ended.contains(name), "a family comes twice: {line}");
                 }
                 match what {

@@ -4,6 +4,7 @@
 //! Everything a test starts ends with it. Tests wait for events that they can observe,
 //! with a bound; none sleeps for luck.
 
+mod collector;
 mod command;
 mod exposition;
 mod folder;
@@ -16,9 +17,11 @@ mod receiver;
 mod site;
 
 pub use bulkhead_stage::{Persistence, Proxy, RedisServer, eventually, eventually_within};
+pub use collector::Collector;
 pub use command::{Ran, Started, ran};
 pub use exposition::Exposition;
 pub use folder::EmbeddedFolder;
+pub(crate) use guests::target;
 pub use guests::{
     digest_of, guest, install, install_as, install_shipped, install_version, module_guest, shipped,
     version_of,

@@ -18,7 +18,10 @@ async fn is(host: &Running, alert: &str, wanted: fn(AlertState) -> bool) {
 
 fn told(request: &Received) -> (String, Value) {
     let notice: Value = serde_json::from_slice(&request.body).expect("JSON");
-    (format!("{} {}", notice["alert"].as_str().unwrap(), notice["change"].as_str().unwrap()), notice)
+    (
+        format!("{} {}", notice["alert"].as_str().unwrap(), notice["change"].as_str().unwrap()),
+        notice,
+    )
 }
 
 #[tokio::test]

@@ -7,13 +7,11 @@ use std::time::Duration;
 use bulkhead::HostOptions;
 use bulkhead::metrics::{TABLE, TenantClasses};
 use bulkhead_core::{
-    LimitsRequest, Missed, Payload, Priority, QueueName, RetryRequest, Schedule, TaskType, Template,
-    TenantName, Terms, Timing,
+    LimitsRequest, Missed, Payload, Priority, QueueName, RetryRequest, Schedule, TaskType,
+    Template, TenantName, Terms, Timing,
 };
 use bulkhead_queue::{Entry, NewTask, RedisBroker, RedisConfig};
-use bulkhead_tests::{
-    Exposition, Inside, Proxy, Running, eventually, install, install_as, task,
-};
+use bulkhead_tests::{Exposition, Inside, Proxy, Running, eventually, install, install_as, task};
 
 fn read(host: &Running) -> Exposition {
     Exposition::read(&host.metrics.render())
@@ -140,7 +138,10 @@ async fn what_happened_is_what_is_counted() {
         let labels = [QUEUE, ("type", task_type)];
         let near = |name: &str, wanted: f64| {
             let value = exposed.value(name, &labels).unwrap_or_default();
-            assert!((value - wanted).abs() <= wanted * 1e-9, "{name} {task_type}: {value} {wanted}");
+            assert!(
+                (value - wanted).abs() <= wanted * 1e-9,
+                "{name} {task_type}: {value} {wanted}"
+            );
         };
         near("bulkhead_fuel_total", fuel as f64);
         near("bulkhead_guest_cpu_seconds_total", cpu_us as f64 / 1e6);
@@ -222,9 +223,8 @@ async fn labels_are_bounded_whatever_strangers_do() {
     assert!(!host.metrics.render().contains("tenant-"));
 }
 
-#[tokio::test]
-async fn calls_of_guests_and_schedules_are_counted() {
-    let inside = Inside::redis().await;
+/// Whether a guest's calls are counted; the host.
+async fn calls_are_counted(inside: &Inside) -> Running {
     install(inside.folder(), "notebook");
     std::fs::write(inside.folder().join("notebook.toml"), "[grants]\nkv = true\n").unwrap();
     let host = inside.host("calling", HostOptions::default()).await;
@@ -234,9 +234,22 @@ async fn calls_of_guests_and_schedules_are_counted() {
     .await;
     inside.ended("note", "a=1\na\nb+1").await;
     let exposed = counted(&host, 1.0).await;
-    let calls = |capability| exposed.value("bulkhead_host_calls_total", &[("capability", capability)]);
+    let calls =
+        |capability| exposed.value("bulkhead_host_calls_total", &[("capability", capability)]);
     assert_eq!((calls("kv"), calls("http")), (Some(3.0), Some(0.0)));
+    host
+}
 
+#[tokio::test]
+async fn calls_of_guests_in_processes_are_counted() {
+    calls_are_counted(&Inside::redis().await.apart()).await;
+}
+
+#[tokio::test]
+async fn calls_of_guests_and_schedules_are_counted() {
+    let inside = Inside::redis().await;
+    let host = calls_are_counted(&inside).await;
+    assert_eq!(read(&host).value("bulkhead_worker_processes", &[]), Some(0.0));
     let schedule = Schedule {
         name: "often".into(),
         timing: Timing::Every { interval_ms: 1_000, jitter_ms: 0, start: 0 },

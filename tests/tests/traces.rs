@@ -8,8 +8,8 @@ use bulkhead::{Host, HostOptions, Metrics, Traces};
 use bulkhead_core::{TaskId, TraceContext, child_id};
 use bulkhead_queue::NewTask;
 use bulkhead_tests::{
-    Exposition, HostProcess, Inside, Ran, Receiver, Running, Site, Span, eventually, eventually_within,
-    install, output, task,
+    Collector, Exposition, HostProcess, Inside, Ran, Receiver, Running, Site, Span, eventually,
+    eventually_within, install, output, task,
 };
 use serde_json::Value;
 
@@ -24,15 +24,14 @@ const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 /// The secret that a guest logs, which no trace may hold.
 const SECRET: &str = "zqhush-zqhush";
 
-/// A host whose spans go to `receiver`, with the guests that call and log.
-async fn traced(inside: &Inside, receiver: &Receiver, ratio: f64) -> (Running, Traces) {
+/// A host whose spans go to `url`, with the guests that call and log.
+async fn traced(inside: &Inside, url: &str, ratio: f64) -> (Running, Traces) {
     for guest in ["spiller", "notebook", "breeder", "fetcher"] {
         install(inside.folder(), guest);
     }
     let secret = inside.folder().join("token.secret");
     std::fs::write(&secret, SECRET).unwrap();
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let url = receiver.url("");
     let text = format!(
         r#"
         [telemetry.otlp]
@@ -85,9 +84,10 @@ fn below(receiver: &Receiver, parent: &Span) -> Vec<Span> {
     receiver.spans().into_iter().filter(|span| span.parent == parent.id).collect()
 }
 
-async fn goes_through(inside: Inside) {
-    let (receiver, web) = (Receiver::start().await, Receiver::start().await);
-    let (host, traces) = traced(&inside, &receiver, 1.0).await;
+/// Spans are held against what happened, as `receiver` got them by way of `url`.
+async fn goes_through(inside: Inside, receiver: Receiver, url: &str) {
+    let web = Receiver::start().await;
+    let (host, traces) = traced(&inside, url, 1.0).await;
     let begun = traces.submit(None, "default", "spill");
     let context = begun.context();
     let new = |task_type: &str, payload: &str| NewTask {
@@ -103,6 +103,18 @@ async fn goes_through(inside: Inside) {
     for id in [spill, note, fetch, bear, reject] {
         inside.wait(id).await;
     }
+    let child = child_id(&inside.view(bear).await.task.unwrap().task_ref(), 0);
+    let view = inside.wait(child).await;
+    // Whatever was made comes.
+    traces.flush().await;
+    let exposed = Exposition::read(&host.metrics.render());
+    let count = |result| exposed.value("bulkhead_trace_spans_total", &[("result", result)]);
+    let made = count("made");
+    assert_eq!((count("exported"), count("failed")), (made, Some(0.0)));
+    eventually("all spans have come", || async {
+        (Some(receiver.spans().len() as f64) == made).then_some(())
+    })
+    .await;
 
     let spilled = span_of(&receiver, "process spill", spill).await;
     let submitted = receiver.spans().into_iter().find(|span| span.kind == PRODUCER).unwrap();
@@ -148,37 +160,46 @@ async fn goes_through(inside: Inside) {
 
     // What a guest submits goes on from its attempt, and sees its own.
     let bore = span_of(&receiver, "process bear", bear).await;
-    let parent = inside.view(bear).await.task.unwrap().task_ref();
-    let child = child_id(&parent, 0);
-    let view = inside.wait(child).await;
     let grown = span_of(&receiver, "process context", child).await;
     assert_eq!((&grown.trace, &grown.parent), (&submitted.trace, &bore.id));
     let seen: Value = serde_json::from_str(&output(&view)).unwrap();
     assert_eq!(seen["traceparent"], format!("00-{}-{}-01", grown.trace, grown.id));
 
+    let is_direct = url == receiver.url("");
     for request in receiver.received() {
-        assert_eq!(request.headers["authorization"], SECRET, "the configured header");
+        let authorized = request.headers.get("authorization").is_some_and(|it| it == SECRET);
+        assert_eq!(authorized, is_direct, "the configured header goes to who is configured");
         assert!(!String::from_utf8_lossy(&request.body).contains("zqhush"), "a secret");
         assert!(!String::from_utf8_lossy(&request.body).contains("/private/path"), "a path");
     }
-    traces.flush().await;
-    let exposed = Exposition::read(&host.metrics.render());
-    let count = |result| exposed.value("bulkhead_trace_spans_total", &[("result", result)]);
-    let exported = receiver.spans().len() as f64;
-    assert_eq!((count("made"), count("exported")), (Some(exported), Some(exported)));
-    assert_eq!(count("failed"), Some(0.0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trace_goes_from_the_producer_through_the_queue_to_calls_and_log_lines() {
-    goes_through(Inside::redis().await).await;
+    let receiver = Receiver::start().await;
+    let url = receiver.url("");
+    goes_through(Inside::redis().await, receiver, &url).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_of_somebody_elses_understands_all_of_it() {
+    let receiver = Receiver::start().await;
+    let collector = Collector::before(&receiver).await;
+    goes_through(Inside::redis().await, receiver, &collector.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trace_is_the_same_where_guests_run_in_processes() {
+    let receiver = Receiver::start().await;
+    let url = receiver.url("");
+    goes_through(Inside::redis().await.apart(), receiver, &url).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_producers_word_on_sampling_holds_and_a_share_of_the_rest_is_kept() {
     let inside = Inside::embedded();
     let receiver = Receiver::start().await;
-    let (_host, traces) = traced(&inside, &receiver, 0.0).await;
+    let (_host, traces) = traced(&inside, &receiver.url(""), 0.0).await;
     let with = |flags: &str| {
         let traceparent = PARENT.replace("-01", flags);
         Some(TraceContext { traceparent, tracestate: Some("a=1".into()) })
@@ -208,7 +229,7 @@ async fn a_producers_word_on_sampling_holds_and_a_share_of_the_rest_is_kept() {
 async fn a_collector_that_is_away_costs_spans_and_no_task() {
     let inside = Inside::embedded();
     let receiver = Receiver::start().await;
-    let (host, traces) = traced(&inside, &receiver, 1.0).await;
+    let (host, traces) = traced(&inside, &receiver.url(""), 1.0).await;
     receiver.answer(&[400; 2]);
     inside.ended("noop", "").await;
     traces.flush().await;

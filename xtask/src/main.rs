@@ -88,7 +88,8 @@ fn write_metrics(layout: &Layout) -> Result<()> {
     // Of the whole workspace: another set of packages would have other features.
     let example = ["build", "--workspace", "--example", "metrics_page"];
     program::run(&mut program::cargo(layout.root(), example))?;
-    let page = program::printed(&mut ProcessCommand::new(layout.dev_binary("examples/metrics_page")))?;
+    let page =
+        program::printed(&mut ProcessCommand::new(layout.dev_binary("examples/metrics_page")))?;
     let path = layout.root().join("docs/metrics.md");
     std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))
 }

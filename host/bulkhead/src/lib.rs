@@ -24,22 +24,22 @@ pub mod traces;
 pub mod trust;
 mod web;
 
+pub use alerts::{AlertOptions, AlertStatus, Alerts};
 pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
 pub use bulkhead_sandbox::{
     CacheFolder, Compiler, ENGINE, Isolation, Layer, WorkerProcesses, WorkerProgram,
     compile_worker, guest_worker,
 };
-pub use metrics::Metrics;
-pub use alerts::{AlertOptions, AlertStatus, Alerts};
 pub use host::{Host, HostBuilder, HostError};
 pub use log_control::LogControl;
+pub use metrics::Metrics;
 pub use options::{HostOptions, IsolationOptions, QueueOptions, QueueSchedule};
 pub use plugins::{
     EVERY, GrantsFrom, Identity, LiveSettings, PluginQuota, PluginSettings, SettingsWriter,
     Sharing, TenantPlugins, Values,
 };
 pub use serve::offers;
+pub use shutdown::{Shutdown, Trigger};
 pub use traces::Traces;
 pub use web::WebAddress;
-pub use shutdown::{Shutdown, Trigger};

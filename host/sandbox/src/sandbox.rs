@@ -109,9 +109,7 @@ impl Sandbox {
     pub fn pool(&self) -> PoolStatus {
         let used = self.0.engine.pooling_allocator_metrics().map(|m| m.component_instances());
         match (&self.0.workers, used) {
-            (None, Some(used)) => {
-                PoolStatus { slots: engine::slots(&self.0.config).into(), used }
-            }
+            (None, Some(used)) => PoolStatus { slots: engine::slots(&self.0.config).into(), used },
             _ => PoolStatus::default(),
         }
     }

@@ -89,8 +89,10 @@ pub(crate) async fn watch(
             });
         }
         if !queues.iter().any(|figures| meant(&figures)) {
-            tracing::warn!(alert = options.name,
-                "the alert is of a queue that this host does not serve; nobody watches here");
+            tracing::warn!(
+                alert = options.name,
+                "the alert is of a queue that this host does not serve; nobody watches here"
+            );
         }
     }
     loop {

@@ -162,18 +162,7 @@ impl Config {
         let validation::Valid { broker, namespace, host, queues, submit, log, otlp } = valid;
         // What is read again is the same file, wherever else one appears.
         let sources = Sources { file: file(sources), ..sources.clone() };
-        Ok(Self {
-            broker,
-            namespace,
-            host,
-            submit,
-            log,
-            otlp,
-            queues,
-            settings,
-            origins,
-            sources,
-        })
+        Ok(Self { broker, namespace, host, submit, log, otlp, queues, settings, origins, sources })
     }
 
     /// The file that was read, if there is one.

@@ -44,6 +44,11 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
             (queue.name.to_string(), RawQueue { retry, ..said })
         })
         .collect();
+    for alert in &valid.host.alerts {
+        let Some(raw) = effective.alerts.get_mut(&alert.name) else { continue };
+        // What follows the host may be a secret.
+        raw.webhook = alert.webhook.as_ref().map(|address| format!("{address}/…"));
+    }
     let mut settings = Vec::new();
     if let Ok(Value::Object(tree)) = serde_json::to_value(&effective) {
         for section in SECTIONS {

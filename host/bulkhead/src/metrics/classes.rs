@@ -99,9 +99,15 @@ mod tests {
 
     #[test]
     fn a_priority_is_of_the_level_that_it_reaches() {
-        for (level, class) in
-            [(0, "low"), (25, "low"), (49, "low"), (50, "normal"), (75, "high"), (99, "high"), (100, "critical")]
-        {
+        for (level, class) in [
+            (0, "low"),
+            (25, "low"),
+            (49, "low"),
+            (50, "normal"),
+            (75, "high"),
+            (99, "high"),
+            (100, "critical"),
+        ] {
             let priority = Priority::try_from(level).unwrap();
             assert_eq!(PRIORITIES[priority_class(priority)], class, "{level}");
         }

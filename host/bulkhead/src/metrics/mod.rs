@@ -22,15 +22,15 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-use self::classes::Types;
 pub use self::classes::TenantClasses;
+use self::classes::Types;
 pub use self::family::Declared;
 pub(crate) use self::family::{Counter, Histogram};
 pub use self::page::page;
 pub(crate) use self::queue::{QueueFigures, Tally, ready_at};
 pub(crate) use self::sample::{Sources, sample};
-pub use self::table::TABLE;
 use self::table::Families;
+pub use self::table::TABLE;
 
 /// The figures of one process. Clones are the same figures.
 #[derive(Clone)]
@@ -169,6 +169,30 @@ impl Scaling {
             Self::Up => "up",
             Self::Down => "down",
             Self::Hold => "hold",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_registry_has_the_same_figures() {
+        let metrics = Metrics::default();
+        metrics.autoscaled(Scaling::Up, 12);
+        metrics.canary_verdict(CanaryVerdict::RolledBack);
+        let mut registry = Registry::default();
+        registry.register_collector(metrics.collector());
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        assert_eq!(text, metrics.render());
+        for line in [
+            "bulkhead_autoscaler_target 12.0",
+            "bulkhead_autoscaler_decisions_total{direction=\"up\"} 1.0",
+            "bulkhead_canary_verdicts_total{verdict=\"rolled_back\"} 1.0",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
         }
     }
 }

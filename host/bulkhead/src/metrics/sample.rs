@@ -19,11 +19,7 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    pub(crate) fn of(
-        shared: &Arc<Shared>,
-        lines: &[Arc<Line>],
-        is_memory_bounded: bool,
-    ) -> Self {
+    pub(crate) fn of(shared: &Arc<Shared>, lines: &[Arc<Line>], is_memory_bounded: bool) -> Self {
         Self {
             shared: Arc::downgrade(shared),
             lines: lines.iter().map(Arc::downgrade).collect(),

@@ -149,7 +149,8 @@ impl Registry {
     /// How many plugins serve, and of how many the newest file was refused.
     pub(crate) fn count(&self) -> (u64, u64) {
         let state = self.state.lock();
-        let count = |counts: fn(&&Known) -> bool| state.known.values().filter(counts).count() as u64;
+        let count =
+            |counts: fn(&&Known) -> bool| state.known.values().filter(counts).count() as u64;
         (count(|known| known.serving.is_some()), count(|known| known.rejected.is_some()))
     }
 

@@ -44,11 +44,7 @@ pub(crate) struct Backends {
 
 impl Backends {
     /// Called on the control side, where the broker's connections live.
-    pub(crate) fn new(
-        options: &HostOptions,
-        broker: Arc<dyn Broker>,
-        metrics: &Metrics,
-    ) -> Self {
+    pub(crate) fn new(options: &HostOptions, broker: Arc<dyn Broker>, metrics: &Metrics) -> Self {
         let (control, settings) = (Runtime::current(), options.settings.clone());
         let secrets = Secrets::new(settings.clone(), broker.clone(), control.clone());
         // While an attempt's folder is being removed, the next one may have its own.
@@ -94,9 +90,8 @@ impl Backends {
         let secrets = uses.secrets.then(|| self.secrets.of(tenant));
         let http = uses.http.then(|| self.outbound.access(&serving.shown, tenant));
         Services {
-            kv: kv.map(|inner| {
-                Arc::new(Watched { calls: calls.clone(), inner }) as Arc<dyn KvSpace>
-            }),
+            kv: kv
+                .map(|inner| Arc::new(Watched { calls: calls.clone(), inner }) as Arc<dyn KvSpace>),
             scratch: uses.fs.then(|| self.scratch.clone()),
             config: config.map(|inner| {
                 Arc::new(Watched { calls: calls.clone(), inner }) as Arc<dyn ConfigSource>

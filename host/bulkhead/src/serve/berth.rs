@@ -73,7 +73,11 @@ impl Berth {
             _ => hold = None,
         }
         self.line.shared.permits.give_back(1);
-        self.line.ledger.end(self.id, &self.token, settlement.map(|ended| (ended, Kept { hold, tally: self.tally })));
+        self.line.ledger.end(
+            self.id,
+            &self.token,
+            settlement.map(|ended| (ended, Kept { hold, tally: self.tally })),
+        );
     }
 }
 

@@ -35,13 +35,7 @@ pub(super) fn claimed(line: &Line, job: &Job) {
 }
 
 /// An attempt has ended, and this is what follows.
-pub(super) fn ended(
-    line: &Line,
-    task: &Task,
-    attempt: u32,
-    end: &AttemptEnd,
-    next: Disposition,
-) {
+pub(super) fn ended(line: &Line, task: &Task, attempt: u32, end: &AttemptEnd, next: Disposition) {
     for log in &end.logs {
         tracing::debug!(target: "bulkhead::guest", task = %task.id, task_type = %task.task_type,
             level = %log.level, message = %log.message.escape_debug());

@@ -152,11 +152,7 @@ impl Ledger {
 
     /// Take ended ones of a weight of up to `max` and of up to so many bytes, oldest first, but
     /// at least one.
-    pub(crate) fn take_ended(
-        &self,
-        max: usize,
-        max_bytes: u64,
-    ) -> (Vec<Settlement>, Vec<Kept>) {
+    pub(crate) fn take_ended(&self, max: usize, max_bytes: u64) -> (Vec<Settlement>, Vec<Kept>) {
         let mut books = self.books.lock();
         let (mut weight, mut held) = (0, 0);
         let max_held = max_bytes.saturating_mul(SETTLING_COPIES);

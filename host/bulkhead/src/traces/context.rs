@@ -1,6 +1,6 @@
 //! W3C Trace Context, between the headers' text and the SDK's values.
 
-use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId};
 
 use bulkhead_core::TraceContext;
 
@@ -9,7 +9,8 @@ pub(super) fn parse(context: &TraceContext) -> Option<SpanContext> {
     let mut parts = context.traceparent.split('-');
     let [version, trace, span, flags] = [(); 4].map(|()| parts.next().unwrap_or_default());
     let is_hex = |text: &str, digits: usize| {
-        text.len() == digits && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        text.len() == digits
+            && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };
     let known = is_hex(version, 2) && version != "ff";
     // A later version may say more.
@@ -23,7 +24,7 @@ pub(super) fn parse(context: &TraceContext) -> Option<SpanContext> {
         SpanId::from_hex(span).ok()?,
         TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED,
         true,
-        state.unwrap_or_else(TraceState::default),
+        state.unwrap_or_default(),
     );
     context.is_valid().then_some(context)
 }

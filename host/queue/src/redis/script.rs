@@ -169,9 +169,9 @@ impl Scripts {
             }};
         }
         named!(
-            submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause,
-            policy, relax, link, resolve, told, adopt, open_batch, count, schedule, due,
-            fire, watch, check, tally, kv_get, kv_list, kv_write, kv_usage, secret
+            submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
+            link, resolve, told, adopt, open_batch, count, schedule, due, fire, watch, check,
+            tally, kv_get, kv_list, kv_write, kv_usage, secret
         )
     }
 }

@@ -10,8 +10,8 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use bulkhead::config::quantity::Span;
 use bulkhead::Metrics;
+use bulkhead::config::quantity::Span;
 use bulkhead::core::{Payload, QueueName, TaskId, TaskRef, TaskType, TraceContext};
 use bulkhead::queue::NewTask;
 use bulkhead::traces::Submission;
@@ -227,9 +227,11 @@ fn traceparent(text: &str) -> Result<String, String> {
     let context = TraceContext { traceparent: text.to_owned(), tracestate: None };
     match bulkhead::traces::is_context(&context) {
         true => Ok(context.traceparent),
-        false => Err("it is no W3C traceparent; write 00-TRACE-SPAN-FLAGS, the trace in 32 and the \
+        false => {
+            Err("it is no W3C traceparent; write 00-TRACE-SPAN-FLAGS, the trace in 32 and the \
                       span in 16 hexadecimal digits, the flags in 2"
-            .to_owned()),
+                .to_owned())
+        }
     }
 }
 

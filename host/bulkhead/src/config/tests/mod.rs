@@ -2,6 +2,7 @@ mod plugins;
 mod queues;
 mod schedules;
 mod secrets;
+mod telemetry;
 mod tenants;
 
 use std::time::Duration;

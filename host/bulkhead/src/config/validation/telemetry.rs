@@ -72,7 +72,8 @@ impl Check<'_> {
             self.problem(&key("service_name"), "it takes 1 to 256 bytes");
         }
         if raw.headers.len() > MAX_HEADERS {
-            let message = format!("{} headers; at most {MAX_HEADERS} are possible", raw.headers.len());
+            let message =
+                format!("{} headers; at most {MAX_HEADERS} are possible", raw.headers.len());
             self.problem(&key("headers"), message);
         }
         let mut headers = Vec::new();
@@ -108,6 +109,11 @@ impl Check<'_> {
         let key = |key: &'static str| ["alerts", name, key];
         self.name(&["alerts", name], "alert's name", name);
         let queue = raw.queue.as_ref().map(|queue| self.parsed::<QueueName>(&key("queue"), queue));
+        let webhook = raw.webhook.as_ref();
+        let webhook = webhook.map(|url| self.parsed::<WebAddress>(&key("webhook"), url));
+        let lasting = raw.lasting.unwrap_or(Span(Duration::ZERO));
+        let lasting = self.span(&key("for"), lasting, Duration::ZERO..=DAY);
+        let window = self.span(&key("window"), raw.window.unwrap_or(Span(WINDOW)), SECOND..=HOUR);
         let Some(signal) = &raw.signal else {
             let all = AlertSignal::ALL.map(AlertSignal::as_str).join(", ");
             self.problem(&["alerts", name], format!("it has no `signal`; name one of {all}"));
@@ -133,11 +139,6 @@ impl Check<'_> {
         if is_beyond {
             self.problem(&key("clear"), "it is on the side on which the alert fires");
         }
-        let lasting = raw.lasting.unwrap_or(Span(Duration::ZERO));
-        let lasting = self.span(&key("for"), lasting, Duration::ZERO..=DAY);
-        let window = self.span(&key("window"), raw.window.unwrap_or(Span(WINDOW)), SECOND..=HOUR);
-        let webhook = raw.webhook.as_ref();
-        let webhook = webhook.map(|url| self.parsed::<WebAddress>(&key("webhook"), url));
         Some(AlertOptions {
             name: name.to_owned(),
             queue: queue.flatten(),
@@ -151,7 +152,10 @@ impl Check<'_> {
     fn threshold(&mut self, path: &[&str], signal: AlertSignal, said: &Value) -> Option<f64> {
         if signal.is_time() {
             let Value::String(text) = said else {
-                self.problem(path, format!("`{signal}` is a time; write a duration such as \"30s\""));
+                self.problem(
+                    path,
+                    format!("`{signal}` is a time; write a duration such as \"30s\""),
+                );
                 return None;
             };
             return self.parsed::<Span>(path, text).map(|span| span.0.as_secs_f64());
