@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead::config::{Config, Sources};
-use bulkhead::{Compiler, Host, HostOptions, IsolationOptions, Shutdown, Trigger, WorkerProgram};
+use bulkhead::{
+    Alerts, Compiler, Host, HostBuilder, HostOptions, IsolationOptions, Metrics, Shutdown, Trigger,
+    WorkerProgram,
+};
 use bulkhead_core::{Digest, QueueName, TaskId, UnixMs};
 use bulkhead_queue::{Broker, Client, EmbeddedBroker, NewTask, PluginInfo, SubmitLimits, TaskView};
 use tempfile::TempDir;
@@ -21,11 +24,15 @@ pub struct Inside {
     pub client: Client,
     plugins: TempDir,
     isolation: Option<IsolationOptions>,
-    _server: Option<RedisServer>,
+    server: Option<RedisServer>,
 }
 
 /// A host that stops when this is dropped.
 pub struct Running {
+    /// What the host counts.
+    pub metrics: Metrics,
+    /// What it warns of.
+    pub alerts: Alerts,
     _trigger: Trigger,
 }
 
@@ -47,7 +54,7 @@ impl Inside {
         let plugins = tempfile::tempdir().expect("a folder");
         install(plugins.path(), "unruly");
         let client = Client::new(broker.clone(), SubmitLimits::default());
-        Self { broker, client, plugins, isolation: None, _server: server }
+        Self { broker, client, plugins, isolation: None, server }
     }
 
     /// The same, where hosts run their guests in worker processes.
@@ -65,6 +72,15 @@ impl Inside {
             ..IsolationOptions::default()
         };
         Self { isolation: Some(isolation), ..self }
+    }
+
+    /// The server's port.
+    ///
+    /// # Panics
+    /// If the broker is in memory.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.server.as_ref().expect("a server").port()
     }
 
     /// The plugin folder.
@@ -88,15 +104,30 @@ impl Inside {
         name: &str,
         options: HostOptions,
     ) -> Running {
-        let options = HostOptions {
+        let options = self.options(name, options);
+        self.host_of(name, Host::builder(broker, options)).await
+    }
+
+    /// The options that every host here has.
+    #[must_use]
+    pub fn options(&self, name: &str, options: HostOptions) -> HostOptions {
+        HostOptions {
             name: name.into(),
             plugin_dir: self.folder().to_owned(),
             guest_threads: 1,
             compiler: Some(Compiler::InProcess),
             isolation: self.isolation.clone().unwrap_or_else(|| options.isolation.clone()),
             ..options
-        };
-        let host = Host::builder(broker, options).build().expect("a host");
+        }
+    }
+
+    /// Start a host as it is built, and wait until it has taken up the plugin, or refused it.
+    ///
+    /// # Panics
+    /// If the options make no sense.
+    pub async fn host_of(&self, name: &str, builder: HostBuilder) -> Running {
+        let host = builder.build().expect("a host");
+        let (metrics, alerts) = (host.metrics().clone(), host.alerts().clone());
         let (trigger, shutdown) = Shutdown::new();
         let running = tokio::spawn(host.run(shutdown));
         eventually(&format!("{name} knows its plugin"), || async {
@@ -105,7 +136,7 @@ impl Inside {
         })
         .await;
         assert!(!running.is_finished(), "{name} has stopped");
-        Running { _trigger: trigger }
+        Running { metrics, alerts, _trigger: trigger }
     }
 
     /// The options that a configuration file of this text gives.

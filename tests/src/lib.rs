@@ -4,7 +4,9 @@
 //! Everything a test starts ends with it. Tests wait for events that they can observe,
 //! with a bound; none sleeps for luck.
 
+mod collector;
 mod command;
+mod exposition;
 mod folder;
 mod guests;
 mod http;
@@ -12,11 +14,15 @@ mod inside;
 mod known_plugins;
 mod losing;
 mod process;
+mod receiver;
 mod site;
 
 pub use bulkhead_stage::{Persistence, Proxy, RedisServer, eventually, eventually_within};
+pub use collector::Collector;
 pub use command::{Ran, Started, ran};
+pub use exposition::Exposition;
 pub use folder::EmbeddedFolder;
+pub(crate) use guests::target;
 pub use guests::{
     digest_of, guest, install, install_as, install_shipped, install_version, module_guest, shipped,
     version_of,
@@ -25,4 +31,5 @@ pub use http::{Http, HttpAnswer, ask_socket};
 pub use inside::{Inside, Running};
 pub use losing::LosingBroker;
 pub use process::HostProcess;
+pub use receiver::{Received, Receiver, Span};
 pub use site::{Site, failure, lost_leases, output, task};

@@ -24,9 +24,9 @@ mod setup;
 mod verify;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command as ProcessCommand, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 use layout::Layout;
@@ -56,6 +56,8 @@ enum Command {
     },
     /// Attack a host with the gallery and write the table into `docs/security.md`.
     Attack(attack::Options),
+    /// Write `docs/metrics.md` from the table in the code.
+    Metrics,
     /// Measure speed and print medians.
     Bench(bench::Options),
 }
@@ -75,9 +77,21 @@ fn run(command: &Command, layout: &Layout) -> Result<()> {
         Command::Guests => guests::build(layout),
         Command::Test => verify::run(layout),
         Command::Demo { out } => demo::show(layout, out.clone()),
+        Command::Metrics => write_metrics(layout),
         Command::Attack(options) => attack::measure(layout, options),
         Command::Bench(options) => bench::measure(layout, options),
     }
+}
+
+/// Writes the page of metrics, which an example prints.
+fn write_metrics(layout: &Layout) -> Result<()> {
+    // Of the whole workspace: another set of packages would have other features.
+    let example = ["build", "--workspace", "--example", "metrics_page"];
+    program::run(&mut program::cargo(layout.root(), example))?;
+    let page =
+        program::printed(&mut ProcessCommand::new(layout.dev_binary("examples/metrics_page")))?;
+    let path = layout.root().join("docs/metrics.md");
+    std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Prints why the command stopped and picks the exit code.

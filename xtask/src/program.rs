@@ -82,6 +82,15 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// All that `command` prints on its standard output; what else it says goes to this terminal.
+pub(crate) fn printed(command: &mut Command) -> Result<Vec<u8>> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot start `{program}`"))?;
+    judge(&program, output.status)?;
+    Ok(output.stdout)
+}
+
 /// What `command` prints on its standard output, trimmed; `None` if it is not
 /// installed or does not succeed.
 pub(crate) fn ask(command: &mut Command) -> Option<String> {

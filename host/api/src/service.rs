@@ -13,8 +13,9 @@ use bulkhead_queue::Broker;
 use serde::Serialize;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::auth::Guard;
+use crate::auth::{Caller, Guard, Scope};
 use crate::dashboard;
+use crate::problem::Problem;
 use crate::v1::{self, Api};
 
 /// How long the broker may take to answer a probe.
@@ -26,6 +27,9 @@ const CORS_BELIEVED: Duration = Duration::from_secs(600);
 pub trait Local: Send + Sync {
     /// Where it is in its life.
     fn phase(&self) -> Phase;
+
+    /// What it counts, as OpenMetrics text.
+    fn metrics(&self) -> String;
 }
 
 /// Where a host is in its life.
@@ -40,15 +44,18 @@ pub enum Phase {
     Draining,
 }
 
-/// The routes of a host: `/healthz` and `/readyz` for everybody, `/v1` behind the guard. Web
+/// The routes of a host: `/healthz`, `/readyz` and the dashboard for everybody, `/v1` and
+/// `/metrics` behind the guard. Web
 /// pages of these origins may ask; without one only the host's own.
 pub fn service(api: Api, guard: Guard, local: Arc<dyn Local>, cors: &[String]) -> Router {
-    let probed = Probed { broker: api.shared_broker(), local };
+    let probed = Probed { broker: api.shared_broker(), local: local.clone() };
     let probes = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(probed);
-    let router = guard.layer(v1::router(api)).merge(probes).merge(dashboard::router());
+    let metrics = Router::new().route("/metrics", get(metrics)).with_state(local);
+    let guarded = guard.layer(v1::router(api).merge(metrics));
+    let router = guarded.merge(probes).merge(dashboard::router());
     if cors.is_empty() { router } else { router.layer(cors_for(cors)) }
 }
 
@@ -75,6 +82,13 @@ fn cors_for(origins: &[String]) -> CorsLayer {
 struct Probed {
     broker: Arc<dyn Broker>,
     local: Arc<dyn Local>,
+}
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+async fn metrics(State(local): State<Arc<dyn Local>>, caller: Caller) -> Result<Response, Problem> {
+    caller.may_for_all(Scope::Read)?;
+    Ok(([(header::CONTENT_TYPE, OPENMETRICS)], local.metrics()).into_response())
 }
 
 /// Whether a host takes tasks.

@@ -5,21 +5,27 @@
 //! follows a folder of plugins while it runs. The binary `bulkhead` is a thin layer
 //! over it; `examples/embed.rs` shows a host inside another program.
 
+pub mod alerts;
 mod clock;
 pub mod config;
 pub mod fleet;
 pub mod grants;
 mod host;
+mod log_control;
 pub mod manifest;
 mod memory;
+pub mod metrics;
 mod options;
 mod plugins;
 mod scheduler;
 pub mod secrets;
 mod serve;
 mod shutdown;
+pub mod traces;
 pub mod trust;
+mod web;
 
+pub use alerts::{AlertOptions, AlertStatus, Alerts};
 pub use bulkhead_api as api;
 pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
@@ -27,7 +33,9 @@ pub use bulkhead_sandbox::{
     CacheFolder, Compiler, ENGINE, Isolation, Layer, WorkerProcesses, WorkerProgram,
     compile_worker, guest_worker,
 };
-pub use host::{Host, HostBuilder, HostError, HostPhase, Phases};
+pub use host::{Host, HostBuilder, HostError, HostFacts, Phases};
+pub use log_control::LogControl;
+pub use metrics::Metrics;
 pub use options::{FleetPolicy, HostOptions, IsolationOptions, QueueOptions, QueueSchedule};
 pub use plugins::{
     EVERY, GrantsFrom, Identity, LiveSettings, PluginQuota, PluginSettings, SettingsWriter,
@@ -35,3 +43,5 @@ pub use plugins::{
 };
 pub use serve::offers;
 pub use shutdown::{Shutdown, Trigger};
+pub use traces::Traces;
+pub use web::WebAddress;

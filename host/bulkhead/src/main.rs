@@ -38,7 +38,7 @@ fn run(cli: Cli) -> Result<Exit> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let config = Config::load(&cli.sources(env))?;
-    telemetry::install(&cli.log(&config))?;
+    let log = telemetry::install(&cli.log(&config))?;
     let mut runtime = if cli.is_host() {
         warn_of_backtraces();
         allow_many_files();
@@ -49,7 +49,7 @@ fn run(cli: Cli) -> Result<Exit> {
         tokio::runtime::Builder::new_current_thread()
     };
     let runtime = runtime.enable_all().build().context("cannot start the runtime")?;
-    let ended = runtime.block_on(cli.execute(config));
+    let ended = runtime.block_on(cli.execute(config, log));
     // A subscription or a compiler thread may outlive the command; nobody waits for it.
     runtime.shutdown_background();
     ended

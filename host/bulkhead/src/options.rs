@@ -4,8 +4,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::alerts::AlertOptions;
 use crate::config::default_scratch_dir;
 use crate::memory::{self, ClaimBytes, Division, Shape};
+use crate::metrics::TenantClasses;
 use crate::plugins::LiveSettings;
 use bulkhead_core::{Limits, QueueName, QueuePolicy, RetryPolicy, Schedule};
 use bulkhead_queue::SubmitLimits;
@@ -71,6 +73,14 @@ pub struct HostOptions {
     /// What is said of plugins: grants, and the values that they may ask for. It may change
     /// while the host runs.
     pub settings: LiveSettings,
+    /// The classes that tenants are counted in.
+    pub tenant_classes: TenantClasses,
+    /// How often the broker is asked for the depths of the queues.
+    pub sample_every: Duration,
+    /// Whether payloads and results are logged, cut and escaped, where the level is `debug`.
+    pub log_payloads: bool,
+    /// What this host warns of.
+    pub alerts: Vec<AlertOptions>,
 }
 
 /// Which plugins a host takes that were pushed to the broker. Whoever may write the broker may
@@ -205,6 +215,10 @@ impl Default for HostOptions {
             submit: SubmitLimits::default(),
             isolation: IsolationOptions::default(),
             settings: LiveSettings::default(),
+            tenant_classes: TenantClasses::default(),
+            sample_every: Duration::from_secs(10),
+            log_payloads: false,
+            alerts: Vec::new(),
         }
     }
 }

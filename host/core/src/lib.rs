@@ -4,6 +4,7 @@
 //! Time and jitter are arguments. This crate knows neither Redis nor WebAssembly,
 //! so that a producer, the broker and the sandbox can all share it.
 
+mod alert;
 mod child;
 mod disposition;
 mod limits;
@@ -26,6 +27,7 @@ mod state;
 mod task;
 mod terms;
 
+pub use alert::{AlertChange, AlertRule, AlertSignal, AlertState, Bound, quantile};
 pub use child::{Child, child_id};
 pub use disposition::{Attempted, Disposition, dispose};
 pub use limits::{Limits, LimitsRequest};

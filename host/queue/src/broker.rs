@@ -15,6 +15,7 @@ use crate::batch::{Batch, BatchView};
 use crate::document::DocumentKind;
 use crate::error::QueueError;
 use crate::event::{Event, EventId};
+use crate::figures::BrokerFigures;
 use crate::finding::Finding;
 use crate::host::HostInfo;
 use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
@@ -336,4 +337,9 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Check that the broker answers and is set up not to lose tasks; the warnings.
     async fn check(&self) -> Result<Vec<String>, QueueError>;
+
+    /// What it counted of its own calls; none where nothing goes over a network.
+    fn figures(&self) -> Option<BrokerFigures> {
+        None
+    }
 }

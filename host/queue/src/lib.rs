@@ -15,6 +15,7 @@ mod document;
 mod embedded;
 mod error;
 mod event;
+mod figures;
 mod finding;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -42,6 +43,7 @@ pub use document::{Document, DocumentId, DocumentKind, Expected};
 pub use embedded::{Clock, EmbeddedBroker, machine};
 pub use error::QueueError;
 pub use event::{Event, EventId, EventKind};
+pub use figures::{BrokerFigures, Spread, TIMES_US};
 pub use finding::{Finding, FindingKind};
 pub use held::{HeldBy, HeldTenant};
 pub use history::{Resolution, Sample};

@@ -47,9 +47,18 @@ impl ClaimToken {
     }
 
     /// Tenant and task type.
-    pub(crate) fn line(&self) -> Option<(&str, &str)> {
-        let mut parts = self.0.get(37..)?.splitn(4, ':').skip(1);
-        Some((parts.next()?, parts.next()?))
+    #[must_use]
+    pub fn line(&self) -> Option<(&str, &str)> {
+        self.line_text()?.split_once(':')
+    }
+
+    /// The same as one text, `tenant:type`.
+    #[must_use]
+    pub fn line_text(&self) -> Option<&str> {
+        let (_, rest) = self.0.get(37..)?.split_once(':')?;
+        let tenant = rest.find(':')?;
+        let task_type = rest.get(tenant + 1..)?.find(':')?;
+        rest.get(..tenant + 1 + task_type)
     }
 }
 

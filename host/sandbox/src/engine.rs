@@ -50,7 +50,7 @@ pub(crate) fn resident_bytes(config: &SandboxConfig) -> u64 {
     slots.saturating_mul(memories.saturating_add(tables).saturating_add(stack))
 }
 
-fn slots(config: &SandboxConfig) -> u32 {
+pub(crate) fn slots(config: &SandboxConfig) -> u32 {
     config.concurrency.saturating_add(config.concurrent_loads)
 }
 

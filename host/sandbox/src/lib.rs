@@ -65,11 +65,12 @@ pub use plugin::{
     HandlerDescription, LoadTimes, Manifest, Plugin, PluginDescription, PluginKind, PluginSource,
 };
 pub use powers::ChildBounds;
-pub use sandbox::Sandbox;
+pub use sandbox::{PoolStatus, Sandbox};
 pub use scratch::ScratchHome;
 pub use secret::SecretValue;
 pub use service::{
-    ConfigSource, KvEntry, KvError, KvPage, KvSpace, SecretError, SecretSource, Services,
+    Call, CallObserver, ConfigSource, KvEntry, KvError, KvPage, KvSpace, SecretError, SecretSource,
+    Services,
 };
 pub use turns::{Turn, Turnstile};
 pub use worker::{Isolation, Layer, WorkerProcesses, give_up_rights, guest_worker};

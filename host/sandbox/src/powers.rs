@@ -3,6 +3,7 @@
 //! have this; for all others nothing of it is made.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bulkhead_core::{Child, Metering};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use crate::attempt::AttemptEnd;
 use crate::capability::Folders;
 use crate::grants::Grants;
 use crate::redact::{Redactor, Spoken};
-use crate::service::Services;
+use crate::service::{Call, Services};
 
 /// Bounds on the tasks that guests submit, as on those of other producers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +91,19 @@ impl Powers {
         metering.host_calls = calls.saturating_add(files.calls);
         metering.bytes_in = bytes_in.saturating_add(files.bytes_in);
         metering.bytes_out = bytes_out.saturating_add(files.bytes_out);
+    }
+
+    /// Tell whoever wants to know that a call ended.
+    pub(crate) fn called(
+        &self,
+        capability: &'static str,
+        operation: &str,
+        began: Instant,
+        succeeded: bool,
+    ) {
+        if let Some(calls) = &self.services.calls {
+            calls.called(&Call { capability, operation, target: None, began, succeeded });
+        }
     }
 
     /// What takes the secrets that were handed out from texts.

@@ -21,6 +21,15 @@ const MOST_OPEN_FILES: u32 = 128;
 #[derive(Clone)]
 pub struct Sandbox(Arc<Shared>);
 
+/// Places for instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolStatus {
+    /// All.
+    pub slots: u64,
+    /// Those that are taken.
+    pub used: u64,
+}
+
 struct Shared {
     engine: Engine,
     code: CodeSettings,
@@ -92,6 +101,16 @@ impl Sandbox {
         match &self.0.workers {
             None => Ok(None),
             Some(workers) => workers.probe().await.map(Some),
+        }
+    }
+
+    /// The places for instances; none where guests run in worker processes.
+    #[must_use]
+    pub fn pool(&self) -> PoolStatus {
+        let used = self.0.engine.pooling_allocator_metrics().map(|m| m.component_instances());
+        match (&self.0.workers, used) {
+            (None, Some(used)) => PoolStatus { slots: engine::slots(&self.0.config).into(), used },
+            _ => PoolStatus::default(),
         }
     }
 

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 
@@ -28,17 +29,43 @@ pub struct Services {
     pub http: Option<HttpAccess>,
     /// Where `fs` makes scratch folders.
     pub scratch: Option<ScratchHome>,
+    /// Told of calls to `http`, `fs` and `enqueue`. Those to the others are calls of the services
+    /// above, which know of them.
+    pub calls: Option<Arc<dyn CallObserver>>,
+}
+
+/// Told of guests' calls to what they were granted, as they end. In a worker process nobody is:
+/// there the host sees what the process asks it for, and no more.
+pub trait CallObserver: Send + Sync {
+    /// A call ended.
+    fn called(&self, call: &Call<'_>);
+}
+
+/// A guest's call to what it was granted.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The key of the grant.
+    pub capability: &'static str,
+    /// What was called; of `http` the method.
+    pub operation: &'a str,
+    /// Of `http`, scheme, host and port: paths, keys and names may hold secrets.
+    pub target: Option<fmt::Arguments<'a>>,
+    /// When it began.
+    pub began: Instant,
+    /// Whether it came to what the guest meant.
+    pub succeeded: bool,
 }
 
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kv, config, secrets, http, scratch } = self;
+        let Self { kv, config, secrets, http, scratch, calls } = self;
         f.debug_struct("Services")
             .field("kv", &kv.is_some())
             .field("config", &config.is_some())
             .field("secrets", &secrets.is_some())
             .field("http", &http.is_some())
             .field("scratch", &scratch.is_some())
+            .field("calls", &calls.is_some())
             .finish()
     }
 }

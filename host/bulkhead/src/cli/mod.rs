@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use anyhow::Result;
+use bulkhead::LogControl;
 use bulkhead::config::{Config, Flag, FlagValue, LogOptions, MachineMemory, Sources};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -197,8 +198,8 @@ impl Cli {
     }
 
     /// Run the command.
-    pub(crate) async fn execute(self, config: Config) -> Result<Exit> {
-        let session = Session { config, out: Output::new(self.global.json) };
+    pub(crate) async fn execute(self, config: Config, log: LogControl) -> Result<Exit> {
+        let session = Session { config, out: Output::new(self.global.json), log };
         match self.command {
             Command::Run(_) => run::run(&session).await,
             Command::Dev(dev) => dev.run(&session).await,

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use bulkhead::config::{Flag, FlagValue};
-use bulkhead::{Host, HostOptions, LiveSettings, Phases, Shutdown, Trigger};
+use bulkhead::config::{Config, Flag, FlagValue};
+use bulkhead::{Host, HostOptions, LiveSettings, LogControl, Metrics, Phases, Shutdown, Trigger};
 use bulkhead_api::Local;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -90,12 +90,14 @@ pub(crate) async fn host(
 ) -> Result<Exit> {
     session.config.check_secrets()?;
     let stop = Stop::listen().context("cannot listen for signals")?;
-    let (phases, phase) = Phases::new();
-    let local: Arc<dyn Local> = Arc::new(phase);
+    let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    let metrics = Metrics::new(session.config.host.tenant_classes.clone());
+    let phases = Phases::new();
+    let local: Arc<dyn Local> = Arc::new(phases.facts(metrics.clone()));
     let opened = HostBroker::open(&session.config, shared, &local).await?;
     let ended = match Answers::start(&session.config, &opened.broker, &local).await {
         Ok(answers) => {
-            let ended = serve(session, &opened, served, stop, phases).await;
+            let ended = serve(session, &opened, served, (stop, hangup), (phases, metrics)).await;
             answers.close().await;
             ended
         }
@@ -110,21 +112,44 @@ async fn serve(
     session: &Session,
     opened: &HostBroker,
     served: impl FnOnce(&str),
-    stop: Stop,
-    phases: Phases,
+    (stop, hangup): (Stop, Signal),
+    (phases, metrics): (Phases, Metrics),
 ) -> Result<()> {
     let (writer, settings) = LiveSettings::new((*session.config.host.settings.now()).clone());
     let compiler = Some(session.compiler()?);
     let isolation = session.isolation()?;
     let options = HostOptions { settings, compiler, isolation, ..session.config.host.clone() };
-    let host = Host::builder(opened.broker.clone(), options).phases(phases).build()?;
+    let mut builder =
+        Host::builder(opened.broker.clone(), options).metrics(metrics.clone()).phases(phases);
+    let traces = session.traces(&metrics)?;
+    if let Some(traces) = &traces {
+        builder = builder.traces(traces.clone());
+    }
+    let host = builder.build()?;
+    tokio::spawn(follow_levels(session.config.clone(), session.log.clone(), hangup));
     tokio::spawn(live::follow(session.config.clone(), writer));
     if let Some(address) = opened.address() {
         served(address);
     }
     let (trigger, shutdown) = Shutdown::new();
     tokio::spawn(stop.pull(trigger));
-    Ok(host.run(shutdown).await?)
+    let ended = host.run(shutdown).await;
+    if let Some(traces) = traces {
+        traces.flush().await;
+    }
+    Ok(ended?)
+}
+
+/// Read the log's levels from the configuration again whenever the signal comes.
+async fn follow_levels(config: Config, log: LogControl, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        let said = config.reload().map_err(|error| error.to_string());
+        match said.and_then(|config| log.set(&config.log.level)) {
+            Ok(true) => {}
+            Ok(false) => tracing::info!("log levels read again; they are as before"),
+            Err(error) => tracing::warn!(error, "log levels stay as they are"),
+        }
+    }
 }
 
 /// The signals that stop a host.

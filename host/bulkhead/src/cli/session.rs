@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use bulkhead::config::Config;
 use bulkhead::core::{QueueName, TaskId};
 use bulkhead::queue::{Broker, Client};
-use bulkhead::{Compiler, IsolationOptions, WorkerProgram};
+use bulkhead::{Compiler, IsolationOptions, LogControl, Metrics, Traces, WorkerProgram};
 
 use super::exit::not_found;
 use super::open;
@@ -21,6 +21,8 @@ pub(crate) const BATCH: usize = 500;
 pub(crate) struct Session {
     pub(crate) config: Config,
     pub(crate) out: Output,
+    /// What this process logs.
+    pub(crate) log: LogControl,
 }
 
 impl Session {
@@ -46,6 +48,13 @@ impl Session {
         // bounded.
         let environment = vec![("MIMALLOC_ARENA_RESERVE".to_owned(), "0".to_owned())];
         Ok(WorkerProgram { environment, ..worker })
+    }
+
+    /// Spans of this command, if they go anywhere.
+    pub(crate) fn traces(&self, metrics: &Metrics) -> Result<Option<Traces>> {
+        let options = self.config.otlp.as_ref();
+        let traces = options.map(|options| Traces::exporting(options, metrics));
+        traces.transpose().map_err(anyhow::Error::msg)
     }
 
     /// Connect as a producer.

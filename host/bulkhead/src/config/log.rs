@@ -45,7 +45,7 @@ impl FromStr for LogFormat {
 
 /// Check filter directives. A single word is meant as a level: the filter would take a
 /// misspelt one for the name of a crate and log nothing.
-pub(super) fn check_directives(level: &str) -> Result<(), String> {
+pub(crate) fn check_directives(level: &str) -> Result<(), String> {
     let refused = || {
         format!(
             "`{}` is no log level; use {} or directives such as info,bulkhead_queue=debug",

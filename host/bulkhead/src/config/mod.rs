@@ -26,6 +26,7 @@ use figment::providers::Serialized;
 use figment::value::Value;
 
 use crate::options::{HostOptions, QueueOptions};
+use crate::traces::OtlpOptions;
 pub use bulkhead_core::quantity;
 use layer::Layer;
 use quantity::Size;
@@ -35,6 +36,7 @@ pub use api::ApiSettings;
 pub use broker_url::{BrokerPlace, BrokerUrl};
 pub use error::{ConfigError, Problem};
 pub use layer::Origin;
+pub(crate) use log::check_directives;
 pub use log::{LogFormat, LogOptions};
 pub use machine::MachineMemory;
 pub use settings::Setting;
@@ -127,6 +129,8 @@ pub struct Config {
     pub log: LogOptions,
     /// Where and how a host answers by HTTP.
     pub api: ApiSettings,
+    /// Where traces go, if they go anywhere.
+    pub otlp: Option<OtlpOptions>,
     queues: BTreeMap<QueueName, QueueOptions>,
     settings: Vec<Setting>,
     origins: Origins,
@@ -159,10 +163,22 @@ impl Config {
         let valid = validation::validate(&raw, &origins, &sources.env)
             .map_err(|problems| ConfigError { problems })?;
         let settings = settings::list(&raw, &valid, &origins);
-        let validation::Valid { broker, namespace, host, queues, submit, log, api } = valid;
+        let validation::Valid { broker, namespace, host, queues, submit, log, api, otlp } = valid;
         // What is read again is the same file, wherever else one appears.
         let sources = Sources { file: file(sources), ..sources.clone() };
-        Ok(Self { broker, namespace, host, submit, log, api, queues, settings, origins, sources })
+        Ok(Self {
+            broker,
+            namespace,
+            host,
+            submit,
+            log,
+            api,
+            otlp,
+            queues,
+            settings,
+            origins,
+            sources,
+        })
     }
 
     /// The file that was read, if there is one.

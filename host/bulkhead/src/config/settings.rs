@@ -44,6 +44,11 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
             (queue.name.to_string(), RawQueue { retry, ..said })
         })
         .collect();
+    for alert in &valid.host.alerts {
+        let Some(raw) = effective.alerts.get_mut(&alert.name) else { continue };
+        // What follows the host may be a secret.
+        raw.webhook = alert.webhook.as_ref().map(|address| format!("{address}/…"));
+    }
     let mut settings = Vec::new();
     if let Ok(Value::Object(tree)) = serde_json::to_value(&effective) {
         for section in SECTIONS {
@@ -56,7 +61,7 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
 }
 
 /// The sections in the order of the documentation.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 16] = [
     "broker",
     "namespace",
     "host",
@@ -71,6 +76,8 @@ const SECTIONS: [&str; 14] = [
     "schedules",
     "submit",
     "log",
+    "telemetry",
+    "alerts",
 ];
 
 fn flatten<'a>(

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use bulkhead_core::{TaskType, UnixMs};
 use bulkhead_queue::{Broker, DocumentKind, Signal, Topic};
-use bulkhead_sandbox::Budget;
+use bulkhead_sandbox::{Budget, Sandbox};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use super::{HostError, sample};
+use super::{HostError, Telemetry, sample};
+use crate::alerts::{self, Alerts};
 use crate::clock::unix_ms;
+use crate::metrics;
 use crate::options::{HostOptions, QueueOptions};
 use crate::plugins::{Keeper, Registry};
 use crate::scheduler::{self, ScheduleBell};
@@ -38,11 +40,13 @@ impl Lines {
         broker: &Arc<dyn Broker>,
         options: &HostOptions,
         registry: Arc<Registry>,
-        budget: Budget,
+        (sandbox, budget): (Sandbox, Budget),
+        telemetry: Telemetry,
         layers: Vec<String>,
     ) -> Result<Self, HostError> {
         let unreadable_type =
             TaskType::new("unreadable").map_err(|e| HostError::Options(e.to_string()))?;
+        let Telemetry { metrics, traces } = telemetry;
         let room = Arc::<RoomBell>::default();
         let bell = room.clone();
         budget.on_freed(move || bell.ring());
@@ -51,9 +55,13 @@ impl Lines {
             holder: holder(&options.name).into(),
             broker: broker.clone(),
             registry,
-            backends: Backends::new(options, broker.clone()),
+            backends: Backends::new(options, broker.clone(), &metrics),
             permits: Permits::new(options.concurrency, room.clone()),
             budget,
+            sandbox,
+            metrics,
+            traces,
+            log_payloads: options.log_payloads,
             shelf: Shelf::new(options.claim_bytes(), room.clone()),
             room,
             lease: options.lease,
@@ -72,6 +80,7 @@ impl Lines {
         keeper: Keeper,
         guests: tokio::runtime::Handle,
         shutdown: Shutdown,
+        alerts: Alerts,
     ) -> Result<(), HostError> {
         let mut serving = JoinSet::new();
         for line in &self.lines {
@@ -94,9 +103,19 @@ impl Lines {
                 self.shared.broker.clone(),
                 line.queue.name.clone(),
                 bell.clone(),
+                self.shared.metrics.clone(),
             ));
         }
         let lines = self.lines.clone();
+        let every = self.options.sample_every;
+        beside.spawn(metrics::sample(self.shared.clone(), lines.clone(), every));
+        beside.spawn(alerts::watch(
+            self.shared.host.clone(),
+            self.options.alerts.clone(),
+            lines.iter().map(|line| line.figures.clone()).collect(),
+            alerts,
+            self.shared.metrics.clone(),
+        ));
         beside.spawn(self.announce());
         while let Some(ended) = serving.join_next().await {
             if let Err(error) = ended {

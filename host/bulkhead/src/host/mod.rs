@@ -19,12 +19,15 @@ use bulkhead_sandbox::{
 };
 
 use self::lines::Lines;
-pub use self::phase::{HostPhase, Phases};
+pub use self::phase::{HostFacts, Phases};
+use crate::alerts::Alerts;
+use crate::metrics::{Metrics, Sources};
 use crate::options::{HostOptions, IsolationOptions};
 use crate::plugins::{Folders, Keeper, Registry};
 use crate::scheduler;
 use crate::serve::offers;
 use crate::shutdown::Shutdown;
+use crate::traces::Traces;
 
 /// Why a host could not be built or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +60,8 @@ pub struct HostBuilder {
     broker: Arc<dyn Broker>,
     options: HostOptions,
     phases: Phases,
+    metrics: Option<Metrics>,
+    traces: Option<Traces>,
 }
 
 impl HostBuilder {
@@ -66,10 +71,22 @@ impl HostBuilder {
         Self { phases, ..self }
     }
 
+    /// Count in these figures, which may be in a registry of the caller's already.
+    #[must_use]
+    pub fn metrics(self, metrics: Metrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
+    }
+
+    /// Trace attempts. Whoever made it flushes it, after the host has ended.
+    #[must_use]
+    pub fn traces(self, traces: Traces) -> Self {
+        Self { traces: Some(traces), ..self }
+    }
+
     /// Check the options, start the engine, open the plugin folder. No task is claimed
     /// before [`Host::run`].
     pub fn build(self) -> Result<Host, HostError> {
-        let options = self.options;
+        let options = self.options.clone();
         let bad = |reason: &str| Err(HostError::Options(reason.into()));
         if options.queues.is_empty() {
             return bad("no queue is named; name at least one");
@@ -118,7 +135,9 @@ impl HostBuilder {
             isolation: isolation(&options)?,
             ..SandboxConfig::default()
         })?;
-        let registry = Arc::new(Registry::new(options.settings.clone()));
+        let metrics =
+            self.metrics.clone().unwrap_or_else(|| Metrics::new(options.tenant_classes.clone()));
+        let registry = Arc::new(Registry::new(options.settings.clone(), metrics.clone()));
         let folders = Folders {
             operators: options.plugin_dir.clone(),
             tenants: options.tenants_dir.clone(),
@@ -134,9 +153,17 @@ impl HostBuilder {
                 HostError::Plugins { folder, source }
             },
         )?;
-        let Self { broker, phases, .. } = self;
-        Ok(Host { broker, options, registry, keeper, sandbox, budget, phases })
+        let Self { broker, traces, phases, .. } = self;
+        let alerts = Alerts::default();
+        let telemetry = Telemetry { metrics, traces };
+        Ok(Host { broker, options, registry, keeper, sandbox, budget, telemetry, alerts, phases })
     }
+}
+
+/// Where a host tells what it does.
+pub(crate) struct Telemetry {
+    pub(crate) metrics: Metrics,
+    pub(crate) traces: Option<Traces>,
 }
 
 /// A process that runs handlers.
@@ -148,19 +175,43 @@ pub struct Host {
     sandbox: Sandbox,
     budget: Budget,
     phases: Phases,
+    telemetry: Telemetry,
+    alerts: Alerts,
 }
 
 impl Host {
     /// Start building a host that takes its tasks from `broker`.
     #[must_use]
     pub fn builder(broker: Arc<dyn Broker>, options: HostOptions) -> HostBuilder {
-        HostBuilder { broker, options, phases: Phases::new().0 }
+        HostBuilder { broker, options, metrics: None, traces: None, phases: Phases::new() }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.telemetry.metrics
+    }
+
+    /// What it warns of.
+    #[must_use]
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
     }
 
     /// Load the plugins and serve until `shutdown`. Returns when every attempt has been
     /// settled or given back.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), HostError> {
-        let Self { broker, options, registry, mut keeper, sandbox, budget, phases } = self;
+        let Self {
+            broker,
+            options,
+            registry,
+            mut keeper,
+            sandbox,
+            budget,
+            telemetry,
+            alerts,
+            phases,
+        } = self;
         let layers = layers(&sandbox).await?;
         for warning in broker.check().await? {
             tracing::warn!("{warning}");
@@ -174,8 +225,11 @@ impl Host {
             let served = options.queues.iter().map(|queue| &queue.name);
             scheduler::define(broker.as_ref(), schedules, served).await?;
         }
-        let lines = Lines::new(&broker, &options, registry, budget, layers)?;
+        let within = (sandbox, budget);
+        let metrics = telemetry.metrics.clone();
+        let lines = Lines::new(&broker, &options, registry, within, telemetry, layers)?;
         let shared = lines.shared.clone();
+        metrics.follow(Sources::of(&shared, &lines.lines, options.memory_bytes.is_some()));
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.guest_threads)
             .thread_name("guests")
@@ -203,7 +257,7 @@ impl Host {
             std::future::pending::<()>().await;
         };
         let outcome = tokio::select! {
-            outcome = lines.run(keeper, guests.handle().clone(), shutdown) => outcome,
+            outcome = lines.run(keeper, guests.handle().clone(), shutdown, alerts) => outcome,
             () = draining => Ok(()),
         };
         shared.backends.tidied().await;

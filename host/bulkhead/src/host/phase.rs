@@ -1,22 +1,32 @@
-//! Where a host is in its life, for those who ask its process.
+//! What only a host's own process knows, for those who ask it by HTTP.
 
 use bulkhead_api::{Local, Phase};
 use tokio::sync::watch;
+
+use crate::metrics::Metrics;
 
 /// Tells where a host is in its life. Give it to the host that is built, and keep what it tells.
 #[derive(Debug)]
 pub struct Phases(watch::Sender<Phase>);
 
-/// Where a host is in its life. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct HostPhase(watch::Receiver<Phase>);
+/// What a host tells of itself. Cheap to clone.
+#[derive(Clone)]
+pub struct HostFacts {
+    phase: watch::Receiver<Phase>,
+    metrics: Metrics,
+}
 
 impl Phases {
-    /// Those of one host, and where they can be read.
+    /// Those of one host.
     #[must_use]
-    pub fn new() -> (Self, HostPhase) {
-        let (sender, receiver) = watch::channel(Phase::Starting);
-        (Self(sender), HostPhase(receiver))
+    pub fn new() -> Self {
+        Self(watch::Sender::new(Phase::Starting))
+    }
+
+    /// What the host tells that these are given to, and that counts in these figures.
+    #[must_use]
+    pub fn facts(&self, metrics: Metrics) -> HostFacts {
+        HostFacts { phase: self.0.subscribe(), metrics }
     }
 
     pub(super) fn enter(&self, phase: Phase) {
@@ -24,8 +34,18 @@ impl Phases {
     }
 }
 
-impl Local for HostPhase {
+impl Default for Phases {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Local for HostFacts {
     fn phase(&self) -> Phase {
-        *self.0.borrow()
+        *self.phase.borrow()
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.render()
     }
 }

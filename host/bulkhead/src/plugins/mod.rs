@@ -22,11 +22,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use arc_swap::ArcSwap;
 use bulkhead_core::{PluginId, TaskType, UnixMs};
 use bulkhead_queue::{PluginInfo, PushedVersion, RejectedVersion, ServingVersion};
-use bulkhead_sandbox::Plugin;
+use bulkhead_sandbox::{LoadTimes, Plugin};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::manifest::Remembering;
+use crate::metrics::Metrics;
 
 pub use identity::Identity;
 pub(crate) use identity::Owner;
@@ -93,6 +94,7 @@ pub(crate) struct Registry {
     table: ArcSwap<Table>,
     state: Mutex<State>,
     settings: LiveSettings,
+    metrics: Metrics,
     changes: watch::Sender<u64>,
     news: watch::Sender<u64>,
     rescans: watch::Sender<u64>,
@@ -124,11 +126,12 @@ impl Known {
 
 impl Registry {
     /// `settings` say who shares what.
-    pub(crate) fn new(settings: LiveSettings) -> Self {
+    pub(crate) fn new(settings: LiveSettings, metrics: Metrics) -> Self {
         Self {
             table: ArcSwap::default(),
             state: Mutex::default(),
             settings,
+            metrics,
             changes: watch::channel(0).0,
             news: watch::channel(0).0,
             rescans: watch::channel(0).0,
@@ -152,6 +155,26 @@ impl Registry {
     /// Learn of completed looks through the folders.
     pub(crate) fn rescans(&self) -> watch::Receiver<u64> {
         self.rescans.subscribe()
+    }
+
+    /// How many plugins serve, and of how many the newest file was refused.
+    pub(crate) fn count(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        let count =
+            |counts: fn(&&Known) -> bool| state.known.values().filter(counts).count() as u64;
+        (count(|known| known.serving.is_some()), count(|known| known.rejected.is_some()))
+    }
+
+    /// A file was taken through the gates.
+    fn loaded(&self, result: &str) {
+        self.metrics.families().plugin_loads.of(&[result]).add(1);
+    }
+
+    /// A file was compiled, or found compiled.
+    fn compiled(&self, times: LoadTimes) {
+        let cached = if times.cached { "true" } else { "false" };
+        let took_us = u64::try_from(times.compile.as_micros()).unwrap_or(u64::MAX);
+        self.metrics.families().compile.of(&[cached]).observe(took_us);
     }
 
     /// What each plugin is doing.

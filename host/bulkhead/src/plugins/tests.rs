@@ -34,7 +34,7 @@ impl Stage {
     fn new() -> Self {
         let config = SandboxConfig { concurrency: 1, ..SandboxConfig::default() };
         let (writer, live) = LiveSettings::new(PluginSettings::default());
-        let registry = Registry::new(live);
+        let registry = Registry::new(live, Metrics::default());
         Self { sandbox: Sandbox::new(config).unwrap(), registry, writer }
     }
 

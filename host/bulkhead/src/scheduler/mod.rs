@@ -18,6 +18,8 @@ use tokio::sync::watch;
 pub(crate) use define::{check, define};
 use plan::plan;
 
+use crate::metrics::{Histogram, Metrics};
+
 /// The longest sleep, should a message about a changed schedule be lost.
 const LOOK: Duration = Duration::from_secs(5);
 /// Schedules of one look; what is due beyond that is found by the next one, at once.
@@ -46,9 +48,15 @@ impl ScheduleBell {
 }
 
 /// Fire one queue's schedules until aborted.
-pub(crate) async fn follow(broker: Arc<dyn Broker>, queue: QueueName, bell: ScheduleBell) {
+pub(crate) async fn follow(
+    broker: Arc<dyn Broker>,
+    queue: QueueName,
+    bell: ScheduleBell,
+    metrics: Metrics,
+) {
     let mut rung = bell.heard();
-    let mut scheduler = Scheduler { broker, queue, stopped: BTreeSet::new() };
+    let lag = metrics.families().schedule_lag.of(&[queue.as_str()]);
+    let mut scheduler = Scheduler { broker, queue, stopped: BTreeSet::new(), lag };
     let mut pause = Duration::ZERO;
     loop {
         rung.mark_unchanged();
@@ -86,6 +94,7 @@ struct Scheduler {
     /// Schedules that were due and could not be fired, at most [`LIMIT`]: each is told
     /// of once.
     stopped: BTreeSet<String>,
+    lag: Arc<Histogram>,
 }
 
 impl Scheduler {
@@ -122,7 +131,11 @@ impl Scheduler {
         let (queue, schedule) = (&self.queue, &view.schedule.name);
         let fire = plan(queue, view, now)?;
         let fires = fire.fires.len();
-        match self.broker.fire(queue, &fire).await? {
+        let answer = self.broker.fire(queue, &fire).await?;
+        if let (FireAnswer::Fired(_), Some(due)) = (&answer, view.next) {
+            self.lag.observe(now.saturating_sub(due));
+        }
+        match answer {
             FireAnswer::Fired(new) if (new as usize) < fires => {
                 tracing::info!(%queue, schedule, fires, new,
                     "fired; some tasks were there already or over their tenant's quota");

@@ -9,13 +9,14 @@ use bulkhead_core::{
     Failure, FailureKind, Limits, Outcome, Parent, Payload, RetryPolicy, Task, UnixMs,
 };
 use bulkhead_queue::{Apart, Claim, ClaimToken, Settlement};
-use bulkhead_sandbox::{Attempt, AttemptEnd, ProgressSink};
+use bulkhead_sandbox::{Attempt, AttemptEnd, ProgressSink, Services};
 use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::runtime::Handle as Runtime;
 
 use super::berth::Berth;
 use super::conclude::{Ran, bury, conclude, give_back, without_running};
+use super::events::claimed;
 use super::ledger::Handle;
 use super::line::Line;
 use super::progress::Reporter;
@@ -25,6 +26,7 @@ use super::shelf::Shelved;
 use super::together::{self, Load};
 use crate::clock::unix_ms;
 use crate::plugins::Serving;
+use crate::traces::AttemptTrace;
 
 /// How long one thread works through a batch before it lets other tasks of the
 /// runtime have a turn.
@@ -142,7 +144,8 @@ async fn from_afar(line: Arc<Line>, apart: Apart, berth: Berth) {
 }
 
 /// Run one claim and enter its end in the ledger.
-async fn run(line: Arc<Line>, claim: Claim, berth: Berth) {
+async fn run(line: Arc<Line>, claim: Claim, mut berth: Berth) {
+    berth.hold_tally(&claim);
     match admit(&line, claim, &berth) {
         Ok(job) => alone(line, job, berth, None).await,
         Err(settlement) => berth.leave(settlement),
@@ -160,7 +163,7 @@ pub(super) async fn alone(
     let settlement = match room::hold_for(&line, &job).await {
         Ok(hold) => {
             berth.hold = hold;
-            job.started_at = unix_ms();
+            job.begin(&line);
             match job.recall(&line).await {
                 Some(output) => job.recalled(&line, output),
                 None => attempt(&line, job, fallen).await,
@@ -185,6 +188,7 @@ pub(super) struct Job {
     /// The plugin version that serves it.
     pub(super) serving: Option<Arc<Serving>>,
     memory: Option<Memory>,
+    pub(super) trace: Option<Box<AttemptTrace>>,
 }
 
 /// The job of a claim, or the settlement of one whose handler need not run.
@@ -207,9 +211,10 @@ pub(super) fn admit(
     let suggested = handler.and_then(|handler| handler.retry.as_ref());
     let policy = line.retry(suggested, task.terms.retry.as_ref());
     let parents = (!parents.is_empty()).then(|| Arc::from(parents));
-    let (started_at, memory) = (unix_ms(), None);
+    let (started_at, memory, trace) = (unix_ms(), None, None);
     let mut job =
-        Job { token, task, attempt, parents, policy, started_at, handle, serving, memory };
+        Job { token, task, attempt, parents, policy, started_at, handle, serving, memory, trace };
+    claimed(line, &job);
     if let Some(failure) = forestalled(&job, cancelled) {
         let end = without_running(Outcome::Failed(failure));
         return Err(conclude(line, job, end, Ran::default()));
@@ -272,6 +277,15 @@ pub(super) async fn attempt(
 }
 
 impl Job {
+    /// Now it begins.
+    pub(super) fn begin(&mut self, line: &Line) {
+        self.started_at = unix_ms();
+        if let Some(traces) = &line.shared.traces {
+            let trace = traces.begin(&line.shared.host, &mut self.task, self.attempt);
+            self.trace = trace.map(Box::new);
+        }
+    }
+
     /// The limits that it runs under, and the bytes of its payload.
     pub(super) fn need(&self, serving: &Serving) -> (Limits, u64) {
         let limits = serving.plugin.limits(&self.task.task_type, &self.task.limits);
@@ -309,8 +323,13 @@ impl Job {
             cancel: self.handle.cancel.clone(),
             progress,
             parents: self.parents.clone(),
-            services: line.shared.backends.services(serving, &self.task.tenant),
+            services: self.services(line, serving),
         }
+    }
+
+    fn services(&self, line: &Line, serving: &Serving) -> Services {
+        let notes = self.trace.as_ref().map(|trace| &trace.notes);
+        line.shared.backends.services(serving, &self.task.tenant, notes)
     }
 
     /// Keep the output for later tasks of the same input, if the operator asked for it. One

@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use bulkhead_core::TenantName;
 use bulkhead_queue::{Broker, KvOwner, KvQuota};
-use bulkhead_sandbox::{CapabilitySet, KvSpace, Outbound, ScratchHome, Services};
+use bulkhead_sandbox::{
+    CapabilitySet, ConfigSource, KvSpace, Outbound, ScratchHome, SecretSource, Services,
+};
 use tokio::runtime::Handle as Runtime;
 
+use super::calls::{Counted, Notes, Watched};
 use super::values::BrokerValues;
 use crate::HostOptions;
+use crate::metrics::Metrics;
 use crate::plugins::{LiveSettings, Serving};
 use crate::secrets::Secrets;
 
@@ -35,17 +39,19 @@ pub(crate) struct Backends {
     outbound: Arc<Outbound>,
     secrets: Secrets,
     scratch: ScratchHome,
+    calls: Arc<Counted>,
 }
 
 impl Backends {
     /// Called on the control side, where the broker's connections live.
-    pub(crate) fn new(options: &HostOptions, broker: Arc<dyn Broker>) -> Self {
+    pub(crate) fn new(options: &HostOptions, broker: Arc<dyn Broker>, metrics: &Metrics) -> Self {
         let (control, settings) = (Runtime::current(), options.settings.clone());
         let secrets = Secrets::new(settings.clone(), broker.clone(), control.clone());
         // While an attempt's folder is being removed, the next one may have its own.
         let folders = options.concurrency.saturating_mul(2);
         let scratch = ScratchHome::new(options.scratch_dir.clone(), folders);
-        Self { settings, broker, control, outbound: Outbound::new(), secrets, scratch }
+        let calls = Counted::new(metrics);
+        Self { settings, broker, control, outbound: Outbound::new(), secrets, scratch, calls }
     }
 
     /// Remove what killed hosts left. Trouble with it does not keep this one from serving.
@@ -66,18 +72,35 @@ impl Backends {
         }
     }
 
-    /// What an attempt of a plugin for a tenant may use.
-    pub(crate) fn services(&self, serving: &Serving, tenant: &TenantName) -> Services {
+    /// What an attempt of a plugin for a tenant may use. Its calls go to `notes`, if somebody
+    /// wants to know of them.
+    pub(crate) fn services(
+        &self,
+        serving: &Serving,
+        tenant: &TenantName,
+        notes: Option<&Arc<Notes>>,
+    ) -> Services {
         let uses = serving.plugin.uses();
         if uses.is_empty() {
             return Services::default();
         }
+        let calls = self.calls.observer(notes);
+        let kv = uses.kv.then(|| self.values(serving, tenant)).flatten();
+        let config = uses.config.then(|| self.settings.values(&serving.shown, tenant));
+        let secrets = uses.secrets.then(|| self.secrets.of(tenant));
+        let http = uses.http.then(|| self.outbound.access(&serving.shown, tenant));
         Services {
-            kv: uses.kv.then(|| self.values(serving, tenant)).flatten(),
+            kv: kv
+                .map(|inner| Arc::new(Watched { calls: calls.clone(), inner }) as Arc<dyn KvSpace>),
             scratch: uses.fs.then(|| self.scratch.clone()),
-            config: uses.config.then(|| self.settings.values(&serving.shown, tenant)),
-            http: uses.http.then(|| self.outbound.access(&serving.shown, tenant)),
-            secrets: uses.secrets.then(|| self.secrets.of(tenant)),
+            config: config.map(|inner| {
+                Arc::new(Watched { calls: calls.clone(), inner }) as Arc<dyn ConfigSource>
+            }),
+            http: http.map(|access| access.observed(calls.clone())),
+            secrets: secrets.map(|inner| {
+                Arc::new(Watched { calls: calls.clone(), inner }) as Arc<dyn SecretSource>
+            }),
+            calls: Some(calls),
         }
     }
 

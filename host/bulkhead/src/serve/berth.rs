@@ -8,12 +8,13 @@
 use std::sync::Arc;
 
 use bulkhead_core::TaskId;
-use bulkhead_queue::{ClaimToken, Settlement};
+use bulkhead_queue::{Claim, ClaimToken, Settlement};
 use bulkhead_sandbox::{Hold, SETTLING_COPIES};
 
-use super::ledger::Handle;
+use super::ledger::{Handle, Kept};
 use super::line::Line;
 use super::shelf::Shelved;
+use crate::metrics::Tally;
 
 /// An end of fewer bytes goes with its step as it is.
 const LONG_END_BYTES: u64 = 64 << 10;
@@ -26,6 +27,7 @@ pub(super) struct Berth {
     pub(super) handle: Handle,
     _record: Shelved,
     pub(super) hold: Option<Hold>,
+    tally: Tally,
     left: bool,
 }
 
@@ -38,7 +40,13 @@ impl Berth {
         record: Shelved,
     ) -> Self {
         let (line, token) = (line.clone(), token.clone());
-        Self { line, id, token, handle, _record: record, hold: None, left: false }
+        let (hold, tally) = (None, Tally::default());
+        Self { line, id, token, handle, _record: record, hold, tally, left: false }
+    }
+
+    /// Note what is to be counted of the claim when it ends.
+    pub(super) fn hold_tally(&mut self, claim: &Claim) {
+        self.tally = Tally::of(claim);
     }
 
     /// [`Self::leave`], after what is long of the end was sent on its way.
@@ -65,7 +73,11 @@ impl Berth {
             _ => hold = None,
         }
         self.line.shared.permits.give_back(1);
-        self.line.ledger.end(self.id, &self.token, settlement.map(|ended| (ended, hold)));
+        self.line.ledger.end(
+            self.id,
+            &self.token,
+            settlement.map(|ended| (ended, Kept { hold, tally: self.tally })),
+        );
     }
 }
 

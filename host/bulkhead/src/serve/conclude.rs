@@ -8,9 +8,11 @@ use bulkhead_queue::{Claim, ClaimToken, End, Settlement};
 use bulkhead_sandbox::AttemptEnd;
 
 use super::attempt::Job;
+use super::events;
 use super::ledger::Interrupt;
 use super::line::Line;
 use crate::clock::unix_ms;
+use crate::traces::{AttemptTrace, Came};
 
 /// What ran an attempt.
 #[derive(Default, Clone, Copy)]
@@ -23,7 +25,7 @@ pub(super) struct Ran {
 
 /// The settlement of a job that ended so; nothing if the claim is no longer this host's.
 pub(super) fn conclude(line: &Line, job: Job, end: AttemptEnd, ran: Ran) -> Option<Settlement> {
-    let Job { token, task, attempt, policy, started_at, handle, serving, .. } = job;
+    let Job { token, task, attempt, policy, started_at, handle, serving, trace, .. } = job;
     let plugin = serving.filter(|_| ran.plugin != Digest::default());
     let plugin = plugin.and_then(|serving| serving.id.clone());
     let interrupted = matches!(
@@ -32,8 +34,14 @@ pub(super) fn conclude(line: &Line, job: Job, end: AttemptEnd, ran: Ran) -> Opti
     );
     if interrupted {
         match handle.why() {
-            Interrupt::Lost => return None,
-            Interrupt::Stopping => return Some(give_back(line, token, &task)),
+            Interrupt::Lost => {
+                given_up(trace, "lost");
+                return None;
+            }
+            Interrupt::Stopping => {
+                given_up(trace, "returned");
+                return Some(give_back(line, token, &task));
+            }
             Interrupt::None | Interrupt::Cancelled => {}
         }
     }
@@ -45,7 +53,17 @@ pub(super) fn conclude(line: &Line, job: Job, end: AttemptEnd, ran: Ran) -> Opti
         deadline_at: task.terms.deadline_at,
     };
     let disposition = dispose(&policy, ended, now, fastrand::f64());
-    narrate(line, &task, attempt, &end, disposition);
+    events::ended(line, &task, attempt, &end, disposition);
+    if let Some(trace) = trace {
+        trace.end(&Came {
+            outcome: &end.outcome,
+            metering: &end.metering,
+            logs: &end.logs,
+            plugin: plugin.as_ref().map(ToString::to_string).unwrap_or_default(),
+            digest: ran.plugin.to_string(),
+            is_cached: ran.cached,
+        });
+    }
     let report = AttemptReport {
         attempt,
         started_at,
@@ -76,6 +94,12 @@ pub(super) fn conclude(line: &Line, job: Job, end: AttemptEnd, ran: Ran) -> Opti
         Disposition::Return => return Some(give_back(line, token, &task)),
     };
     Some(Settlement { token, end, plugin })
+}
+
+fn given_up(trace: Option<Box<AttemptTrace>>, why: &'static str) {
+    if let Some(trace) = trace {
+        trace.give_up(why);
+    }
 }
 
 /// The settlement of a claim that this host has no room for.
@@ -141,20 +165,4 @@ pub(super) fn bury(
 pub(super) fn without_running(outcome: Outcome) -> AttemptEnd {
     let metering = Metering::default();
     AttemptEnd { outcome, metering, logs: Vec::new(), children: Vec::new() }
-}
-
-/// Tell the log what happened. Guest text is escaped.
-fn narrate(line: &Line, task: &Task, attempt: u32, end: &AttemptEnd, next: Disposition) {
-    for log in &end.logs {
-        tracing::debug!(target: "bulkhead::guest", task = %task.id, task_type = %task.task_type,
-            level = %log.level, message = %log.message.escape_debug());
-    }
-    if let Outcome::Failed(failure) = &end.outcome {
-        tracing::info!(queue = %line.queue.name, task = %task.id, task_type = %task.task_type,
-            attempt, outcome = %failure.kind, ?next, reason = %failure.message.escape_debug(),
-            "attempt failed");
-    } else {
-        tracing::trace!(queue = %line.queue.name, task = %task.id, task_type = %task.task_type,
-            attempt, "attempt done");
-    }
 }

@@ -12,6 +12,8 @@ use bulkhead_sandbox::{Cancel, Hold, SETTLING_COPIES};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::metrics::Tally;
+
 /// Why an attempt is being interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -58,8 +60,17 @@ struct Running {
     handle: Handle,
 }
 
-/// A claim's end, and what it holds of the host's memory until the broker knows of it.
-type Ended = (Settlement, Option<Hold>);
+/// What is kept beside a claim's end until the broker knows of it.
+#[derive(Default)]
+pub(crate) struct Kept {
+    /// What it holds of the host's memory.
+    pub(crate) hold: Option<Hold>,
+    /// What is to be counted of it.
+    pub(crate) tally: Tally,
+}
+
+/// A claim's end.
+type Ended = (Settlement, Kept);
 
 #[derive(Default)]
 struct Books {
@@ -141,18 +152,14 @@ impl Ledger {
 
     /// Take ended ones of a weight of up to `max` and of up to so many bytes, oldest first, but
     /// at least one.
-    pub(crate) fn take_ended(
-        &self,
-        max: usize,
-        max_bytes: u64,
-    ) -> (Vec<Settlement>, Vec<Option<Hold>>) {
+    pub(crate) fn take_ended(&self, max: usize, max_bytes: u64) -> (Vec<Settlement>, Vec<Kept>) {
         let mut books = self.books.lock();
         let (mut weight, mut held) = (0, 0);
         let max_held = max_bytes.saturating_mul(SETTLING_COPIES);
-        let within = books.ended.iter().take_while(|(settlement, hold)| {
+        let within = books.ended.iter().take_while(|(settlement, kept)| {
             weight += settlement.weight();
             // What is not held is short.
-            held += hold.as_ref().map_or(0, Hold::bytes);
+            held += kept.hold.as_ref().map_or(0, Hold::bytes);
             weight <= max && held <= max_held
         });
         let take = within.count().max(1).min(books.ended.len());
@@ -166,12 +173,12 @@ impl Ledger {
     }
 
     /// Put settlements back that the broker could not be told of.
-    pub(crate) fn put_back(&self, settlements: Vec<Settlement>, holds: Vec<Option<Hold>>) {
+    pub(crate) fn put_back(&self, settlements: Vec<Settlement>, kept: Vec<Kept>) {
         if settlements.is_empty() {
             return;
         }
-        let holds = holds.into_iter().chain(std::iter::repeat_with(|| None));
-        let mut ended: Vec<Ended> = settlements.into_iter().zip(holds).collect();
+        let kept = kept.into_iter().chain(std::iter::repeat_with(Kept::default));
+        let mut ended: Vec<Ended> = settlements.into_iter().zip(kept).collect();
         let mut books = self.books.lock();
         ended.append(&mut books.ended);
         books.ended = ended;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::Guard;
 use bulkhead_core::{RetryPolicy, RetryRequest, TaskType};
 use bulkhead_queue::{Broker, QueueError, Serves, Step, Stepped};
-use bulkhead_sandbox::{Budget, Unavailable};
+use bulkhead_sandbox::{Budget, Sandbox, Unavailable};
 use parking_lot::Mutex;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::Notify;
@@ -25,9 +25,11 @@ use super::progress::Words;
 use super::recover::Doubt;
 use super::shelf::{Shelf, Shelved};
 use super::windows::Windows;
+use crate::metrics::{Metrics, QueueFigures};
 use crate::options::QueueOptions;
 use crate::plugins::Registry;
 use crate::shutdown::Shutdown;
+use crate::traces::Traces;
 
 /// Claims of one step; settlements, with the tasks that they submit.
 const BATCH: usize = 500;
@@ -58,6 +60,10 @@ pub(crate) struct Shared {
     pub(crate) permits: Permits,
     /// The memory that attempts may come to.
     pub(crate) budget: Budget,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) metrics: Metrics,
+    pub(crate) traces: Option<Traces>,
+    pub(crate) log_payloads: bool,
     /// The memory for the records of claimed tasks.
     pub(crate) shelf: Arc<Shelf>,
     /// Rung when any of these three has room again.
@@ -94,6 +100,7 @@ pub(crate) struct Line {
     pub(crate) shared: Arc<Shared>,
     pub(crate) queue: QueueOptions,
     pub(crate) ledger: Ledger,
+    pub(crate) figures: Arc<QueueFigures>,
     pub(super) words: Words,
     pub(super) outbox: Outbox,
     /// Whether the line wants to be woken.
@@ -122,6 +129,7 @@ struct Pace {
 impl Line {
     pub(crate) fn new(shared: Arc<Shared>, queue: QueueOptions) -> Self {
         Self {
+            figures: shared.metrics.queue(&queue.name),
             shared,
             retry: Arc::new(queue.retry.clone()),
             queue,
@@ -255,7 +263,7 @@ impl Line {
                 *stumbled = None;
             }
         }
-        let (settle, holds) = self.ledger.take_ended(BATCH, STEP_BYTES);
+        let (settle, kept) = self.ledger.take_ended(BATCH, STEP_BYTES);
         let progress = self.words.take(now);
         let renew = if now >= pace.next_renewal {
             self.ledger.running_tokens(BATCH * 4)
@@ -288,12 +296,14 @@ impl Line {
             Ok(stepped) => {
                 if !pace.pause.is_zero() {
                     tracing::info!(queue = %self.queue.name, "the broker is back");
+                    self.figures.broker_away.set(0);
                     pace.pause = Duration::ZERO;
                 }
                 let claimed = stepped.claims.len() + stepped.apart.len();
                 let claimed = u32::try_from(claimed).unwrap_or(u32::MAX);
                 self.shared.permits.give_back(want.saturating_sub(claimed));
                 if !renew.is_empty() || now >= pace.next_renewal {
+                    self.note_margin(pace, &renew);
                     pace.next_renewal = now + self.shared.lease / 3;
                 }
                 if reclaim {
@@ -313,13 +323,14 @@ impl Line {
                 if drained && !self.waiting.swap(true, Ordering::AcqRel) {
                     self.shared.hunger.notify_one();
                 }
-                drop(holds);
+                let tallies = kept.into_iter().map(|kept| kept.tally);
+                self.figures.settled(settle.iter().zip(tallies), &stepped.stale);
                 self.apply(guests, stepped, &settle, &renew, shelved);
                 self.recover(claim.then_some(guests), &mut pace.doubt).await;
             }
             Err(error) => {
                 self.shared.permits.give_back(want);
-                self.ledger.put_back(settle, holds);
+                self.ledger.put_back(settle, kept);
                 self.words.put_back(progress);
                 self.doubt(&mut pace.doubt, want, shelved);
                 if woken {
@@ -330,11 +341,23 @@ impl Line {
         }
     }
 
+    /// Leases were renewed: how much of them was left.
+    fn note_margin(&self, pace: &Pace, renewed: &[bulkhead_queue::ClaimToken]) {
+        if renewed.is_empty() {
+            return;
+        }
+        // The oldest of them were renewed a third of a lease before this was due.
+        let ends = pace.next_renewal + self.shared.lease - self.shared.lease / 3;
+        let left = ends.saturating_duration_since(Instant::now());
+        self.figures.lease_margin.observe(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    }
+
     async fn broker_away(&self, pace: &mut Pace, error: &QueueError) {
         if pace.pause.is_zero() {
             tracing::warn!(queue = %self.queue.name, %error,
                 "the broker is away; attempts go on and their ends are kept");
         }
+        self.figures.broker_away.set(1);
         pace.pause = (pace.pause * 2).clamp(RETRY_PAUSE.0, RETRY_PAUSE.1);
         tokio::time::sleep(pace.pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
     }
@@ -379,6 +402,7 @@ impl Line {
             self.ledger.interrupt(id, Interrupt::Cancelled);
         }
         if stepped.reclaimed > 0 {
+            self.figures.reclaimed.add(stepped.reclaimed);
             tracing::info!(queue = %self.queue.name, leases = stepped.reclaimed,
                 "took back leases that ran out");
         }

@@ -17,7 +17,6 @@ use super::berth::Berth;
 use super::conclude::{Ran, conclude, give_back};
 use super::line::Line;
 use super::room::hold_for_all;
-use crate::clock::unix_ms;
 use crate::plugins::{Serving, Table};
 
 /// How much of a fallen batch's failure its tasks' logs repeat.
@@ -79,7 +78,8 @@ fn bound(table: &Table, claim: &Claim) -> usize {
 /// Run claims of one type and tenant together and enter their ends in the ledger.
 pub(super) async fn run(line: Arc<Line>, claims: Vec<(Claim, Berth)>) {
     let mut jobs: Vec<Boarded> = Vec::with_capacity(claims.len());
-    for (claim, berth) in claims {
+    for (claim, mut berth) in claims {
+        berth.hold_tally(&claim);
         match admit(&line, claim, &berth) {
             Ok(job) => jobs.push(Boarded { job, berth }),
             Err(settlement) => berth.leave(settlement),
@@ -108,7 +108,7 @@ pub(super) async fn run(line: Arc<Line>, claims: Vec<(Claim, Berth)>) {
 async fn call(line: &Arc<Line>, serving: &Serving, boarded: Vec<Boarded>, mut hold: Hold) {
     let mut jobs = Vec::with_capacity(boarded.len());
     for mut boarded in boarded {
-        boarded.job.started_at = unix_ms();
+        boarded.job.begin(line);
         match boarded.job.recall(line).await {
             Some(output) => {
                 let Boarded { job, mut berth } = boarded;

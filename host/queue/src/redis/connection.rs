@@ -6,9 +6,10 @@
 //! that may have been done is never repeated here: its caller decides. Redirections of a slot
 //! that is being moved are not followed: half of a queue would be missing there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value};
@@ -21,6 +22,7 @@ use super::place::Place;
 use super::slot;
 use super::url::{Address, RedisUrl, Servers};
 use crate::error::QueueError;
+use crate::figures::{Spread, Timings};
 
 /// Servers that one command is sent to at most.
 const MAX_HOPS: usize = 4;
@@ -36,8 +38,21 @@ pub(super) struct Connection {
     pub(super) dial: Dial,
     pub(super) place: Place,
     links: Mutex<Links>,
+    /// The places to which there has been a link.
+    reached: Mutex<HashSet<(Address, Road)>>,
+    counted: Counted,
     min_replicas: u32,
     confirm: Duration,
+}
+
+/// What was counted since the beginning.
+#[derive(Default)]
+struct Counted {
+    scripts: Timings,
+    commands: Timings,
+    long: Timings,
+    failures: AtomicU64,
+    reconnects: AtomicU64,
 }
 
 /// Which of a primary's links a command takes. Answers come one after the other, so long ones
@@ -66,6 +81,8 @@ impl Connection {
             dial: Dial::new(&url, config.connect_timeout, config.response_timeout)?,
             place: Place::new(url.servers),
             links: Mutex::default(),
+            reached: Mutex::default(),
+            counted: Counted::default(),
             min_replicas: url.min_replicas,
             confirm: confirm_within(config.response_timeout),
         };
@@ -87,12 +104,14 @@ impl Connection {
 
     /// Send a command to its key's primary.
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, QueueError> {
-        Ok(self.route(Request { command, is_confirmed: false, road: Road::Short }).await?)
+        let sent = self.route(Request { command, is_confirmed: false, road: Road::Short });
+        Ok(self.timed(&self.counted.commands, sent).await?)
     }
 
     /// Send a command that is long, or whose answer is: nothing short waits behind it.
     pub(super) async fn send_long(&self, command: &Cmd) -> Result<Value, QueueError> {
-        Ok(self.route(Request { command, is_confirmed: false, road: Road::Long }).await?)
+        let sent = self.route(Request { command, is_confirmed: false, road: Road::Long });
+        Ok(self.timed(&self.counted.long, sent).await?)
     }
 
     /// Call a script by its EVALSHA; a server that does not know it is sent the source.
@@ -105,15 +124,44 @@ impl Connection {
     ) -> Result<Value, QueueError> {
         let is_confirmed = is_confirmed && self.min_replicas > 0;
         let road = Road::Short;
-        let reply = match self.route(Request { command, is_confirmed, road }).await {
+        let sent = async |command| self.route(Request { command, is_confirmed, road }).await;
+        let timings = &self.counted.scripts;
+        let reply = match self.timed(timings, sent(command)).await {
             Err(error) if recourse(&error) == Recourse::Teach => {
                 // EVAL goes where EVALSHA went, by its key, and is remembered there.
                 let command = &taught(command, source);
-                self.route(Request { command, is_confirmed, road }).await
+                self.timed(timings, sent(command)).await
             }
             reply => reply,
         };
         Ok(reply?)
+    }
+
+    /// How long calls took, by what was called.
+    pub(super) fn timings(&self) -> Vec<(&'static str, Spread)> {
+        let Counted { scripts, commands, long, .. } = &self.counted;
+        vec![("script", scripts.now()), ("command", commands.now()), ("long", long.now())]
+    }
+
+    /// How many calls failed, and how many connections were opened in place of one that broke.
+    pub(super) fn troubles(&self) -> (u64, u64) {
+        let Counted { failures, reconnects, .. } = &self.counted;
+        (failures.load(Ordering::Relaxed), reconnects.load(Ordering::Relaxed))
+    }
+
+    async fn timed(
+        &self,
+        timings: &Timings,
+        sent: impl Future<Output = RedisResult<Value>>,
+    ) -> RedisResult<Value> {
+        let began = Instant::now();
+        let reply = sent.await;
+        timings.observe(began.elapsed());
+        // A server that learns a script has not failed.
+        if reply.as_ref().is_err_and(|error| recourse(error) != Recourse::Teach) {
+            self.counted.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        reply
     }
 
     /// Send a command that may block for `wait`. A blocked connection can do nothing else, so
@@ -268,7 +316,14 @@ impl Connection {
                 }
             }
         };
-        cell.get_or_try_init(|| self.dial.link(server)).await.cloned()
+        let opening = async || {
+            let link = self.dial.link(server).await?;
+            if !self.reached.lock().insert((server.clone(), road)) {
+                self.counted.reconnects.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(link)
+        };
+        cell.get_or_try_init(opening).await.cloned()
     }
 
     /// Use this link no more. Commands that others sent on it keep their own clone.

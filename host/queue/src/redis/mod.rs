@@ -57,6 +57,7 @@ use crate::batch::{Batch, BatchView};
 use crate::broker::{Broker, Lines, Signal, Topic};
 use crate::error::QueueError;
 use crate::event::{Event, EventId};
+use crate::figures::BrokerFigures;
 use crate::finding::Finding;
 use crate::host::HostInfo;
 use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
@@ -451,6 +452,16 @@ impl Broker for RedisBroker {
 
     async fn check(&self) -> Result<Vec<String>, QueueError> {
         check::check(self).await
+    }
+
+    fn figures(&self) -> Option<BrokerFigures> {
+        let (failures, reconnects) = self.connection.troubles();
+        Some(BrokerFigures {
+            calls: self.connection.timings(),
+            scripts: self.scripts.timings(),
+            failures,
+            reconnects,
+        })
     }
 }
 

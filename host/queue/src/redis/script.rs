@@ -1,11 +1,14 @@
 //! The scripts and how they are called: EVALSHA, the source where the server does not know
 //! them, and replies taken apart without trust.
 
+use std::time::Instant;
+
 use bulkhead_core::QueueName;
 use redis::{Cmd, Value};
 
 use super::RedisBroker;
 use crate::error::QueueError;
+use crate::figures::{Spread, Timings};
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 const RECORDS: &str = include_str!("scripts/library/records.lua");
@@ -160,47 +163,28 @@ impl Scripts {
 
     /// All sources, for what must hold of each.
     pub(super) fn sources(&self) -> Vec<&str> {
-        let Self {
-            submit,
-            step,
-            cancel,
-            rerun,
-            edit,
-            drop,
-            purge,
-            inspect,
-            stats,
-            pause,
-            policy,
-            relax,
-            link,
-            resolve,
-            told,
-            adopt,
-            open_batch,
-            count,
-            schedule,
-            due,
-            fire,
-            watch,
-            check,
-            tally,
-            kv_get,
-            kv_list,
-            kv_write,
-            kv_usage,
-            secret,
-            document,
-            blob,
-            sample,
-        } = self;
-        [
+        self.each().into_iter().map(|(_, script)| &*script.source).collect()
+    }
+
+    /// How long the calls of each script took that was called.
+    pub(super) fn timings(&self) -> Vec<(&'static str, Spread)> {
+        let spreads = self.each().into_iter().map(|(name, script)| (name, script.timings.now()));
+        spreads.filter(|(_, spread)| spread.buckets.iter().any(|calls| *calls > 0)).collect()
+    }
+
+    /// Every script and its name.
+    fn each(&self) -> Vec<(&'static str, &Script)> {
+        macro_rules! named {
+            ($($name:ident),*) => {{
+                let Self { $($name),* } = self;
+                vec![$((stringify!($name), $name)),*]
+            }};
+        }
+        named!(
             submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
             link, resolve, told, adopt, open_batch, count, schedule, due, fire, watch, check,
-            tally, kv_get, kv_list, kv_write, kv_usage, secret, document, blob, sample,
-        ]
-        .map(|script| &*script.source)
-        .to_vec()
+            tally, kv_get, kv_list, kv_write, kv_usage, secret, document, blob, sample
+        )
     }
 }
 
@@ -208,13 +192,14 @@ pub(super) struct Script {
     source: String,
     sha1: String,
     is_confirmed: bool,
+    timings: Timings,
 }
 
 impl Script {
     fn new(parts: &[&str]) -> Self {
         let source = parts.join("\n");
         let sha1 = redis::Script::new(&source).get_hash().to_owned();
-        Self { source, sha1, is_confirmed: false }
+        Self { source, sha1, is_confirmed: false, timings: Timings::default() }
     }
 
     /// Start a call whose arguments are pushed one by one; `size` is a guess at their
@@ -241,7 +226,10 @@ impl Script {
         broker: &RedisBroker,
         command: &Cmd,
     ) -> Result<Value, QueueError> {
-        broker.connection.call(command, &self.source, self.is_confirmed).await
+        let began = Instant::now();
+        let reply = broker.connection.call(command, &self.source, self.is_confirmed).await;
+        self.timings.observe(began.elapsed());
+        reply
     }
 
     /// Call with these arguments.

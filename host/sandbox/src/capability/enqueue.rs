@@ -2,6 +2,8 @@
 //! focus and go out with the attempt's end; here it is only seen that they may, and that they
 //! make sense, so that no settlement fails for their sake.
 
+use std::time::Instant;
+
 use bulkhead_core::{
     Child, LimitsRequest, Payload, Priority, QueueName, Task, TaskRef, TaskType, TermKey, Terms,
     child_id,
@@ -52,11 +54,20 @@ fn link(linker: &mut Linker<Compartment>) -> wasmtime::Result<()> {
 
 impl Host for Compartment {
     fn submit(&mut self, child: enqueue::Child) -> wasmtime::Result<Result<String, Error>> {
-        Ok(self.submit_child(child))
+        Ok(self.submit_observed(child))
     }
 }
 
 impl Compartment {
+    fn submit_observed(&mut self, child: enqueue::Child) -> Result<String, Error> {
+        let began = Instant::now();
+        let submitted = self.submit_child(child);
+        if let Some(powers) = self.powers.as_deref() {
+            powers.called("enqueue", "submit", began, submitted.is_ok());
+        }
+        submitted
+    }
+
     fn submit_child(&mut self, child: enqueue::Child) -> Result<String, Error> {
         let absent = || Error::Unavailable("nothing can be submitted here".to_owned());
         let powers = self.powers.as_deref_mut().ok_or_else(absent)?;

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulkhead_core::outbound::{Reach, Target};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
@@ -66,9 +66,11 @@ pub(crate) type Answer = (Response<HyperIncomingBody>, AbortOnDropJoinHandle<()>
 
 /// Send a request. Dropping the future, or the answer, closes the connection.
 pub(crate) async fn send(order: Order) -> Result<Answer, Error> {
-    let access = order.access.clone();
-    let Target { scheme, host, port, .. } = order.target.clone();
-    exchange(order).await.map_err(|Failed { error, why }| {
+    let (access, target, began) = (order.access.clone(), order.target.clone(), Instant::now());
+    let answered = exchange(order).await;
+    access.called(&target, began, answered.is_ok());
+    answered.map_err(|Failed { error, why }| {
+        let Target { scheme, host, port, .. } = target;
         access.note(&format_args!("{scheme}://{host}:{port}"), &why);
         error
     })

@@ -18,7 +18,7 @@ mod trust;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulkhead_core::TenantName;
 use bulkhead_core::outbound::{Reach, Scheme, Target};
@@ -35,6 +35,7 @@ use places::{Line, Lines};
 use resolve::Lookups;
 use trust::Trust;
 
+use crate::service::{Call, CallObserver};
 use crate::worker::{Connecting, Unreached};
 
 /// What a host has behind `http`: shared by all attempts, so that what is bounded by tenant is
@@ -72,6 +73,7 @@ impl Outbound {
                 tenant: tenant.clone(),
                 line: self.lines.of(tenant),
             },
+            calls: None,
         }
     }
 
@@ -98,6 +100,7 @@ impl fmt::Debug for Outbound {
 pub struct HttpAccess {
     outbound: Arc<Outbound>,
     by: By,
+    calls: Option<Arc<dyn CallObserver>>,
 }
 
 /// Who dials.
@@ -139,7 +142,21 @@ impl HttpAccess {
 
     /// By a connection that the host makes, in a worker process.
     pub(crate) fn of_worker(outbound: &Arc<Outbound>, host: Connecting) -> Self {
-        Self { outbound: Arc::clone(outbound), by: By::Host(host) }
+        Self { outbound: Arc::clone(outbound), by: By::Host(host), calls: None }
+    }
+
+    /// The same, with somebody who is told of each request.
+    #[must_use]
+    pub fn observed(self, calls: Arc<dyn CallObserver>) -> Self {
+        Self { calls: Some(calls), ..self }
+    }
+
+    /// A request was answered or not, or a connection for it was made.
+    pub(crate) fn called(&self, target: &Target, began: Instant, succeeded: bool) {
+        let Some(calls) = &self.calls else { return };
+        let Target { method, scheme, host, port, .. } = target;
+        let target = Some(format_args!("{scheme}://{host}:{port}"));
+        calls.called(&Call { capability: "http", operation: method, target, began, succeeded });
     }
 
     /// A connection for a worker process, to an address that was checked.

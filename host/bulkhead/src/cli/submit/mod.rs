@@ -5,12 +5,15 @@ mod lines;
 mod refusal;
 mod wait;
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use bulkhead::Metrics;
 use bulkhead::config::quantity::Span;
-use bulkhead::core::{Payload, QueueName, TaskId, TaskRef, TaskType};
+use bulkhead::core::{Payload, QueueName, TaskId, TaskRef, TaskType, TraceContext};
 use bulkhead::queue::NewTask;
+use bulkhead::traces::Submission;
 use bulkhead_api::asked::{Asked, Defaults, Manner, TaskRequest};
 use bulkhead_api::document::Sent;
 use clap::Args;
@@ -60,6 +63,12 @@ pub(crate) struct Submit {
     /// Id of the task; a known id is not submitted again
     #[arg(long, value_name = "UUID", conflicts_with = "jsonl")]
     id: Option<TaskId>,
+    /// W3C Trace Context of who submits; the trace goes on from there
+    #[arg(long, value_name = "TRACEPARENT", value_parser = traceparent)]
+    traceparent: Option<String>,
+    /// What goes with it
+    #[arg(long, value_name = "TRACESTATE", requires = "traceparent")]
+    tracestate: Option<String>,
     #[command(flatten)]
     manner: Manner,
     /// Wait for the end and print the output, or the reason of the failure
@@ -78,13 +87,29 @@ pub(crate) struct Submit {
 impl Submit {
     /// Submit, and wait if asked to.
     pub(crate) async fn run(self, session: &Session) -> Result<Exit> {
-        match &self.jsonl {
-            Some(path) => self.many(session, path).await,
-            None => self.one(session).await,
+        let traces = session.traces(&Metrics::default())?;
+        let given = self.given_trace();
+        let task_type = self.task_type.as_ref().map_or("tasks", TaskType::as_str);
+        let begun = traces.as_ref();
+        let begun = begun.map(|it| it.submit(given.as_ref(), self.queue.as_str(), task_type));
+        let producer = Producer { trace: begun.as_ref().map(Submission::context).or(given), begun };
+        let ended = match &self.jsonl {
+            Some(path) => self.many(session, path, producer).await,
+            None => self.one(session, producer).await,
+        };
+        if let Some(traces) = traces {
+            traces.flush().await;
         }
+        ended
     }
 
-    async fn one(&self, session: &Session) -> Result<Exit> {
+    /// The trace that the flags name.
+    fn given_trace(&self) -> Option<TraceContext> {
+        let traceparent = self.traceparent.clone()?;
+        Some(TraceContext { traceparent, tracestate: self.tracestate.clone() })
+    }
+
+    async fn one(&self, session: &Session, producer: Producer) -> Result<Exit> {
         if let Some(contradiction) = self.asked.lasting.contradiction() {
             return Err(usage(contradiction));
         }
@@ -92,10 +117,11 @@ impl Submit {
         let task_type = self.task_type.clone().ok_or_else(|| usage("no task type is given"))?;
         let mut new = self.manner.task(&self.queue, task_type, payload);
         new.id = self.id;
+        new.trace = producer.trace.clone();
         self.asked.fill(&mut new, figures::now()).map_err(usage)?;
         let client = session.client().await?;
         let (name, tenant) = (Sent::name(&new), new.tenant.clone());
-        let sent = Sent::new(name, client.submit(new).await?);
+        let sent = Sent::new(name, producer.end(client.submit(new).await, |_| 1)?);
         let Some(id) = sent.stands() else {
             if session.out.is_json() {
                 session.out.document(&sent.document())?;
@@ -118,11 +144,16 @@ impl Submit {
         Ok(Exit::Done)
     }
 
-    async fn many(&self, session: &Session, path: &Path) -> Result<Exit> {
+    async fn many(&self, session: &Session, path: &Path, producer: Producer) -> Result<Exit> {
         let client = session.client().await?;
         let source = Source::open(path, session.config.submit.payload_bytes)?;
         let began = std::time::Instant::now();
-        let sent = source.submit(&client, |line| self.task(line)).await?;
+        let trace = producer.trace.clone();
+        let task = |line: TaskRequest<'_>| {
+            let new = self.task(line)?;
+            Ok(NewTask { trace: trace.clone(), ..new })
+        };
+        let sent = producer.end(source.submit(&client, task).await, Vec::len)?;
         let tally = Tally::of(&sent);
         let summary = format!(
             "submitted {} tasks in {}{}",
@@ -166,5 +197,42 @@ impl Submit {
         let (data, guessed) =
             read(self.data.as_deref(), self.file.as_deref(), self.stdin.is_some(), max_bytes)?;
         Ok(named_or_looked_at(self.content_type.clone().or(guessed), data))
+    }
+}
+
+/// Who submits, as far as it is traced.
+struct Producer {
+    /// What the tasks carry.
+    trace: Option<TraceContext>,
+    begun: Option<Submission>,
+}
+
+impl Producer {
+    /// Tasks were submitted, so many, or not.
+    fn end<T, E: Display>(
+        self,
+        sent: Result<T, E>,
+        tasks: impl FnOnce(&T) -> usize,
+    ) -> Result<T, E> {
+        if let Some(begun) = self.begun {
+            match &sent {
+                Ok(sent) => begun.end(Ok(tasks(sent))),
+                Err(error) => begun.end(Err(&error.to_string())),
+            }
+        }
+        sent
+    }
+}
+
+/// A `traceparent` that means something.
+fn traceparent(text: &str) -> Result<String, String> {
+    let context = TraceContext { traceparent: text.to_owned(), tracestate: None };
+    match bulkhead::traces::is_context(&context) {
+        true => Ok(context.traceparent),
+        false => {
+            Err("it is no W3C traceparent; write 00-TRACE-SPAN-FLAGS, the trace in 32 and the \
+                      span in 16 hexadecimal digits, the flags in 2"
+                .to_owned())
+        }
     }
 }

@@ -7,6 +7,7 @@ mod api;
 mod queue;
 mod schedule;
 mod secret;
+mod telemetry;
 mod tenant;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub(in crate::config) use api::RawApi;
 pub(in crate::config) use queue::{RawBackoff, RawBounds, RawQueue, RawRetry, RawTenant};
 pub(in crate::config) use schedule::{RawAskedLimits, RawSchedule};
 pub(in crate::config) use secret::{RawSecret, RawSecretsKey};
+pub(in crate::config) use telemetry::{RawAlert, RawLog, RawOtlp, RawTelemetry};
 pub(in crate::config) use tenant::{RawTenantSection, RawTenantTrust};
 
 /// Most bytes of compiled plugins that are kept.
@@ -53,6 +55,8 @@ pub(in crate::config) struct Raw {
     pub(in crate::config) submit: RawSubmit,
     pub(in crate::config) log: RawLog,
     pub(in crate::config) api: RawApi,
+    pub(in crate::config) telemetry: RawTelemetry,
+    pub(in crate::config) alerts: BTreeMap<String, RawAlert>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -128,13 +132,6 @@ pub(in crate::config) struct RawSubmit {
     pub(in crate::config) metadata_bytes: Size,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default)]
-pub(in crate::config) struct RawLog {
-    pub(in crate::config) level: String,
-    pub(in crate::config) format: String,
-}
-
 impl Raw {
     /// The configuration with one queue and one schedule named `*`, so that every key there
     /// is exists.
@@ -168,6 +165,8 @@ impl Raw {
             queues: BTreeMap::from([(any(), RawQueue::with_every_key())]),
             schedules: Some(BTreeMap::from([(any(), RawSchedule::with_every_key())])),
             api: RawApi::with_every_key(),
+            telemetry: RawTelemetry::with_every_key(),
+            alerts: BTreeMap::from([(any(), RawAlert::with_every_key())]),
             ..Self::default()
         }
     }
@@ -191,6 +190,8 @@ impl Default for Raw {
             submit: RawSubmit::default(),
             log: RawLog::default(),
             api: RawApi::default(),
+            telemetry: RawTelemetry::default(),
+            alerts: BTreeMap::new(),
         }
     }
 }
@@ -282,11 +283,5 @@ impl Default for RawSubmit {
             payload_bytes: Size(limits.payload_bytes as u64),
             metadata_bytes: Size(limits.metadata_bytes as u64),
         }
-    }
-}
-
-impl Default for RawLog {
-    fn default() -> Self {
-        Self { level: "info".into(), format: "pretty".into() }
     }
 }

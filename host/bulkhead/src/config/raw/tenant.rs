@@ -11,6 +11,8 @@ use crate::config::quantity::{Size, Span};
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(in crate::config) struct RawTenantSection {
+    /// The class that its tasks are counted in.
+    pub(in crate::config) class: Option<String>,
     pub(in crate::config) storage: Option<Size>,
     pub(in crate::config) config: RawValues,
     pub(in crate::config) secrets: BTreeMap<String, RawSecret>,
@@ -43,6 +45,7 @@ impl RawTenantSection {
         // A null stands for any value whatever.
         let values = || BTreeMap::from([(any(), serde_json::Value::Null)]);
         Self {
+            class: Some(String::new()),
             grants: values(),
             share: BTreeMap::from([(any(), Vec::new())]),
             trust: RawTenantTrust {

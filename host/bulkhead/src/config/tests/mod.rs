@@ -2,6 +2,7 @@ mod plugins;
 mod queues;
 mod schedules;
 mod secrets;
+mod telemetry;
 mod tenants;
 
 use std::time::Duration;
@@ -131,7 +132,7 @@ fn unknown_keys_name_their_place_and_what_was_meant() {
       - `brokr` (file bulkhead.toml): there is no such key; did you mean `broker`?
       - `host.concurency` (file bulkhead.toml): there is no such key; did you mean `concurrency`?
       - `queues.a.retires` (file bulkhead.toml): there is no such key; did you mean `retry`?
-      - `xyzzy` (file bulkhead.toml): there is no such key; here are `api`, `broker`, `config`, `grants`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `secrets`, `secrets_key`, `submit`, `tenants`
+      - `xyzzy` (file bulkhead.toml): there is no such key; here are `alerts`, `api`, `broker`, `config`, `grants`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `secrets`, `secrets_key`, `submit`, `telemetry`, `tenants`
     "
     );
     let sources = Sources {

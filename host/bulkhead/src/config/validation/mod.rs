@@ -9,6 +9,7 @@ mod queue;
 mod retry;
 mod schedule;
 mod secret;
+mod telemetry;
 mod tenant;
 
 use std::collections::BTreeMap;
@@ -24,10 +25,11 @@ use bulkhead_queue::SubmitLimits;
 use super::api::ApiSettings;
 use super::error::Problem;
 use super::quantity::{Size, Span};
-use super::raw::{Raw, RawHost, RawLimits, RawLog, RawPlugins};
-use super::{BrokerUrl, LogFormat, LogOptions, Origin, Origins};
+use super::raw::{Raw, RawHost, RawLimits, RawPlugins};
+use super::{BrokerUrl, LogOptions, Origin, Origins};
 use crate::options::{FleetPolicy, HostOptions, IsolationOptions, QueueOptions};
 use crate::plugins::LiveSettings;
+use crate::traces::OtlpOptions;
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -45,6 +47,7 @@ pub(in crate::config) struct Valid {
     pub(in crate::config) submit: SubmitLimits,
     pub(in crate::config) log: LogOptions,
     pub(in crate::config) api: ApiSettings,
+    pub(in crate::config) otlp: Option<OtlpOptions>,
 }
 
 /// Check `raw`; the problems if there are any.
@@ -72,9 +75,16 @@ pub(in crate::config) fn validate(
     host.schedules = raw.schedules.as_ref().map(|raw| check.schedules(raw, &submit));
     let log = check.log(&raw.log);
     let api = check.api(&raw.api);
+    host.log_payloads = raw.log.payloads;
+    host.tenant_classes = check.tenant_classes(raw);
+    let every = ["telemetry", "sample_every"];
+    host.sample_every = check.span(&every, raw.telemetry.sample_every, SECOND..=HOUR);
+    host.alerts = check.alerts(&raw.alerts);
+    let otlp = check.otlp(&raw.telemetry.otlp, env);
     match (broker, log) {
         (Some(broker), Some(log)) if check.problems.is_empty() => {
-            Ok(Valid { broker, namespace: raw.namespace.clone(), host, queues, submit, log, api })
+            let namespace = raw.namespace.clone();
+            Ok(Valid { broker, namespace, host, queues, submit, log, api, otlp })
         }
         _ => Err(check.problems),
     }
@@ -189,9 +199,7 @@ impl Check<'_> {
                 .map(|size| self.size(&["host", "memory"], size, MIB..=4_095 * GIB)),
             scratch_dir: self.path(&["host", "scratch_dir"], &host.scratch_dir),
             isolation: self.isolation(host),
-            schedules: None,
-            submit: SubmitLimits::default(),
-            settings: LiveSettings::default(),
+            ..HostOptions::default()
         }
     }
 
@@ -277,13 +285,5 @@ impl Check<'_> {
             handles: raw.handles,
             instances: raw.instances,
         }
-    }
-
-    fn log(&mut self, raw: &RawLog) -> Option<LogOptions> {
-        let format = self.parsed::<LogFormat>(&["log", "format"], &raw.format);
-        if let Err(message) = super::log::check_directives(&raw.level) {
-            self.problem(&["log", "level"], message);
-        }
-        format.map(|format| LogOptions { level: raw.level.clone(), format })
     }
 }

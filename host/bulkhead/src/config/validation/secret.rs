@@ -97,7 +97,7 @@ impl Check<'_> {
     }
 
     /// The one place that is named.
-    fn given(
+    pub(super) fn given(
         &mut self,
         path: &[&str],
         variable: Option<&str>,

@@ -70,16 +70,23 @@ impl Keeper {
             self.folders.get(&identity.owner).is_some_and(|f| f.unchanged(&identity.name));
         let registry = &self.loader.registry;
         match verdict {
-            Ok(None) => registry.accept(&identity),
+            Ok(None) => {
+                registry.loaded("unchanged");
+                registry.accept(&identity);
+            }
             // What was read may be half of what is being written.
             _ if !unchanged => self.doubt(&identity),
             Ok(Some((plugin, remembering))) => {
                 let compile_ms = plugin.load_times().compile.as_millis();
                 let cached = plugin.load_times().cached;
+                registry.compiled(plugin.load_times());
                 let shown = identity.to_string();
                 match registry.serve(identity.clone(), plugin, remembering, false, unix_ms()) {
-                    Ok(()) => tracing::info!(plugin = shown, digest = %digest.short(),
-                        compile_ms, cached, total_ms = began.elapsed().as_millis(), "plugin serves"),
+                    Ok(()) => {
+                        registry.loaded("accepted");
+                        tracing::info!(plugin = shown, digest = %digest.short(), compile_ms, cached,
+                            total_ms = began.elapsed().as_millis(), "plugin serves");
+                    }
                     Err(reason) => self.refuse(&identity, digest, (TASK_TYPE_TAKEN.into(), reason)),
                 }
             }
@@ -108,6 +115,7 @@ impl Keeper {
 
     pub(super) fn refuse(&self, identity: &Identity, digest: Digest, (gate, reason): Refusal) {
         let registry = &self.loader.registry;
+        registry.loaded(&gate);
         let rejected = RejectedVersion { digest, gate, reason, at: unix_ms() };
         let (gate, reason) = (rejected.gate.clone(), rejected.reason.clone());
         if !registry.reject(identity, rejected) {

@@ -1,6 +1,7 @@
 //! The interfaces as the guest calls them: what each call does once it may.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::filesystem::{Descriptor, Dir, File as WasiFile, WasiFilesystemView as _};
@@ -194,29 +195,10 @@ impl Wasi for FolderView<'_> {
         how: types::OpenFlags,
         wants: types::DescriptorFlags,
     ) -> FsResult<Resource<Descriptor>> {
-        let (dir, Handle { account, .. }) = self.folder(&fd)?;
-        let at = checked(at)?;
-        let follow = flags.contains(types::PathFlags::SYMLINK_FOLLOW);
-        let wanted = Wanted { follow, how, flags: wants };
-        let permit = self.folders()?.permit()?;
-        let under = account.clone();
-        let opened =
-            spawn_blocking(move || path::open_at(&dir, at.as_ref(), wanted, under.as_ref()))
-                .await?;
-        let perms = if account.is_some() { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-        let mut mode = OpenMode::empty();
-        mode.set(OpenMode::READ, wanted.reads());
-        mode.set(OpenMode::WRITE, wanted.writes());
-        let (descriptor, node) = match opened {
-            Opened::File(file, node) => {
-                (Descriptor::File(WasiFile::new(file, perms, mode, false)), node)
-            }
-            Opened::Folder(dir) => (Descriptor::Dir(Dir::new(dir, perms, mode, false)), None),
-        };
-        let fd = self.0.table().push(descriptor)?;
-        let handle = Handle { account, node, permit: Some(permit) };
-        self.folders()?.opened(fd.rep(), handle);
-        Ok(fd)
+        let began = Instant::now();
+        let opened = self.open(fd, flags, at, how, wants).await;
+        self.opened(began, opened.is_ok());
+        opened
     }
 
     async fn readlink_at(&mut self, fd: Resource<Descriptor>, at: String) -> FsResult<String> {
@@ -347,5 +329,40 @@ impl HostDirectoryEntryStream for FolderView<'_> {
     fn drop(&mut self, stream: Resource<types::DirectoryEntryStream>) -> wasmtime::Result<()> {
         self.0.table().delete(Resource::<Listing>::new_own(stream.rep()))?;
         Ok(())
+    }
+}
+
+impl FolderView<'_> {
+    async fn open(
+        &mut self,
+        fd: Resource<Descriptor>,
+        flags: types::PathFlags,
+        at: String,
+        how: types::OpenFlags,
+        wants: types::DescriptorFlags,
+    ) -> FsResult<Resource<Descriptor>> {
+        let (dir, Handle { account, .. }) = self.folder(&fd)?;
+        let at = checked(at)?;
+        let follow = flags.contains(types::PathFlags::SYMLINK_FOLLOW);
+        let wanted = Wanted { follow, how, flags: wants };
+        let permit = self.folders()?.permit()?;
+        let under = account.clone();
+        let opened =
+            spawn_blocking(move || path::open_at(&dir, at.as_ref(), wanted, under.as_ref()))
+                .await?;
+        let perms = if account.is_some() { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+        let mut mode = OpenMode::empty();
+        mode.set(OpenMode::READ, wanted.reads());
+        mode.set(OpenMode::WRITE, wanted.writes());
+        let (descriptor, node) = match opened {
+            Opened::File(file, node) => {
+                (Descriptor::File(WasiFile::new(file, perms, mode, false)), node)
+            }
+            Opened::Folder(dir) => (Descriptor::Dir(Dir::new(dir, perms, mode, false)), None),
+        };
+        let fd = self.0.table().push(descriptor)?;
+        let handle = Handle { account, node, permit: Some(permit) };
+        self.folders()?.opened(fd.rep(), handle);
+        Ok(fd)
     }
 }

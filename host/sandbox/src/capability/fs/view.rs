@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Instant;
 
 use wasmtime::component::Resource;
 use wasmtime_wasi::OpenMode;
@@ -54,6 +55,13 @@ impl FolderView<'_> {
     pub(super) fn call(&mut self) -> FsResult<()> {
         self.folders()?.meter.call();
         Ok(())
+    }
+
+    /// A file or folder was opened, or could not be.
+    pub(super) fn opened(&self, began: Instant, succeeded: bool) {
+        if let Some(powers) = self.0.powers.as_deref() {
+            powers.called("fs", "open", began, succeeded);
+        }
     }
 
     pub(super) fn handle(&mut self, fd: &Resource<Descriptor>) -> FsResult<Handle> {

@@ -37,6 +37,7 @@ impl Remote {
             secrets: given.secrets.then(|| remote() as Arc<dyn SecretSource>),
             http: given.http.then(|| HttpAccess::of_worker(outbound, self.connecting())),
             scratch: given.fs.then(|| ScratchHome::of_worker(self.connecting())),
+            calls: None,
         }
     }
 

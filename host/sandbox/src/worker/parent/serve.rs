@@ -249,10 +249,12 @@ impl Asking {
         };
         let (access, mut over) = (access.clone(), run.alive.subscribe());
         tokio::spawn(async move {
+            let began = Instant::now();
             let lent = tokio::select! {
                 lent = access.lend(&target, &way) => lent,
                 _ = over.changed() => return,
             };
+            access.called(&target, began, lent.is_ok());
             match lent {
                 Ok(lending) => self.lend(lending),
                 Err((reason, why)) => {
