@@ -63,6 +63,11 @@ impl Layout {
         self.root.join("docs").join("security.md")
     }
 
+    /// The picture of a simulated run of the autoscaler.
+    pub(crate) fn autoscaler_picture(&self) -> PathBuf {
+        self.root.join("docs").join("images").join("autoscaler.svg")
+    }
+
     /// A binary of this workspace, built in release.
     pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
         self.target.join("release").join(name)

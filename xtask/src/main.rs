@@ -14,6 +14,7 @@
 mod attack;
 mod bench;
 mod demo;
+mod figure;
 mod figures;
 mod guests;
 mod interrupt;
@@ -56,6 +57,8 @@ enum Command {
     },
     /// Attack a host with the gallery and write the table into `docs/security.md`.
     Attack(attack::Options),
+    /// Draw the autoscaler on a simulated load into `docs/images/autoscaler.svg`.
+    Figure,
     /// Measure speed and print medians.
     Bench(bench::Options),
 }
@@ -76,6 +79,7 @@ fn run(command: &Command, layout: &Layout) -> Result<()> {
         Command::Test => verify::run(layout),
         Command::Demo { out } => demo::show(layout, out.clone()),
         Command::Attack(options) => attack::measure(layout, options),
+        Command::Figure => figure::draw(layout),
         Command::Bench(options) => bench::measure(layout, options),
     }
 }

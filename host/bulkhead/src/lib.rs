@@ -9,6 +9,7 @@ mod clock;
 pub mod config;
 pub mod grants;
 mod host;
+mod machine;
 pub mod manifest;
 mod memory;
 mod options;
@@ -25,8 +26,11 @@ pub use bulkhead_sandbox::{
     CacheFolder, Compiler, ENGINE, Isolation, Layer, WorkerProcesses, WorkerProgram,
     compile_worker, guest_worker,
 };
-pub use host::{Host, HostBuilder, HostError};
-pub use options::{HostOptions, IsolationOptions, QueueOptions, QueueSchedule};
+pub use host::{Host, HostBuilder, HostError, VitalCounts, Vitals};
+pub use machine::{CpuTime, Linux, Machine, MemoryUse};
+pub use options::{
+    AdmissionOptions, AutoscaleOptions, HostOptions, IsolationOptions, QueueOptions, QueueSchedule,
+};
 pub use plugins::{
     EVERY, GrantsFrom, Identity, LiveSettings, PluginQuota, PluginSettings, SettingsWriter,
     Sharing, TenantPlugins, Values,

@@ -4,6 +4,8 @@
 //! Time and jitter are arguments. This crate knows neither Redis nor WebAssembly,
 //! so that a producer, the broker and the sandbox can all share it.
 
+mod admission;
+mod autoscale;
 mod child;
 mod disposition;
 mod limits;
@@ -23,6 +25,11 @@ mod state;
 mod task;
 mod terms;
 
+pub use admission::{Admission, AdmissionMarks, DiskMark, MachineState, Mark, Strain};
+pub use autoscale::{
+    AutoscalePolicy, Autoscaler, Direction, MemoryLoad, Observation, Pace, Readings, Reason,
+    Signal, Verdict, Work,
+};
 pub use child::{Child, child_id};
 pub use disposition::{Attempted, Disposition, dispose};
 pub use limits::{Limits, LimitsRequest};

@@ -36,7 +36,9 @@ pub use error::QueueError;
 pub use event::{Event, EventId, EventKind};
 pub use finding::{Finding, FindingKind};
 pub use held::{HeldBy, HeldTenant};
-pub use host::{HostInfo, HostMemory, PluginInfo, RejectedVersion, ServingVersion};
+pub use host::{
+    HostInfo, HostMemory, HostScaling, PluginInfo, RejectedVersion, ScalingChange, ServingVersion,
+};
 pub use kv::{
     KvBound, KvEdit, KvEntry, KvOwner, KvPage, KvQuota, KvRange, KvUsage, KvWrite, KvWritten,
 };

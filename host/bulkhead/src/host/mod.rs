@@ -3,8 +3,11 @@
 //! The caller's runtime is the control side: it talks to the broker, renews leases and
 //! keeps time. Guests run on threads of their own, so a busy guest delays neither.
 
+mod admission;
 mod announce;
 mod lines;
+mod scaling;
+mod vitals;
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +19,8 @@ use bulkhead_sandbox::{
 };
 
 use self::lines::Lines;
-use crate::options::{HostOptions, IsolationOptions};
+pub use self::vitals::{VitalCounts, Vitals};
+use crate::options::{AutoscaleOptions, HostOptions, IsolationOptions};
 use crate::plugins::{Folders, Keeper, Registry};
 use crate::scheduler;
 use crate::serve::offers;
@@ -66,6 +70,16 @@ impl HostBuilder {
         if options.concurrency == 0 || options.guest_threads == 0 || options.settlement_buffer == 0
         {
             return bad("concurrency, guest threads and the settlement buffer must be at least 1");
+        }
+        if let Some(autoscale) = &options.autoscale
+            && (autoscale.interval < AutoscaleOptions::LEAST_INTERVAL
+                || !(1..=options.concurrency).contains(&autoscale.min)
+                || autoscale.max.is_some_and(|max| max < autoscale.min))
+        {
+            return bad(
+                "the autoscaler's bounds must be from 1 to the concurrency, the lower one \
+                        first, and its interval at least 100 ms",
+            );
         }
         if options.lease < Duration::from_millis(300) {
             return bad("the lease is under 300 ms; it must outlast a few round trips");
@@ -121,7 +135,8 @@ impl HostBuilder {
                 HostError::Plugins { folder, source }
             },
         )?;
-        Ok(Host { broker: self.broker, options, registry, keeper, sandbox, budget })
+        let vitals = Vitals::default();
+        Ok(Host { broker: self.broker, options, registry, keeper, sandbox, budget, vitals })
     }
 }
 
@@ -133,6 +148,7 @@ pub struct Host {
     keeper: Keeper,
     sandbox: Sandbox,
     budget: Budget,
+    vitals: Vitals,
 }
 
 impl Host {
@@ -142,10 +158,16 @@ impl Host {
         HostBuilder { broker, options }
     }
 
+    /// A look at it while it runs.
+    #[must_use]
+    pub fn vitals(&self) -> Vitals {
+        self.vitals.clone()
+    }
+
     /// Load the plugins and serve until `shutdown`. Returns when every attempt has been
     /// settled or given back.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), HostError> {
-        let Self { broker, options, registry, mut keeper, sandbox, budget } = self;
+        let Self { broker, options, registry, mut keeper, sandbox, budget, vitals } = self;
         let layers = layers(&sandbox).await?;
         for warning in broker.check().await? {
             tracing::warn!("{warning}");
@@ -159,7 +181,7 @@ impl Host {
             let served = options.queues.iter().map(|queue| &queue.name);
             scheduler::define(broker.as_ref(), schedules, served).await?;
         }
-        let lines = Lines::new(&broker, &options, registry, budget, layers)?;
+        let lines = Lines::new(&broker, &options, registry, budget, layers, vitals)?;
         let shared = lines.shared.clone();
         let guests = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(options.guest_threads)
@@ -180,7 +202,7 @@ impl Host {
         }
         lines.warn_of_little_memory();
         tracing::info!(host = %options.name, queues = lines.lines.len(),
-            concurrency = options.concurrency, "host serves");
+            concurrency = shared.permits.total(), "host serves");
         let outcome = lines.run(keeper, guests.handle().clone(), shutdown).await;
         shared.backends.tidied().await;
         // Every attempt has been settled or given back; nothing is left to wait for.

@@ -24,6 +24,7 @@ use super::permits::Permits;
 use super::progress::Words;
 use super::recover::Doubt;
 use super::shelf::{Shelf, Shelved};
+use super::tally::Tally;
 use super::windows::Windows;
 use crate::options::QueueOptions;
 use crate::plugins::Registry;
@@ -56,6 +57,10 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) backends: Backends,
     pub(crate) permits: Permits,
+    /// Set while the machine is too busy or too full for more work.
+    pub(crate) refuses: AtomicBool,
+    /// What attempts come to, if somebody follows that.
+    pub(crate) tally: Option<Arc<Tally>>,
     /// The memory that attempts may come to.
     pub(crate) budget: Budget,
     /// The memory for the records of claimed tasks.
@@ -218,7 +223,7 @@ impl Line {
         let glance = self.ledger.glance();
         let by_itself = glance.running == 0 && glance.ended == 0;
         (pace.more || self.woken.load(Ordering::Acquire))
-            && (by_itself || self.admits() == 0 || !self.shared.shelf.has_room())
+            && (by_itself || self.admits() == 0 || !self.shared.shelf.has_room() || self.refuses())
             && self.stumbled.lock().is_none()
     }
 
@@ -228,7 +233,13 @@ impl Line {
             && self.shared.shelf.has_room()
             && self.admits() > 0
             && glance.running + glance.ended < self.shared.settlement_buffer
+            && !self.refuses()
             && self.stumbled.lock().is_none()
+    }
+
+    /// Whether the host takes on no more work.
+    fn refuses(&self) -> bool {
+        self.shared.refuses.load(Ordering::Acquire)
     }
 
     /// How many more attempts there is memory for, if all were of the plugin that needs most.
@@ -267,8 +278,8 @@ impl Line {
         let (serves, room) = table.claimable();
         let room = Self::most(&serves, room);
         let window = pace.windows.of(&serves);
-        let shelved =
-            if claim && self.stumbled.lock().is_none() { self.shared.shelf.take() } else { None };
+        let claims = claim && self.stumbled.lock().is_none() && !self.refuses();
+        let shelved = if claims { self.shared.shelf.take() } else { None };
         let want = shelved.as_ref().map_or(0, |_| self.permits_for(room));
         let reclaim = now >= pace.next_reclaim || now >= pace.next_look;
         let step = Step {

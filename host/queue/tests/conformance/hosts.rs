@@ -2,12 +2,20 @@
 
 use std::time::Duration;
 
-use bulkhead_core::Digest;
-use bulkhead_queue::{HostInfo, HostMemory, PluginInfo, ServingVersion, Signal, Topic};
+use bulkhead_core::{AutoscalePolicy, Autoscaler, Digest, Observation};
+use bulkhead_queue::{
+    HostInfo, HostMemory, HostScaling, PluginInfo, ScalingChange, ServingVersion, Signal, Topic,
+};
 
 use crate::talk::Talk;
 
 crate::every_broker![a_host_is_known_while_it_says_so, a_rescan_is_heard_by_all,];
+
+fn scaling() -> HostScaling {
+    let verdict = Autoscaler::new(AutoscalePolicy::default()).observe(&Observation::default());
+    let change = ScalingChange { at: 5, verdict, explanation: verdict.to_string() };
+    HostScaling { min: 1, max: 8, latest: Some(verdict), changes: vec![change] }
+}
 
 fn host(name: &str, in_flight: u32) -> HostInfo {
     HostInfo {
@@ -35,6 +43,8 @@ fn host(name: &str, in_flight: u32) -> HostInfo {
         }],
         rescans: 4,
         isolation: vec!["files".into()],
+        scaling: Some(scaling()),
+        refusing: vec!["the CPU is busy".into()],
     }
 }
 

@@ -3,6 +3,7 @@
 //! This is the one list of keys. Values have the right type here and are not yet known
 //! to make sense; `validation` turns them into [`super::Config`].
 
+mod load;
 mod queue;
 mod schedule;
 mod secret;
@@ -18,6 +19,7 @@ use super::quantity::{Size, Span};
 use crate::options::HostOptions;
 use crate::trust::TrustPolicy;
 
+pub(in crate::config) use load::{RawAdmission, RawAutoscale};
 pub(in crate::config) use queue::{RawBackoff, RawBounds, RawQueue, RawRetry, RawTenant};
 pub(in crate::config) use schedule::{RawAskedLimits, RawSchedule};
 pub(in crate::config) use secret::{RawSecret, RawSecretsKey};
@@ -69,6 +71,8 @@ pub(in crate::config) struct RawHost {
     pub(in crate::config) isolation_strict: bool,
     pub(in crate::config) workers: u32,
     pub(in crate::config) worker_idle: Span,
+    pub(in crate::config) autoscale: RawAutoscale,
+    pub(in crate::config) admission: RawAdmission,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -206,6 +210,8 @@ impl Default for RawHost {
             isolation_strict: options.isolation.strict,
             workers: options.isolation.workers,
             worker_idle: Span(options.isolation.worker_idle),
+            autoscale: RawAutoscale::default(),
+            admission: RawAdmission::default(),
         }
     }
 }

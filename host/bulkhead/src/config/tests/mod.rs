@@ -1,3 +1,4 @@
+mod load;
 mod plugins;
 mod queues;
 mod schedules;
@@ -154,7 +155,7 @@ fn values_of_the_wrong_type_name_their_key() {
         problems("bulkhead.toml", "host = 5\n[log]\nlevel = { a = 1 }\n"),
         @"
     the configuration cannot be used:
-      - `host` (file bulkhead.toml): this is a section, with `concurrency`, `grace`, `guest_threads`, `isolation`, `isolation_strict`, `lease`, `memory`, `name`, `queues`, `scratch_dir`, `settlement_buffer`, `worker_idle`, `workers`
+      - `host` (file bulkhead.toml): this is a section, with `admission`, `autoscale`, `concurrency`, `grace`, `guest_threads`, `isolation`, `isolation_strict`, `lease`, `memory`, `name`, `queues`, `scratch_dir`, `settlement_buffer`, `worker_idle`, `workers`
       - `log.level` (file bulkhead.toml): this takes one value and is no section
     "
     );

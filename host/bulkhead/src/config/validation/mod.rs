@@ -3,6 +3,7 @@
 //! Every problem is collected before anything is refused, so that one run of
 //! `bulkhead config check` shows all of them.
 
+mod load;
 mod plugin;
 mod queue;
 mod retry;
@@ -23,7 +24,7 @@ use bulkhead_queue::SubmitLimits;
 use super::error::Problem;
 use super::quantity::{Size, Span};
 use super::raw::{Raw, RawHost, RawLimits, RawLog, RawPlugins};
-use super::{BrokerUrl, LogFormat, LogOptions, Origin, Origins};
+use super::{BrokerPlace, BrokerUrl, LogFormat, LogOptions, Origin, Origins};
 use crate::options::{HostOptions, IsolationOptions, QueueOptions};
 use crate::plugins::LiveSettings;
 
@@ -63,6 +64,9 @@ pub(in crate::config) fn validate(
     };
     host.submit = submit;
     check.memory(&host);
+    if let Some(BrokerPlace::Embedded(folder)) = broker.as_ref().map(BrokerUrl::place) {
+        host.admission.folders.push(folder);
+    }
     let mut settings = check.plugin_settings(raw);
     settings.secrets = check.secrets(raw, env).into();
     host.settings = LiveSettings::fixed(settings);
@@ -157,6 +161,9 @@ impl Check<'_> {
                 SECOND / 10..=HOUR,
             ),
             concurrency: host.concurrency,
+            autoscale: self.autoscale(host),
+            admission: self.admission(&host.admission),
+            machine: HostOptions::default().machine,
             guest_threads: host.guest_threads,
             lease: self.span(&["host", "lease"], host.lease, Duration::from_millis(300)..=HOUR),
             grace: self.span(&["host", "grace"], host.grace, Duration::ZERO..=DAY),

@@ -10,6 +10,31 @@ local L = lib()
 local head = L.head
 local by_type, count, lines_left, oldest_us = {}, {}, 2000, FAR_US
 local types = call('SMEMBERS', P .. ':types')
+-- A line is as its first tasks are, which are next.
+local SAMPLE, samples_left, by_class = 8, 2000, { 0, 0, 0, 0 }
+local function class(priority)
+  return priority < 38 and 1 or priority < 63 and 2 or priority < 88 and 3 or 4
+end
+local function sample(line, n)
+  local ids = call('ZRANGE', line, '0', int(math.min(SAMPLE, math.max(samples_left, 1)) - 1))
+  samples_left = samples_left - #ids
+  local of, known, rest = { 0, 0, 0, 0 }, 0, n
+  for _, id in ipairs(ids) do
+    local h = head(id)
+    if h then
+      known = known + 1
+      of[class(h[4])] = of[class(h[4])] + 1
+    end
+  end
+  if known == 0 then return end
+  local first
+  for c = 4, 1, -1 do
+    local share = math.floor(n * of[c] / known)
+    by_class[c], rest = by_class[c] + share, rest - share
+    if of[c] > 0 and not first then first = c end
+  end
+  by_class[first] = by_class[first] + rest
+end
 local added = {}
 local function add(task_type, tenant)
   local line = READY .. task_type .. ':' .. tenant
@@ -17,7 +42,9 @@ local function add(task_type, tenant)
   if lines_left <= 0 or added[line] then return end
   added[line] = true
   lines_left = lines_left - 1
-  count[task_type] = (count[task_type] or 0) + call('ZCARD', line)
+  local n = call('ZCARD', line)
+  count[task_type] = (count[task_type] or 0) + n
+  if n > 0 then sample(line, n) end
   local first = call('ZRANGE', line, '0', '0', 'WITHSCORES')
   local h = first[1] and head(first[1])
   if h then oldest_us = math.min(oldest_us, tonumber(first[2]) + h[4] * HEAD_START_US) end
@@ -64,5 +91,5 @@ return {
   call('ZCARD', SCHEDULED), call('ZCARD', P .. ':blocked'), call('ZCARD', LEASES),
   call('ZCOUNT', DEAD, int(now), '+inf'), by_type, held_back,
   oldest_us < FAR_US and math.floor(oldest_us / 1000) or -1,
-  call('HGETALL', STATS), call('HGETALL', CONFIG), held,
+  call('HGETALL', STATS), call('HGETALL', CONFIG), held, by_class,
 }
