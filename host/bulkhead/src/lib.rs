@@ -9,6 +9,7 @@ mod clock;
 pub mod config;
 pub mod grants;
 mod host;
+pub mod layers;
 mod machine;
 pub mod manifest;
 mod memory;
@@ -23,8 +24,8 @@ pub mod trust;
 pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
 pub use bulkhead_sandbox::{
-    CacheFolder, Compiler, ENGINE, Isolation, Layer, WorkerProcesses, WorkerProgram,
-    compile_worker, guest_worker,
+    AttemptEnd, CacheFolder, Cancel, Compiler, ENGINE, Isolation, Layer, UpstreamRefused,
+    Upstreams, WorkerProcesses, WorkerProgram, compile_worker, guest_worker,
 };
 pub use host::{Host, HostBuilder, HostError, VitalCounts, Vitals};
 pub use machine::{CpuTime, Linux, Machine, MemoryUse};

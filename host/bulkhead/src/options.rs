@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::default_scratch_dir;
+use crate::layers::{Metrics, NamedLayer};
 use crate::machine::{Linux, Machine};
 use crate::memory::{self, ClaimBytes, Division, Shape};
 use crate::plugins::LiveSettings;
@@ -36,6 +37,8 @@ pub struct HostOptions {
     pub autoscale: Option<AutoscaleOptions>,
     /// When the host takes on no more work.
     pub admission: AdmissionOptions,
+    /// Who is told of attempts that pass a layer `metrics` of the configuration.
+    pub attempt_metrics: Metrics,
     /// Where the host learns how its machine stands.
     pub machine: Arc<dyn Machine>,
     /// Threads that run guests.
@@ -191,6 +194,8 @@ pub struct QueueOptions {
     /// What the queue bounds, for whom: replaces its stored policy at start, for all hosts.
     /// `None` leaves that as it is.
     pub policy: Option<QueuePolicy>,
+    /// The layers around each attempt, the outermost first. With any, tasks run one by one.
+    pub layers: Vec<NamedLayer>,
 }
 
 impl QueueOptions {
@@ -203,6 +208,7 @@ impl QueueOptions {
             retention_ms: 24 * 3_600_000,
             dead_retention_ms: 7 * 24 * 3_600_000,
             policy: None,
+            layers: Vec::new(),
         }
     }
 }
@@ -219,6 +225,7 @@ impl Default for HostOptions {
             concurrency: 64,
             autoscale: None,
             admission: AdmissionOptions::default(),
+            attempt_metrics: Metrics::default(),
             machine: Arc::new(Linux),
             guest_threads: cores,
             lease: Duration::from_secs(10),

@@ -6,6 +6,7 @@
 
 mod admission;
 mod autoscale;
+mod breaker;
 mod child;
 mod disposition;
 mod limits;
@@ -30,6 +31,7 @@ pub use autoscale::{
     AutoscalePolicy, Autoscaler, Direction, MemoryLoad, Observation, Pace, Readings, Reason,
     Signal, Verdict, Work,
 };
+pub use breaker::{Breaker, BreakerPolicy, BreakerState, Passage, Passed};
 pub use child::{Child, child_id};
 pub use disposition::{Attempted, Disposition, dispose};
 pub use limits::{Limits, LimitsRequest};

@@ -56,7 +56,7 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
 }
 
 /// The sections in the order of the documentation.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "broker",
     "namespace",
     "host",
@@ -68,6 +68,7 @@ const SECTIONS: [&str; 14] = [
     "tenants",
     "limits",
     "queues",
+    "layers",
     "schedules",
     "submit",
     "log",
@@ -98,7 +99,7 @@ fn flatten<'a>(
         }
         // A key that does not belong to this kind of backoff, or that bounds nothing.
         Value::Null if path.contains(&"backoff") || path.len() > 3 && path[0] == "queues" => {}
-        Value::Null if matches!(path[0], "host" | "schedules" | "tenants") => {}
+        Value::Null if matches!(path[0], "host" | "layers" | "schedules" | "tenants") => {}
         value => settings.push(set(value)),
     }
 }

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use super::attempt;
 use super::backends::Backends;
 use super::bell::RoomBell;
+use super::holds::Holds;
 use super::ledger::{Glance, Interrupt, Ledger};
 use super::permits::Permits;
 use super::progress::Words;
@@ -101,6 +102,8 @@ pub(crate) struct Line {
     pub(crate) ledger: Ledger,
     pub(super) words: Words,
     pub(super) outbox: Outbox,
+    /// Types of which nothing is claimed for a while.
+    pub(super) holds: Holds,
     /// Whether the line wants to be woken.
     pub(crate) waiting: AtomicBool,
     /// Whether somebody said that there is work.
@@ -133,6 +136,7 @@ impl Line {
             ledger: Ledger::default(),
             words: Words::default(),
             outbox: Outbox::default(),
+            holds: Holds::default(),
             waiting: AtomicBool::new(false),
             woken: AtomicBool::new(false),
             stumbled: Mutex::new(None),
@@ -214,7 +218,8 @@ impl Line {
                 || glance.waiting_since.is_some_and(|since| now >= since + LINGER));
         let wanted = (pace.more || self.woken.load(Ordering::Acquire)) && self.has_room(&glance);
         let said = self.words.due_at(now).is_some_and(|at| now >= at);
-        ripe || wanted || said || now >= pace.next_look || now >= pace.next_renewal
+        let freed = self.holds.next().is_some_and(|at| now >= at);
+        ripe || wanted || said || freed || now >= pace.next_look || now >= pace.next_renewal
     }
 
     /// Whether the line has work to claim and no room for it, and no end of its own may tell
@@ -251,7 +256,7 @@ impl Line {
     fn wake_at(&self, pace: &Pace) -> Instant {
         let glance = self.ledger.glance();
         let linger = glance.waiting_since.filter(|_| glance.ended > 0).map(|since| since + LINGER);
-        [linger, *self.stumbled.lock(), self.words.due_at(Instant::now())]
+        [linger, *self.stumbled.lock(), self.words.due_at(Instant::now()), self.holds.next()]
             .into_iter()
             .flatten()
             .fold(pace.next_look.min(pace.next_renewal), Instant::min)
@@ -273,9 +278,11 @@ impl Line {
         } else {
             Vec::new()
         };
-        let woken = self.woken.swap(false, Ordering::AcqRel);
+        let freed = self.holds.release(now);
+        let woken = self.woken.swap(false, Ordering::AcqRel) || freed;
         let table = Guard::into_inner(self.shared.registry.table());
         let (serves, room) = table.claimable();
+        let serves = self.holds.without(serves);
         let room = Self::most(&serves, room);
         let window = pace.windows.of(&serves);
         let claims = claim && self.stumbled.lock().is_none() && !self.refuses();

@@ -6,6 +6,8 @@ mod bell;
 mod berth;
 mod carry;
 mod conclude;
+mod holds;
+mod layered;
 mod ledger;
 mod line;
 mod listen;

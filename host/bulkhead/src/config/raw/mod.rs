@@ -3,6 +3,7 @@
 //! This is the one list of keys. Values have the right type here and are not yet known
 //! to make sense; `validation` turns them into [`super::Config`].
 
+mod layer;
 mod load;
 mod queue;
 mod schedule;
@@ -19,6 +20,7 @@ use super::quantity::{Size, Span};
 use crate::options::HostOptions;
 use crate::trust::TrustPolicy;
 
+pub(in crate::config) use layer::RawLayer;
 pub(in crate::config) use load::{RawAdmission, RawAutoscale};
 pub(in crate::config) use queue::{RawBackoff, RawBounds, RawQueue, RawRetry, RawTenant};
 pub(in crate::config) use schedule::{RawAskedLimits, RawSchedule};
@@ -47,6 +49,8 @@ pub(in crate::config) struct Raw {
     pub(in crate::config) tenants: BTreeMap<String, RawTenantSection>,
     pub(in crate::config) limits: RawLimits,
     pub(in crate::config) queues: BTreeMap<String, RawQueue>,
+    /// Layers that queues name.
+    pub(in crate::config) layers: BTreeMap<String, RawLayer>,
     /// A section without an entry says that there are none; without the section nothing is
     /// said.
     pub(in crate::config) schedules: Option<BTreeMap<String, RawSchedule>>,
@@ -166,6 +170,7 @@ impl Raw {
             secrets_key: Some(RawSecretsKey::with_every_key()),
             tenants: BTreeMap::from([(any(), tenant)]),
             queues: BTreeMap::from([(any(), RawQueue::with_every_key())]),
+            layers: BTreeMap::from([(any(), RawLayer::with_every_key())]),
             schedules: Some(BTreeMap::from([(any(), RawSchedule::with_every_key())])),
             ..Self::default()
         }
@@ -186,6 +191,7 @@ impl Default for Raw {
             tenants: BTreeMap::new(),
             limits: RawLimits::default(),
             queues: BTreeMap::new(),
+            layers: BTreeMap::new(),
             schedules: None,
             submit: RawSubmit::default(),
             log: RawLog::default(),

@@ -54,6 +54,58 @@ fn marks_are_percent_and_a_lower_one_need_not_be_said() {
     assert!(folders.iter().any(|folder| folder.ends_with("data")), "{folders:?}");
 }
 
+fn layers(text: &str) -> Vec<String> {
+    let host = host(text);
+    host.queues[0].layers.iter().map(|layer| layer.name.clone()).collect()
+}
+
+#[test]
+fn a_queue_has_the_layers_that_it_names_in_its_order() {
+    assert!(layers("[queues.mail]\n").is_empty());
+    let text = "[queues.mail]\nlayers = [\"slow\", \"logging\", \"quiet\", \"metrics\"]\n\
+                [layers.slow]\nkind = \"rate_limit\"\nrate = \"5/m\"\nper = \"tenant\"\n\
+                [layers.quiet]\nkind = \"redaction\"\nkeys = [\"iban\"]\n";
+    assert_eq!(layers(text), ["slow", "logging", "quiet", "metrics"]);
+}
+
+#[test]
+fn queues_that_name_one_layer_share_it() {
+    let host = host(
+        "[queues.a]\nlayers = [\"circuit_breaker\"]\n[queues.b]\nlayers = [\"circuit_breaker\"]\n",
+    );
+    let [a, b] = &host.queues[..] else { panic!("two queues") };
+    assert!(std::sync::Arc::ptr_eq(&a.layers[0].layer, &b.layers[0].layer));
+}
+
+#[test]
+fn layers_that_make_no_sense_are_all_reported() {
+    insta::assert_snapshot!(
+        problems(
+            "bulkhead.toml",
+            "[queues.a]\nlayers = [\"none\", \"logging\", \"logging\", \"timeout\", \"odd\"]\n\
+             [layers.odd]\nkind = \"magic\"\n[layers.late]\nkind = \"timeout\"\nrate = \"1/s\"\n\
+             [layers.fast]\nkind = \"rate_limit\"\nrate = \"often\"\n\
+             [layers.circuit_breaker]\nfailures = 0\nshare = 2.0\nopen = \"1h\"\non = [\"sometimes\"]\n\
+             [layers.payload_size]\n",
+        ),
+        @"
+    the configuration cannot be used:
+      - `layers.circuit_breaker.failures` (file bulkhead.toml): 0 is not from 1 to 1000000
+      - `layers.circuit_breaker.share` (file bulkhead.toml): 2 is not from 0 to 1
+      - `layers.circuit_breaker.open` (file bulkhead.toml): 1h is not from 100ms to 5m
+      - `layers.circuit_breaker.on` (file bulkhead.toml): `sometimes` is no failure kind
+      - `layers.fast.rate` (file bulkhead.toml): `often` is no rate; write a count and a period, such as `10/s`, `600/m`, `1/250ms` or `10/s burst 20`
+      - `layers.late.rate` (file bulkhead.toml): a layer of kind `timeout` has no such key
+      - `layers.late` (file bulkhead.toml): `after` is missing
+      - `layers.odd.kind` (file bulkhead.toml): `magic` is no kind of layer; there are `logging`, `metrics`, `timeout`, `rate_limit`, `payload_size`, `redaction`, `circuit_breaker`, `upstream_breaker`
+      - `layers.payload_size` (default): it says neither `payload` nor `result`
+      - `queues.a.layers` (file bulkhead.toml): there is no layer `none`; give it a section `[layers.none]`
+      - `queues.a.layers` (file bulkhead.toml): `logging` is there twice
+      - `queues.a.layers` (file bulkhead.toml): there is no layer `timeout`; give it a section `[layers.timeout]`
+    "
+    );
+}
+
 #[test]
 fn bounds_and_marks_that_make_no_sense_are_all_reported() {
     insta::assert_snapshot!(

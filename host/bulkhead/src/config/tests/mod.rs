@@ -132,7 +132,7 @@ fn unknown_keys_name_their_place_and_what_was_meant() {
       - `brokr` (file bulkhead.toml): there is no such key; did you mean `broker`?
       - `host.concurency` (file bulkhead.toml): there is no such key; did you mean `concurrency`?
       - `queues.a.retires` (file bulkhead.toml): there is no such key; did you mean `retry`?
-      - `xyzzy` (file bulkhead.toml): there is no such key; here are `broker`, `config`, `grants`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `secrets`, `secrets_key`, `submit`, `tenants`
+      - `xyzzy` (file bulkhead.toml): there is no such key; here are `broker`, `config`, `grants`, `host`, `layers`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `secrets`, `secrets_key`, `submit`, `tenants`
     "
     );
     let sources = Sources {

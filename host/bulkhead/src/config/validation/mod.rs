@@ -3,6 +3,7 @@
 //! Every problem is collected before anything is refused, so that one run of
 //! `bulkhead config check` shows all of them.
 
+mod layer;
 mod load;
 mod plugin;
 mod queue;
@@ -25,6 +26,7 @@ use super::error::Problem;
 use super::quantity::{Size, Span};
 use super::raw::{Raw, RawHost, RawLimits, RawLog, RawPlugins};
 use super::{BrokerPlace, BrokerUrl, LogFormat, LogOptions, Origin, Origins};
+use crate::layers::Metrics;
 use crate::options::{HostOptions, IsolationOptions, QueueOptions};
 use crate::plugins::LiveSettings;
 
@@ -54,7 +56,9 @@ pub(in crate::config) fn validate(
     let mut check = Check { origins, problems: Vec::new() };
     let broker = check.parsed::<BrokerUrl>(&["broker"], &raw.broker);
     check.name(&["namespace"], "namespace", &raw.namespace);
-    let queues = check.queues(&raw.queues);
+    let metrics = Metrics::default();
+    let layers = check.layers(&raw.layers, &metrics);
+    let queues = check.queues(&raw.queues, &layers);
     let ceilings = check.limits(&raw.limits);
     let mut host = check.host(&raw.host, &raw.plugins, ceilings, &queues);
     let submit = SubmitLimits {
@@ -63,6 +67,7 @@ pub(in crate::config) fn validate(
         ..SubmitLimits::default()
     };
     host.submit = submit;
+    host.attempt_metrics = metrics;
     check.memory(&host);
     if let Some(BrokerPlace::Embedded(folder)) = broker.as_ref().map(BrokerUrl::place) {
         host.admission.folders.push(folder);
@@ -163,6 +168,7 @@ impl Check<'_> {
             concurrency: host.concurrency,
             autoscale: self.autoscale(host),
             admission: self.admission(&host.admission),
+            attempt_metrics: Metrics::default(),
             machine: HostOptions::default().machine,
             guest_threads: host.guest_threads,
             lease: self.span(&["host", "lease"], host.lease, Duration::from_millis(300)..=HOUR),
