@@ -14,6 +14,7 @@
 mod attack;
 mod bench;
 mod demo;
+mod deploy;
 mod figure;
 mod figures;
 mod guests;
@@ -57,6 +58,8 @@ enum Command {
     },
     /// Attack a host with the gallery and write the table into `docs/security.md`.
     Attack(attack::Options),
+    /// Hold what is in `deploy` against the tools that are made for it.
+    Deploy,
     /// Draw the autoscaler on a simulated load into `docs/images/autoscaler.svg`.
     Figure,
     /// Measure speed and print medians.
@@ -79,6 +82,7 @@ fn run(command: &Command, layout: &Layout) -> Result<()> {
         Command::Test => verify::run(layout),
         Command::Demo { out } => demo::show(layout, out.clone()),
         Command::Attack(options) => attack::measure(layout, options),
+        Command::Deploy => deploy::check(layout),
         Command::Figure => figure::draw(layout),
         Command::Bench(options) => bench::measure(layout, options),
     }
