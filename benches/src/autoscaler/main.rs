@@ -104,12 +104,12 @@ mod tests {
     fn it_rests_at_the_least_and_each_phase_turns_it_round_at_most_twice() {
         let moments = run();
         assert_eq!(ends_at(&phase(&moments, "idle")), plant::policy().min);
-        for number in 0..PHASES.len() {
+        for (number, played) in PHASES.iter().enumerate() {
             let phase: Vec<&Moment> = moments.iter().filter(|m| m.phase == number).collect();
             let ways: Vec<Direction> =
                 changes(&phase).iter().map(|m| m.verdict.direction).collect();
             let turns = ways.windows(2).filter(|pair| pair[0] != pair[1]).count();
-            assert!(turns <= 2, "{}: {ways:?}", PHASES[number].name);
+            assert!(turns <= 2, "{}: {ways:?}", played.name);
         }
     }
 }

@@ -286,7 +286,8 @@ impl Autoscaler {
         let target = self.policy.pick_up_target_ms;
         let is_late = target.zip(seen.pick_up_ms).is_some_and(|(target, p95)| p95 > target);
         let is_long = readings.pressure >= LONG;
-        if !is_long && !(is_late && readings.pressure > SHORT) {
+        let waits = is_long || is_late && readings.pressure > SHORT;
+        if !waits {
             return self.hold(Reason::Steady);
         }
         if readings.utilisation < FULL_USE {

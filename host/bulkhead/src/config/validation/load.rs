@@ -1,5 +1,7 @@
 //! How a host follows its load, and when it takes on no more.
 
+use std::time::Duration;
+
 use bulkhead_core::{AdmissionMarks, DiskMark, Mark, Pace};
 
 use super::{Check, GIB, HOUR, SECOND};
@@ -21,7 +23,7 @@ impl Check<'_> {
         self.within(&at("up_signals"), up_signals, 1..=1_000);
         self.within(&at("down_signals"), down_signals, 1..=1_000);
         let mut pace = |signals, key, cooldown: Span| {
-            let cooldown = self.span(&at(key), cooldown, SECOND * 0..=HOUR);
+            let cooldown = self.span(&at(key), cooldown, Duration::ZERO..=HOUR);
             Pace { signals, cooldown_ms: Span(cooldown).as_ms() }
         };
         let up = pace(up_signals, "up_cooldown", raw.up_cooldown);
