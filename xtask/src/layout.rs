@@ -63,6 +63,16 @@ impl Layout {
         self.root.join("docs").join("security.md")
     }
 
+    /// Where the tools are kept that check what is in `deploy`.
+    pub(crate) fn deploy_tools(&self) -> PathBuf {
+        self.target.join("deploy-tools")
+    }
+
+    /// The picture of a simulated run of the autoscaler.
+    pub(crate) fn autoscaler_picture(&self) -> PathBuf {
+        self.root.join("docs").join("images").join("autoscaler.svg")
+    }
+
     /// A binary of this workspace, built in release.
     pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
         self.target.join("release").join(name)

@@ -14,6 +14,8 @@
 mod attack;
 mod bench;
 mod demo;
+mod deploy;
+mod figure;
 mod figures;
 mod guests;
 mod interrupt;
@@ -58,6 +60,10 @@ enum Command {
     Attack(attack::Options),
     /// Write `docs/metrics.md` from the table in the code.
     Metrics,
+    /// Hold what is in `deploy` against the tools that are made for it.
+    Deploy,
+    /// Draw the autoscaler on a simulated load into `docs/images/autoscaler.svg`.
+    Figure,
     /// Measure speed and print medians.
     Bench(bench::Options),
 }
@@ -79,6 +85,8 @@ fn run(command: &Command, layout: &Layout) -> Result<()> {
         Command::Demo { out } => demo::show(layout, out.clone()),
         Command::Metrics => write_metrics(layout),
         Command::Attack(options) => attack::measure(layout, options),
+        Command::Deploy => deploy::check(layout),
+        Command::Figure => figure::draw(layout),
         Command::Bench(options) => bench::measure(layout, options),
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::deploy;
 use crate::guests;
 use crate::layout::Layout;
 use crate::program::{self, ask, cargo};
@@ -22,6 +23,8 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
 
     announce("setup", start);
     setup::install(layout)?;
+    announce("deployment files", start);
+    deploy::check(layout)?;
     announce("guests", start);
     guests::build(layout)?;
     for step in plan(has_nextest) {

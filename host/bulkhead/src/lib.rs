@@ -11,7 +11,9 @@ pub mod config;
 pub mod fleet;
 pub mod grants;
 mod host;
+pub mod layers;
 mod log_control;
+mod machine;
 pub mod manifest;
 mod memory;
 pub mod metrics;
@@ -30,13 +32,17 @@ pub use bulkhead_api as api;
 pub use bulkhead_core as core;
 pub use bulkhead_queue as queue;
 pub use bulkhead_sandbox::{
-    CacheFolder, Compiler, ENGINE, Isolation, Layer, WorkerProcesses, WorkerProgram,
-    compile_worker, guest_worker,
+    AttemptEnd, CacheFolder, Cancel, Compiler, ENGINE, Isolation, Layer, UpstreamRefused,
+    Upstreams, WorkerProcesses, WorkerProgram, compile_worker, guest_worker,
 };
-pub use host::{Host, HostBuilder, HostError, HostFacts, Phases};
+pub use host::{Host, HostBuilder, HostError, HostFacts, Phases, VitalCounts, Vitals};
 pub use log_control::LogControl;
+pub use machine::{CpuTime, Linux, Machine, MemoryUse};
 pub use metrics::Metrics;
-pub use options::{FleetPolicy, HostOptions, IsolationOptions, QueueOptions, QueueSchedule};
+pub use options::{
+    AdmissionOptions, AutoscaleOptions, FleetPolicy, HostOptions, IsolationOptions, QueueOptions,
+    QueueSchedule,
+};
 pub use plugins::{
     EVERY, GrantsFrom, Identity, LiveSettings, PluginQuota, PluginSettings, SettingsWriter,
     Sharing, TenantPlugins, Values,

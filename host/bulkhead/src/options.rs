@@ -2,14 +2,19 @@
 //! users may fill it in themselves.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alerts::AlertOptions;
 use crate::config::default_scratch_dir;
+use crate::layers::{Metrics, NamedLayer};
+use crate::machine::{Linux, Machine};
 use crate::memory::{self, ClaimBytes, Division, Shape};
 use crate::metrics::TenantClasses;
 use crate::plugins::LiveSettings;
-use bulkhead_core::{Limits, QueueName, QueuePolicy, RetryPolicy, Schedule};
+use bulkhead_core::{
+    AdmissionMarks, AutoscalePolicy, Limits, Pace, QueueName, QueuePolicy, RetryPolicy, Schedule,
+};
 use bulkhead_queue::SubmitLimits;
 use bulkhead_sandbox::{CacheFolder, ChildBounds, Compiler, SandboxConfig, WorkerProgram};
 
@@ -28,8 +33,16 @@ pub struct HostOptions {
     pub tenants_dir: Option<PathBuf>,
     /// How often the folders are looked through besides file events.
     pub rescan_every: Duration,
-    /// Attempts at once.
+    /// Attempts at once; where these follow the load, the most that there may be.
     pub concurrency: u32,
+    /// How attempts at once follow the load, if they do.
+    pub autoscale: Option<AutoscaleOptions>,
+    /// When the host takes on no more work.
+    pub admission: AdmissionOptions,
+    /// Who is told of attempts that pass a layer `metrics` of the configuration.
+    pub attempt_metrics: Metrics,
+    /// Where the host learns how its machine stands.
+    pub machine: Arc<dyn Machine>,
     /// Threads that run guests.
     pub guest_threads: usize,
     /// How long a lease lasts; it is renewed after a third of it.
@@ -119,6 +132,64 @@ impl std::str::FromStr for FleetPolicy {
     }
 }
 
+/// How a host's concurrency follows its load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutoscaleOptions {
+    /// Fewest attempts at once. The host begins with so many.
+    pub min: u32,
+    /// Most attempts at once, within [`HostOptions::concurrency`], by which the memory is
+    /// divided; all of that without one.
+    pub max: Option<u32>,
+    /// Between two looks at the load, at least 100 ms.
+    pub interval: Duration,
+    /// How it goes up.
+    pub up: Pace,
+    /// How it goes down.
+    pub down: Pace,
+    /// 95 of 100 tasks should begin within this time.
+    pub pick_up_target: Option<Duration>,
+}
+
+impl AutoscaleOptions {
+    /// The shortest interval.
+    pub const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+}
+
+impl Default for AutoscaleOptions {
+    fn default() -> Self {
+        let policy = AutoscalePolicy::default();
+        Self {
+            min: policy.min,
+            max: None,
+            interval: Duration::from_secs(2),
+            up: policy.up,
+            down: policy.down,
+            pick_up_target: None,
+        }
+    }
+}
+
+/// When a host takes on no more work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdmissionOptions {
+    /// The marks; with none, it never is.
+    pub marks: AdmissionMarks,
+    /// Between two looks at the machine.
+    pub interval: Duration,
+    /// Folders that must have room, besides those for scratch folders and compiled plugins.
+    pub folders: Vec<PathBuf>,
+}
+
+impl Default for AdmissionOptions {
+    fn default() -> Self {
+        Self {
+            marks: AdmissionMarks::default(),
+            interval: Duration::from_secs(1),
+            folders: Vec::new(),
+        }
+    }
+}
+
 /// Where guests run: on threads of the host, or in worker processes, those of different tenants
 /// in different ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +242,8 @@ pub struct QueueOptions {
     /// What the queue bounds, for whom: replaces its stored policy at start, for all hosts.
     /// `None` leaves that as it is.
     pub policy: Option<QueuePolicy>,
+    /// The layers around each attempt, the outermost first. With any, tasks run one by one.
+    pub layers: Vec<NamedLayer>,
 }
 
 impl QueueOptions {
@@ -183,6 +256,7 @@ impl QueueOptions {
             retention_ms: 24 * 3_600_000,
             dead_retention_ms: 7 * 24 * 3_600_000,
             policy: None,
+            layers: Vec::new(),
         }
     }
 }
@@ -197,6 +271,10 @@ impl Default for HostOptions {
             tenants_dir: None,
             rescan_every: Duration::from_secs(5),
             concurrency: 64,
+            autoscale: None,
+            admission: AdmissionOptions::default(),
+            attempt_metrics: Metrics::default(),
+            machine: Arc::new(Linux),
             guest_threads: cores,
             lease: Duration::from_secs(10),
             grace: Duration::from_secs(30),
@@ -224,6 +302,13 @@ impl Default for HostOptions {
 }
 
 impl HostOptions {
+    /// The folders that the host writes to.
+    pub(crate) fn written_folders(&self) -> Vec<PathBuf> {
+        let cache = self.cache.as_ref().map(|cache| &cache.folder);
+        let folders = self.admission.folders.iter().chain(cache).chain([&self.scratch_dir]);
+        folders.cloned().collect()
+    }
+
     /// The settings of the sandbox that the memory depends on.
     fn compartments(&self) -> SandboxConfig {
         SandboxConfig { concurrency: self.concurrency, ..SandboxConfig::default() }

@@ -4,7 +4,10 @@
 //! Time and jitter are arguments. This crate knows neither Redis nor WebAssembly,
 //! so that a producer, the broker and the sandbox can all share it.
 
+mod admission;
 mod alert;
+mod autoscale;
+mod breaker;
 mod child;
 mod disposition;
 mod limits;
@@ -27,7 +30,13 @@ mod state;
 mod task;
 mod terms;
 
+pub use admission::{Admission, AdmissionMarks, DiskMark, MachineState, Mark, Strain};
 pub use alert::{AlertChange, AlertRule, AlertSignal, AlertState, Bound, quantile};
+pub use autoscale::{
+    AutoscalePolicy, Autoscaler, Direction, MemoryLoad, Observation, Pace, Readings, Reason,
+    Signal, Verdict, Work,
+};
+pub use breaker::{Breaker, BreakerPolicy, BreakerState, Passage, Passed};
 pub use child::{Child, child_id};
 pub use disposition::{Attempted, Disposition, dispose};
 pub use limits::{Limits, LimitsRequest};

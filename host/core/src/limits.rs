@@ -41,6 +41,21 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The lower of both, limit by limit.
+    #[must_use]
+    pub fn at_most(self, other: &Self) -> Self {
+        Self {
+            fuel: self.fuel.min(other.fuel),
+            memory_bytes: self.memory_bytes.min(other.memory_bytes),
+            wall_ms: self.wall_ms.min(other.wall_ms),
+            result_bytes: self.result_bytes.min(other.result_bytes),
+            log_bytes: self.log_bytes.min(other.log_bytes),
+            hostcall_bytes: self.hostcall_bytes.min(other.hostcall_bytes),
+            handles: self.handles.min(other.handles),
+            instances: self.instances.min(other.instances),
+        }
+    }
+
     /// The stricter of `self` and `request`, limit by limit: a request can lower a
     /// limit and never raise it.
     #[must_use]
@@ -103,5 +118,7 @@ mod tests {
             log_bytes: Some(u64::MAX),
         };
         assert_eq!(ceiling.lowered_by(&higher), ceiling);
+        let other = Limits { fuel: 1, wall_ms: u64::MAX, handles: 2, ..ceiling };
+        assert_eq!(ceiling.at_most(&other), Limits { fuel: 1, handles: 2, ..ceiling });
     }
 }

@@ -30,6 +30,21 @@ impl Priority {
     /// Level 100, the highest.
     pub const CRITICAL: Self = Self(100);
 
+    /// How many classes there are.
+    pub const CLASSES: usize = 4;
+
+    /// The class of the level that it is nearest to: 0 low, 1 normal, 2 high, 3 critical. Half
+    /// way between two it is the higher one.
+    #[must_use]
+    pub fn class(self) -> usize {
+        match self.0 {
+            0..=37 => 0,
+            38..=62 => 1,
+            63..=87 => 2,
+            _ => 3,
+        }
+    }
+
     /// The level, 0 to 100.
     #[must_use]
     pub fn level(self) -> u8 {
@@ -98,6 +113,14 @@ impl fmt::Debug for Priority {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_level_is_of_the_nearest_class() {
+        let levels = [Priority::LOW, Priority::NORMAL, Priority::HIGH, Priority::CRITICAL];
+        assert_eq!(levels.map(Priority::class), [0, 1, 2, 3]);
+        let classes: Vec<usize> = [0, 37, 38, 62, 63, 87, 88].map(|n| Priority(n).class()).into();
+        assert_eq!(classes, [0, 0, 1, 1, 2, 2, 3]);
+    }
 
     #[test]
     fn names_and_numbers_round_trip() {

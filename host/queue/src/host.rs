@@ -1,6 +1,6 @@
 //! What a running host says of itself, so that people can see it from anywhere.
 
-use bulkhead_core::{Digest, UnixMs};
+use bulkhead_core::{Digest, UnixMs, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// A running host. It is announced every few seconds and forgotten when it stops.
@@ -34,6 +34,43 @@ pub struct HostInfo {
     /// Whether it takes plugins that were pushed.
     #[serde(default)]
     pub fleet: bool,
+    /// How its concurrency follows its load, if it does.
+    #[serde(default)]
+    pub scaling: Option<HostScaling>,
+    /// Why it takes on no more work; empty while it does.
+    #[serde(default)]
+    pub refusing: Vec<String>,
+}
+
+/// How a host's concurrency follows its load.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostScaling {
+    /// Fewest attempts at once.
+    pub min: u32,
+    /// Most attempts at once.
+    pub max: u32,
+    /// What it thought last, whether or not it changed anything.
+    pub latest: Option<Verdict>,
+    /// The last changes, newest first, at most [`HostScaling::CHANGES`].
+    pub changes: Vec<ScalingChange>,
+}
+
+impl HostScaling {
+    /// Changes that are told.
+    pub const CHANGES: usize = 10;
+}
+
+/// A change of a host's concurrency.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ScalingChange {
+    /// When.
+    pub at: UnixMs,
+    /// From what to what, and why.
+    pub verdict: Verdict,
+    /// The same in words.
+    pub explanation: String,
 }
 
 /// How a host's memory stands. All in bytes.

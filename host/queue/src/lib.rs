@@ -48,8 +48,8 @@ pub use finding::{Finding, FindingKind};
 pub use held::{HeldBy, HeldTenant};
 pub use history::{Resolution, Sample};
 pub use host::{
-    HostInfo, HostMemory, PluginInfo, PushedState, PushedVersion, RejectedVersion, ServingVersion,
-    mixed,
+    HostInfo, HostMemory, HostScaling, PluginInfo, PushedState, PushedVersion, RejectedVersion,
+    ScalingChange, ServingVersion, mixed,
 };
 pub use journal::{JournalEntry, JournalLine, JournalRange};
 pub use kv::{

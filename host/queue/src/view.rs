@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bulkhead_core::{
-    AttemptReport, BatchId, FailureKind, Outcome, Parent, Payload, QueueName, State, Task, TaskId,
-    TaskRef, TaskType, TenantName, UnixMs,
+    AttemptReport, BatchId, FailureKind, Outcome, Parent, Payload, Priority, QueueName, State,
+    Task, TaskId, TaskRef, TaskType, TenantName, UnixMs,
 };
 use serde::{Deserialize, Serialize};
 
@@ -386,6 +386,10 @@ pub struct QueueStats {
     pub oldest_pending_at: Option<UnixMs>,
     /// Pending tasks by type.
     pub by_type: Vec<TypeDepth>,
+    /// Tasks in line by priority class (low, normal, high, critical), each line taken to be as
+    /// its first 8 tasks are.
+    #[serde(default)]
+    pub by_priority: [u64; Priority::CLASSES],
     /// Tenants with the most tasks that have not ended, at most 100.
     pub by_tenant: Vec<TenantDepth>,
     /// Tenants whose tasks a bound of theirs holds back, as far as a host has come upon it,

@@ -60,7 +60,7 @@ pub use grants::{
 };
 pub use load::{Compiler, WorkerProgram, compile_worker};
 pub use need::SETTLING_COPIES;
-pub use outbound::{HttpAccess, Outbound, Resolver, SystemResolver};
+pub use outbound::{HttpAccess, Outbound, Resolver, SystemResolver, UpstreamRefused, Upstreams};
 pub use plugin::{
     HandlerDescription, LoadTimes, Manifest, Plugin, PluginDescription, PluginKind, PluginSource,
 };

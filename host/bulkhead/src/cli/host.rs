@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 use bulkhead::Layer;
-use bulkhead::queue::{HostInfo, HostMemory};
+use bulkhead::core::UnixMs;
+use bulkhead::queue::{HostInfo, HostMemory, HostScaling};
 use clap::Subcommand;
 
 use super::exit::Exit;
 use super::session::Session;
-use super::{figures, output};
+use super::{escape, figures, output};
 
 /// Look at running hosts
 #[derive(Debug, Subcommand)]
@@ -39,7 +40,7 @@ impl Host {
                 output::cell(&figures::relative(host.started_at, now)),
                 output::cell(&figures::relative(host.seen_at, now)),
                 output::number(host.in_flight),
-                output::number(host.concurrency),
+                output::cell(&slots(host)),
                 output::cell(&host.memory.as_ref().map_or_else(|| "-".to_owned(), memory)),
                 output::cell(&guests(host)),
                 output::cell(&host.queues.join(", ")),
@@ -47,8 +48,37 @@ impl Host {
             ]);
         }
         session.out.table(table, "no running host; start one with `bulkhead run`")?;
+        let remarks: String = hosts.iter().flat_map(|host| remarks(host, now)).collect();
+        session.out.text(&remarks)?;
         Ok(Exit::Done)
     }
+}
+
+/// Changes of a host's concurrency that are shown; the document has more.
+const CHANGES_SHOWN: usize = 3;
+
+/// How many attempts a host may run at once, and between which bounds that moves.
+fn slots(host: &HostInfo) -> String {
+    match &host.scaling {
+        None => host.concurrency.to_string(),
+        Some(HostScaling { min, max, .. }) => format!("{} ({min} to {max})", host.concurrency),
+    }
+}
+
+/// Lines below the table: why a host takes on no more work, and how its concurrency changed.
+fn remarks(host: &HostInfo, now: UnixMs) -> Vec<String> {
+    let name = escape::line(&host.name);
+    let mut lines: Vec<String> = host
+        .refusing
+        .iter()
+        .map(|why| format!("{name} claims nothing: {}\n", escape::line(why)))
+        .collect();
+    let changes = host.scaling.iter().flat_map(|scaling| &scaling.changes).take(CHANGES_SHOWN);
+    lines.extend(changes.map(|change| {
+        let when = figures::relative(change.at, now);
+        format!("{name} {when}: {}\n", escape::line(&change.explanation))
+    }));
+    lines
 }
 
 /// Where a host's guests run, and behind how many layers.

@@ -61,7 +61,7 @@ pub(super) fn list(raw: &Raw, valid: &Valid, origins: &Origins) -> Vec<Setting> 
 }
 
 /// The sections in the order of the documentation.
-const SECTIONS: [&str; 16] = [
+const SECTIONS: [&str; 17] = [
     "broker",
     "namespace",
     "host",
@@ -73,6 +73,7 @@ const SECTIONS: [&str; 16] = [
     "tenants",
     "limits",
     "queues",
+    "layers",
     "schedules",
     "submit",
     "log",
@@ -105,7 +106,7 @@ fn flatten<'a>(
         }
         // A key that does not belong to this kind of backoff, or that bounds nothing.
         Value::Null if path.contains(&"backoff") || path.len() > 3 && path[0] == "queues" => {}
-        Value::Null if matches!(path[0], "host" | "schedules" | "tenants") => {}
+        Value::Null if matches!(path[0], "host" | "layers" | "schedules" | "tenants") => {}
         value => settings.push(set(value)),
     }
 }

@@ -25,7 +25,7 @@ impl Lines {
         let Some(ceiling) = self.options.memory_bytes else { return };
         let most_bytes = self.shared.registry.table().most_bytes();
         let admitted = self.shared.budget.admits(most_bytes);
-        let concurrency = self.shared.permits.total();
+        let concurrency = self.options.concurrency;
         if most_bytes > 0 && admitted < concurrency {
             tracing::warn!(
                 admitted,
@@ -72,6 +72,8 @@ impl Lines {
                 rescans: *rescans.borrow_and_update(),
                 isolation: self.layers.clone(),
                 fleet: self.options.fleet != FleetPolicy::Off,
+                scaling: self.vitals.scaling(),
+                refusing: self.vitals.refusing(),
             };
             if let Err(error) = self.shared.broker.announce_host(&info, ANNOUNCE_TTL).await {
                 tracing::debug!(%error, "cannot announce the host");

@@ -5,6 +5,7 @@
 //! is stopped only then.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bulkhead_core::{TaskType, UnixMs};
 use bulkhead_queue::{Broker, DocumentKind, Signal, Topic};
@@ -12,6 +13,9 @@ use bulkhead_sandbox::{Budget, Sandbox};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::admission::Doorkeeper;
+use super::scaling::Scaling;
+use super::vitals::Vitals;
 use super::{HostError, Telemetry, sample};
 use crate::alerts::{self, Alerts};
 use crate::clock::unix_ms;
@@ -33,6 +37,7 @@ pub(super) struct Lines {
     pub(super) started_at: UnixMs,
     /// The layers around worker processes; none where guests run on threads.
     pub(super) layers: Vec<String>,
+    pub(super) vitals: Vitals,
 }
 
 impl Lines {
@@ -43,6 +48,7 @@ impl Lines {
         (sandbox, budget): (Sandbox, Budget),
         telemetry: Telemetry,
         layers: Vec<String>,
+        vitals: Vitals,
     ) -> Result<Self, HostError> {
         let unreadable_type =
             TaskType::new("unreadable").map_err(|e| HostError::Options(e.to_string()))?;
@@ -50,13 +56,18 @@ impl Lines {
         let room = Arc::<RoomBell>::default();
         let bell = room.clone();
         budget.on_freed(move || bell.ring());
+        let bounds = options.autoscale.as_ref().map(|autoscale| autoscale.policy(options));
+        let at_once = bounds.as_ref().map_or(options.concurrency, |bounds| bounds.min);
+        vitals.begin(at_once, bounds.map(|bounds| (bounds.min, bounds.max)));
         let shared = Arc::new(Shared {
             host: options.name.as_str().into(),
             holder: holder(&options.name).into(),
             broker: broker.clone(),
             registry,
             backends: Backends::new(options, broker.clone(), &metrics),
-            permits: Permits::new(options.concurrency, room.clone()),
+            permits: Permits::new(at_once, room.clone()),
+            refuses: AtomicBool::new(false),
+            tally: bounds.is_some().then(Arc::default),
             budget,
             sandbox,
             metrics,
@@ -72,7 +83,7 @@ impl Lines {
         });
         let line = |queue: &QueueOptions| Arc::new(Line::new(shared.clone(), queue.clone()));
         let lines = options.queues.iter().map(line).collect();
-        Ok(Self { shared, lines, options: options.clone(), started_at: unix_ms(), layers })
+        Ok(Self { shared, lines, options: options.clone(), started_at: unix_ms(), layers, vitals })
     }
 
     pub(super) async fn run(
@@ -82,12 +93,21 @@ impl Lines {
         shutdown: Shutdown,
         alerts: Alerts,
     ) -> Result<(), HostError> {
+        let mut beside = JoinSet::new();
+        if let Some(mut doorkeeper) =
+            Doorkeeper::of(&self.shared, &self.lines, &self.options, &self.vitals)
+        {
+            doorkeeper.look();
+            beside.spawn(doorkeeper.watch());
+        }
+        if let Some(scaling) = Scaling::of(&self.shared, &self.lines, &self.options, &self.vitals) {
+            beside.spawn(scaling.follow());
+        }
         let mut serving = JoinSet::new();
         for line in &self.lines {
             let line = line.clone();
             serving.spawn(line.serve(guests.clone(), shutdown.clone(), self.options.grace));
         }
-        let mut beside = JoinSet::new();
         let served: Vec<_> = self.lines.iter().map(|line| line.queue.name.clone()).collect();
         beside.spawn(sample::sample(self.shared.broker.clone(), served.clone(), sample::EVERY));
         beside.spawn(carry_others(self.shared.broker.clone(), served));

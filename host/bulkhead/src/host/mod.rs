@@ -3,10 +3,13 @@
 //! The caller's runtime is the control side: it talks to the broker, renews leases and
 //! keeps time. Guests run on threads of their own, so a busy guest delays neither.
 
+mod admission;
 mod announce;
 mod lines;
 mod phase;
 mod sample;
+mod scaling;
+mod vitals;
 
 use std::io;
 use std::sync::Arc;
@@ -20,9 +23,10 @@ use bulkhead_sandbox::{
 
 use self::lines::Lines;
 pub use self::phase::{HostFacts, Phases};
+pub use self::vitals::{VitalCounts, Vitals};
 use crate::alerts::Alerts;
 use crate::metrics::{Metrics, Sources};
-use crate::options::{HostOptions, IsolationOptions};
+use crate::options::{AutoscaleOptions, HostOptions, IsolationOptions};
 use crate::plugins::{Folders, Keeper, Registry};
 use crate::scheduler;
 use crate::serve::offers;
@@ -95,6 +99,16 @@ impl HostBuilder {
         {
             return bad("concurrency, guest threads and the settlement buffer must be at least 1");
         }
+        if let Some(autoscale) = &options.autoscale
+            && (autoscale.interval < AutoscaleOptions::LEAST_INTERVAL
+                || !(1..=options.concurrency).contains(&autoscale.min)
+                || autoscale.max.is_some_and(|max| max < autoscale.min))
+        {
+            return bad(
+                "the autoscaler's bounds must be from 1 to the concurrency, the lower one \
+                        first, and its interval at least 100 ms",
+            );
+        }
         if options.lease < Duration::from_millis(300) {
             return bad("the lease is under 300 ms; it must outlast a few round trips");
         }
@@ -154,9 +168,20 @@ impl HostBuilder {
             },
         )?;
         let Self { broker, traces, phases, .. } = self;
-        let alerts = Alerts::default();
+        let (alerts, vitals) = (Alerts::default(), Vitals::default());
         let telemetry = Telemetry { metrics, traces };
-        Ok(Host { broker, options, registry, keeper, sandbox, budget, telemetry, alerts, phases })
+        Ok(Host {
+            broker,
+            options,
+            registry,
+            keeper,
+            sandbox,
+            budget,
+            telemetry,
+            alerts,
+            vitals,
+            phases,
+        })
     }
 }
 
@@ -177,6 +202,7 @@ pub struct Host {
     phases: Phases,
     telemetry: Telemetry,
     alerts: Alerts,
+    vitals: Vitals,
 }
 
 impl Host {
@@ -198,6 +224,12 @@ impl Host {
         &self.alerts
     }
 
+    /// A look at it while it runs.
+    #[must_use]
+    pub fn vitals(&self) -> Vitals {
+        self.vitals.clone()
+    }
+
     /// Load the plugins and serve until `shutdown`. Returns when every attempt has been
     /// settled or given back.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), HostError> {
@@ -210,6 +242,7 @@ impl Host {
             budget,
             telemetry,
             alerts,
+            vitals,
             phases,
         } = self;
         let layers = layers(&sandbox).await?;
@@ -227,7 +260,7 @@ impl Host {
         }
         let within = (sandbox, budget);
         let metrics = telemetry.metrics.clone();
-        let lines = Lines::new(&broker, &options, registry, within, telemetry, layers)?;
+        let lines = Lines::new(&broker, &options, registry, within, telemetry, layers, vitals)?;
         let shared = lines.shared.clone();
         metrics.follow(Sources::of(&shared, &lines.lines, options.memory_bytes.is_some()));
         let guests = tokio::runtime::Builder::new_multi_thread()
@@ -249,7 +282,7 @@ impl Host {
         }
         lines.warn_of_little_memory();
         tracing::info!(host = %options.name, queues = lines.lines.len(),
-            concurrency = options.concurrency, "host serves");
+            concurrency = shared.permits.total(), "host serves");
         phases.enter(Phase::Serving);
         let draining = async {
             stopping.drained().await;

@@ -17,6 +17,7 @@ use tokio::runtime::Handle as Runtime;
 use super::berth::Berth;
 use super::conclude::{Ran, bury, conclude, give_back, without_running};
 use super::events::claimed;
+use super::layered;
 use super::ledger::Handle;
 use super::line::Line;
 use super::progress::Reporter;
@@ -60,7 +61,8 @@ pub(super) fn start(
         guests.spawn(contained(from_afar(line.clone(), apart, berth)));
     }
     let claims = claims.into_iter().zip(berths);
-    if table.takes_batches() {
+    // A layer is around one attempt.
+    if table.takes_batches() && line.queue.layers.is_empty() {
         let loads = together::gather(&table, claims);
         spread(line, guests, loads.len(), loads.into_iter());
     } else {
@@ -257,6 +259,10 @@ pub(super) async fn attempt(
     let Some(serving) = job.serving.clone() else {
         return Some(give_back(line, job.token, &job.task));
     };
+    if !line.queue.layers.is_empty() {
+        // Boxed, so that the future of those without layers stays as small.
+        return Box::pin(layered::attempt(line, job, serving)).await;
+    }
     let counted = serving.begin();
     let ended = serving.plugin.attempt(job.attempt(line, &serving)).await;
     drop(counted);
@@ -307,6 +313,16 @@ impl Job {
     /// What the sandbox is to run.
     pub(super) fn attempt(&self, line: &Arc<Line>, serving: &Serving) -> Attempt<'_> {
         let limits = serving.plugin.limits(&self.task.task_type, &self.task.limits);
+        self.attempt_within(line, serving, limits)
+    }
+
+    /// The same, within these limits.
+    pub(super) fn attempt_within(
+        &self,
+        line: &Arc<Line>,
+        serving: &Serving,
+        limits: Limits,
+    ) -> Attempt<'_> {
         let latest = unix_ms().saturating_add(limits.wall_ms);
         let deadline_at = self.task.terms.deadline_at;
         // A guest that cannot report is spared the sink.

@@ -45,6 +45,11 @@ pub(super) fn conclude(line: &Line, job: Job, end: AttemptEnd, ran: Ran) -> Opti
             Interrupt::None | Interrupt::Cancelled => {}
         }
     }
+    if let (Some(tally), false) = (&line.shared.tally, ran.cached)
+        && ran.plugin != Digest::default()
+    {
+        tally.count(&task, attempt, started_at, &end);
+    }
     let now = unix_ms();
     let ended = Attempted {
         outcome: &end.outcome,

@@ -19,11 +19,13 @@ use tokio::sync::Notify;
 use super::attempt;
 use super::backends::Backends;
 use super::bell::RoomBell;
+use super::holds::Holds;
 use super::ledger::{Glance, Interrupt, Ledger};
 use super::permits::Permits;
 use super::progress::Words;
 use super::recover::Doubt;
 use super::shelf::{Shelf, Shelved};
+use super::tally::Tally;
 use super::windows::Windows;
 use crate::metrics::{Metrics, QueueFigures};
 use crate::options::QueueOptions;
@@ -58,6 +60,10 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) backends: Backends,
     pub(crate) permits: Permits,
+    /// Set while the machine is too busy or too full for more work.
+    pub(crate) refuses: AtomicBool,
+    /// What attempts come to, if somebody follows that.
+    pub(crate) tally: Option<Arc<Tally>>,
     /// The memory that attempts may come to.
     pub(crate) budget: Budget,
     pub(crate) sandbox: Sandbox,
@@ -103,6 +109,8 @@ pub(crate) struct Line {
     pub(crate) figures: Arc<QueueFigures>,
     pub(super) words: Words,
     pub(super) outbox: Outbox,
+    /// Types of which nothing is claimed for a while.
+    pub(super) holds: Holds,
     /// Whether the line wants to be woken.
     pub(crate) waiting: AtomicBool,
     /// Whether somebody said that there is work.
@@ -136,6 +144,7 @@ impl Line {
             ledger: Ledger::default(),
             words: Words::default(),
             outbox: Outbox::default(),
+            holds: Holds::default(),
             waiting: AtomicBool::new(false),
             woken: AtomicBool::new(false),
             stumbled: Mutex::new(None),
@@ -217,7 +226,8 @@ impl Line {
                 || glance.waiting_since.is_some_and(|since| now >= since + LINGER));
         let wanted = (pace.more || self.woken.load(Ordering::Acquire)) && self.has_room(&glance);
         let said = self.words.due_at(now).is_some_and(|at| now >= at);
-        ripe || wanted || said || now >= pace.next_look || now >= pace.next_renewal
+        let freed = self.holds.next().is_some_and(|at| now >= at);
+        ripe || wanted || said || freed || now >= pace.next_look || now >= pace.next_renewal
     }
 
     /// Whether the line has work to claim and no room for it, and no end of its own may tell
@@ -226,7 +236,7 @@ impl Line {
         let glance = self.ledger.glance();
         let by_itself = glance.running == 0 && glance.ended == 0;
         (pace.more || self.woken.load(Ordering::Acquire))
-            && (by_itself || self.admits() == 0 || !self.shared.shelf.has_room())
+            && (by_itself || self.admits() == 0 || !self.shared.shelf.has_room() || self.refuses())
             && self.stumbled.lock().is_none()
     }
 
@@ -236,7 +246,13 @@ impl Line {
             && self.shared.shelf.has_room()
             && self.admits() > 0
             && glance.running + glance.ended < self.shared.settlement_buffer
+            && !self.refuses()
             && self.stumbled.lock().is_none()
+    }
+
+    /// Whether the host takes on no more work.
+    fn refuses(&self) -> bool {
+        self.shared.refuses.load(Ordering::Acquire)
     }
 
     /// How many more attempts there is memory for, if all were of the plugin that needs most.
@@ -248,7 +264,7 @@ impl Line {
     fn wake_at(&self, pace: &Pace) -> Instant {
         let glance = self.ledger.glance();
         let linger = glance.waiting_since.filter(|_| glance.ended > 0).map(|since| since + LINGER);
-        [linger, *self.stumbled.lock(), self.words.due_at(Instant::now())]
+        [linger, *self.stumbled.lock(), self.words.due_at(Instant::now()), self.holds.next()]
             .into_iter()
             .flatten()
             .fold(pace.next_look.min(pace.next_renewal), Instant::min)
@@ -270,13 +286,15 @@ impl Line {
         } else {
             Vec::new()
         };
-        let woken = self.woken.swap(false, Ordering::AcqRel);
+        let freed = self.holds.release(now);
+        let woken = self.woken.swap(false, Ordering::AcqRel) || freed;
         let table = Guard::into_inner(self.shared.registry.table());
         let (serves, room) = table.claimable();
+        let serves = self.holds.without(serves);
         let room = Self::most(&serves, room);
         let window = pace.windows.of(&serves);
-        let shelved =
-            if claim && self.stumbled.lock().is_none() { self.shared.shelf.take() } else { None };
+        let claims = claim && self.stumbled.lock().is_none() && !self.refuses();
+        let shelved = if claims { self.shared.shelf.take() } else { None };
         let want = shelved.as_ref().map_or(0, |_| self.permits_for(room));
         let reclaim = now >= pace.next_reclaim || now >= pace.next_look;
         let step = Step {

@@ -7,7 +7,7 @@ use super::bell::RoomBell;
 
 /// Counts attempts over all queues of a host, and lets no hungry queue crowd another out.
 pub(crate) struct Permits {
-    total: u32,
+    total: AtomicU32,
     used: AtomicU32,
     hungry: AtomicU32,
     /// For queues that found no room and have nothing of their own whose end would wake them.
@@ -16,6 +16,7 @@ pub(crate) struct Permits {
 
 impl Permits {
     pub(crate) fn new(total: u32, bell: Arc<RoomBell>) -> Self {
+        let total = AtomicU32::new(total);
         Self { total, used: AtomicU32::new(0), hungry: AtomicU32::new(0), bell }
     }
 
@@ -24,24 +25,33 @@ impl Permits {
     }
 
     pub(crate) fn total(&self) -> u32 {
-        self.total
+        self.total.load(Ordering::Acquire)
+    }
+
+    /// From now on there are so many. Those that are taken beyond it stay taken until they are
+    /// given back.
+    pub(crate) fn set_total(&self, total: u32) {
+        self.total.store(total, Ordering::Release);
+        self.bell.ring();
     }
 
     /// How many permits a queue that holds `held` could take now.
     pub(crate) fn room(&self, held: u32) -> u32 {
-        let share = self.total.div_ceil(self.hungry.load(Ordering::Acquire).max(1));
-        share.saturating_sub(held).min(self.total.saturating_sub(self.used()))
+        let total = self.total();
+        let share = total.div_ceil(self.hungry.load(Ordering::Acquire).max(1));
+        share.saturating_sub(held).min(total.saturating_sub(self.used()))
     }
 
     /// Take up to `want` permits for a queue that holds `held`. While several queues
     /// are hungry, none takes more than its share.
     pub(crate) fn take(&self, want: u32, held: u32) -> u32 {
-        let share = self.total.div_ceil(self.hungry.load(Ordering::Acquire).max(1));
+        let total = self.total();
+        let share = total.div_ceil(self.hungry.load(Ordering::Acquire).max(1));
         let want = want.min(share.saturating_sub(held));
         let mut taken = 0;
         // The closure always gives a value, so the update cannot fail.
         let _ = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
-            taken = want.min(self.total.saturating_sub(used));
+            taken = want.min(total.saturating_sub(used));
             Some(used + taken)
         });
         taken
@@ -83,6 +93,18 @@ mod tests {
         permits.set_hungry(true, false);
         permits.give_back(10);
         assert_eq!((permits.take(3, 0), permits.used()), (3, 3));
+    }
+
+    #[test]
+    fn fewer_permits_take_none_away_and_more_are_there_at_once() {
+        let permits = Permits::new(10, Arc::default());
+        assert_eq!(permits.take(8, 0), 8);
+        permits.set_total(4);
+        assert_eq!((permits.room(8), permits.take(1, 8), permits.used()), (0, 0, 8));
+        permits.give_back(5);
+        assert_eq!(permits.take(9, 3), 1);
+        permits.set_total(6);
+        assert_eq!((permits.room(4), permits.take(9, 4)), (2, 2));
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_core::QueueName;
+use bulkhead_core::{Priority, QueueName};
 use redis::Value;
 
 use super::{RedisBroker, script};
@@ -18,8 +18,19 @@ pub(super) async fn stats(
     queue: &QueueName,
 ) -> Result<QueueStats, QueueError> {
     let reply = broker.scripts.stats.call(broker, queue, &[]).await?;
-    let [scheduled, blocked, running, failed, by_type, held_back, oldest, totals, config, held] =
-        script::tuple::<10>(reply)?;
+    let [
+        scheduled,
+        blocked,
+        running,
+        failed,
+        by_type,
+        held_back,
+        oldest,
+        totals,
+        config,
+        held,
+        by_priority,
+    ] = script::tuple::<11>(reply)?;
     let count = |value| script::integer(value).map(|n| u64::try_from(n).unwrap_or(0));
     let mut depths = script::array(by_type)?
         .into_iter()
@@ -38,7 +49,13 @@ pub(super) async fn stats(
     for (field, total) in pairs(totals)? {
         named.insert(total_name(&field).to_owned(), total.parse().unwrap_or(0));
     }
+    let classes = script::tuple::<{ Priority::CLASSES }>(by_priority)?;
+    let mut by_priority = [0; Priority::CLASSES];
+    for (depth, class) in by_priority.iter_mut().zip(classes) {
+        *depth = count(class)?;
+    }
     Ok(QueueStats {
+        by_priority,
         pending: depths.iter().map(|depth| depth.pending).sum(),
         held_back: count(held_back)?,
         scheduled: count(scheduled)?,

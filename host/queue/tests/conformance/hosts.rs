@@ -2,14 +2,21 @@
 
 use std::time::Duration;
 
-use bulkhead_core::Digest;
+use bulkhead_core::{AutoscalePolicy, Autoscaler, Digest, Observation};
 use bulkhead_queue::{
-    HostInfo, HostMemory, PluginInfo, PushedState, PushedVersion, ServingVersion, Signal, Topic,
+    HostInfo, HostMemory, HostScaling, PluginInfo, PushedState, PushedVersion, ScalingChange,
+    ServingVersion, Signal, Topic,
 };
 
 use crate::talk::Talk;
 
 crate::every_broker![a_host_is_known_while_it_says_so, a_rescan_is_heard_by_all,];
+
+fn scaling() -> HostScaling {
+    let verdict = Autoscaler::new(AutoscalePolicy::default()).observe(&Observation::default());
+    let change = ScalingChange { at: 5, verdict, explanation: verdict.to_string() };
+    HostScaling { min: 1, max: 8, latest: Some(verdict), changes: vec![change] }
+}
 
 fn host(name: &str, in_flight: u32) -> HostInfo {
     HostInfo {
@@ -47,6 +54,8 @@ fn host(name: &str, in_flight: u32) -> HostInfo {
         rescans: 4,
         isolation: vec!["files".into()],
         fleet: true,
+        scaling: Some(scaling()),
+        refusing: vec!["the CPU is busy".into()],
     }
 }
 

@@ -1,7 +1,7 @@
 //! Depths and counters.
 
-use bulkhead_core::State;
-use bulkhead_queue::{QueueStats, TenantDepth, TypeDepth};
+use bulkhead_core::{Priority, State};
+use bulkhead_queue::{NewTask, QueueStats, TenantDepth, TypeDepth};
 
 use crate::talk::Talk;
 use crate::words::*;
@@ -12,7 +12,24 @@ crate::every_broker![
     totals_count_what_happened,
     the_oldest_pending_task_tells_since_when,
     tenants_with_the_most_come_first,
+    tasks_in_line_are_told_by_priority,
 ];
+
+async fn tasks_in_line_are_told_by_priority(talk: Talk) {
+    let of = |task_type, level: u8| NewTask {
+        priority: Priority::try_from(level).unwrap(),
+        ..new_task(task_type)
+    };
+    for (level, n) in [(10, 1), (40, 2), (75, 3), (100, 1)] {
+        talk.submit_many(vec![of("a", level); n]).await;
+    }
+    assert_eq!(talk.stats().await.by_priority, [1, 2, 3, 1]);
+    talk.submit_many(vec![of("b", 100); 9]).await;
+    // What stands first in a line stands for all of it.
+    talk.submit_many(vec![of("b", 25); 4]).await;
+    let stats = talk.stats().await;
+    assert_eq!((stats.by_priority, stats.pending), ([1, 2, 3, 14], 20));
+}
 
 async fn an_unknown_queue_is_empty(talk: Talk) {
     let mut stats = talk.stats().await;

@@ -244,6 +244,8 @@ async fn hosts(broker: &dyn Broker) {
         rescans: 0,
         isolation: Vec::new(),
         fleet: false,
+        scaling: None,
+        refusing: Vec::new(),
     };
     broker.announce_host(&info, Duration::from_secs(60)).await.unwrap();
     assert_eq!(broker.hosts().await.unwrap(), [info]);

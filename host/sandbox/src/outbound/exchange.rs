@@ -23,7 +23,7 @@ use wasmtime_wasi_http::p2::body::HyperIncomingBody;
 
 use super::body::{RequestBody, ResponseBody};
 use super::dial::{Dial, Failed};
-use super::{Flow, HttpAccess, Upload, trouble};
+use super::{Flow, Guarded, HttpAccess, Upload, trouble};
 
 /// Most headers of an answer.
 const MAX_HEADERS: usize = 256;
@@ -67,13 +67,24 @@ pub(crate) type Answer = (Response<HyperIncomingBody>, AbortOnDropJoinHandle<()>
 /// Send a request. Dropping the future, or the answer, closes the connection.
 pub(crate) async fn send(order: Order) -> Result<Answer, Error> {
     let (access, target, began) = (order.access.clone(), order.target.clone(), Instant::now());
-    let answered = exchange(order).await;
-    access.called(&target, began, answered.is_ok());
-    answered.map_err(|Failed { error, why }| {
-        let Target { scheme, host, port, .. } = target;
+    let Target { scheme, host, port, .. } = order.target.clone();
+    let noted = |Failed { error, why }: Failed| {
         access.note(&format_args!("{scheme}://{host}:{port}"), &why);
         error
-    })
+    };
+    let guarded = Guarded::pass(access.upstreams.as_ref(), &host, port).map_err(noted)?;
+    let answered = exchange(order).await;
+    access.called(&target, began, answered.is_ok());
+    match answered {
+        Ok(answer) => {
+            guarded.came(Ok(answer.0.status().as_u16()));
+            Ok(answer)
+        }
+        Err(failed) => {
+            guarded.came(Err(&failed.error));
+            Err(noted(failed))
+        }
+    }
 }
 
 async fn exchange(order: Order) -> Result<Answer, Failed> {

@@ -14,6 +14,7 @@ mod places;
 mod resolve;
 mod trouble;
 mod trust;
+mod upstream;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -29,8 +30,10 @@ pub(crate) use exchange::{Order, Waits, send, size_of_headers};
 pub(crate) use places::Place;
 pub use resolve::{Resolver, SystemResolver};
 pub(crate) use trust::{KEPT as ROOTS_KEPT, Roots};
+use upstream::Guarded;
+pub use upstream::{UpstreamRefused, Upstreams};
 
-use dial::Dial;
+use dial::{Dial, Failed};
 use places::{Line, Lines};
 use resolve::Lookups;
 use trust::Trust;
@@ -68,6 +71,7 @@ impl Outbound {
     pub fn access(self: &Arc<Self>, plugin: &str, tenant: &TenantName) -> HttpAccess {
         HttpAccess {
             outbound: Arc::clone(self),
+            upstreams: None,
             by: By::Own {
                 plugin: plugin.into(),
                 tenant: tenant.clone(),
@@ -99,6 +103,7 @@ impl fmt::Debug for Outbound {
 #[derive(Clone)]
 pub struct HttpAccess {
     outbound: Arc<Outbound>,
+    upstreams: Option<Arc<dyn Upstreams>>,
     by: By,
     calls: Option<Arc<dyn CallObserver>>,
 }
@@ -129,6 +134,13 @@ pub(crate) struct Lending {
 }
 
 impl HttpAccess {
+    /// The same, with somebody who is asked before each request. Where guests run in worker
+    /// processes, the host knows of their connections only, and no status.
+    #[must_use]
+    pub fn guarded(self, upstreams: Arc<dyn Upstreams>) -> Self {
+        Self { upstreams: Some(upstreams), ..self }
+    }
+
     /// Tell the operator why a request was not answered. `to` is a scheme, host and port that
     /// were checked, or nothing: paths, queries and headers may hold secrets.
     pub(crate) fn note(&self, to: &dyn fmt::Display, why: &dyn fmt::Display) {
@@ -142,7 +154,7 @@ impl HttpAccess {
 
     /// By a connection that the host makes, in a worker process.
     pub(crate) fn of_worker(outbound: &Arc<Outbound>, host: Connecting) -> Self {
-        Self { outbound: Arc::clone(outbound), by: By::Host(host), calls: None }
+        Self { outbound: Arc::clone(outbound), by: By::Host(host), upstreams: None, calls: None }
     }
 
     /// The same, with somebody who is told of each request.
@@ -168,6 +180,9 @@ impl HttpAccess {
         let By::Own { line, .. } = &self.by else {
             return Err((Unreached::Unavailable, "a worker process lends nothing".to_owned()));
         };
+        let told = |failed: Failed| (trouble::unreached(&failed.error), failed.why);
+        let guarded =
+            Guarded::pass(self.upstreams.as_ref(), &target.host, target.port).map_err(told)?;
         let place = line.enter(way.connections).await;
         let dial = Dial {
             access: self,
@@ -176,10 +191,16 @@ impl HttpAccess {
             ca_file: way.ca_file.as_deref(),
             within: way.within,
         };
-        let socket = dial
-            .dial(line)
-            .await
-            .map_err(|failed| (trouble::unreached(&failed.error), failed.why))?;
+        let socket = match dial.dial(line).await {
+            Ok(socket) => {
+                guarded.came(Ok(0));
+                socket
+            }
+            Err(failed) => {
+                guarded.came(Err(&failed.error));
+                return Err(told(failed));
+            }
+        };
         let unusable = |error: std::io::Error| (Unreached::Unavailable, error.to_string());
         let socket = socket.into_std().map_err(unusable)?;
         let roots = match target.scheme {

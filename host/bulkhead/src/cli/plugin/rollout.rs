@@ -111,6 +111,8 @@ mod tests {
             rescans: 0,
             isolation: Vec::new(),
             fleet: true,
+            scaling: None,
+            refusing: Vec::new(),
         }
     }
 

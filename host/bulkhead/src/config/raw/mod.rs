@@ -4,6 +4,8 @@
 //! to make sense; `validation` turns them into [`super::Config`].
 
 mod api;
+mod layer;
+mod load;
 mod queue;
 mod schedule;
 mod secret;
@@ -21,6 +23,8 @@ use crate::options::HostOptions;
 use crate::trust::TrustPolicy;
 
 pub(in crate::config) use api::RawApi;
+pub(in crate::config) use layer::RawLayer;
+pub(in crate::config) use load::{RawAdmission, RawAutoscale};
 pub(in crate::config) use queue::{RawBackoff, RawBounds, RawQueue, RawRetry, RawTenant};
 pub(in crate::config) use schedule::{RawAskedLimits, RawSchedule};
 pub(in crate::config) use secret::{RawSecret, RawSecretsKey};
@@ -49,6 +53,8 @@ pub(in crate::config) struct Raw {
     pub(in crate::config) tenants: BTreeMap<String, RawTenantSection>,
     pub(in crate::config) limits: RawLimits,
     pub(in crate::config) queues: BTreeMap<String, RawQueue>,
+    /// Layers that queues name.
+    pub(in crate::config) layers: BTreeMap<String, RawLayer>,
     /// A section without an entry says that there are none; without the section nothing is
     /// said.
     pub(in crate::config) schedules: Option<BTreeMap<String, RawSchedule>>,
@@ -76,6 +82,8 @@ pub(in crate::config) struct RawHost {
     pub(in crate::config) isolation_strict: bool,
     pub(in crate::config) workers: u32,
     pub(in crate::config) worker_idle: Span,
+    pub(in crate::config) autoscale: RawAutoscale,
+    pub(in crate::config) admission: RawAdmission,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -163,6 +171,7 @@ impl Raw {
             secrets_key: Some(RawSecretsKey::with_every_key()),
             tenants: BTreeMap::from([(any(), tenant)]),
             queues: BTreeMap::from([(any(), RawQueue::with_every_key())]),
+            layers: BTreeMap::from([(any(), RawLayer::with_every_key())]),
             schedules: Some(BTreeMap::from([(any(), RawSchedule::with_every_key())])),
             api: RawApi::with_every_key(),
             telemetry: RawTelemetry::with_every_key(),
@@ -186,6 +195,7 @@ impl Default for Raw {
             tenants: BTreeMap::new(),
             limits: RawLimits::default(),
             queues: BTreeMap::new(),
+            layers: BTreeMap::new(),
             schedules: None,
             submit: RawSubmit::default(),
             log: RawLog::default(),
@@ -213,6 +223,8 @@ impl Default for RawHost {
             isolation_strict: options.isolation.strict,
             workers: options.isolation.workers,
             worker_idle: Span(options.isolation.worker_idle),
+            autoscale: RawAutoscale::default(),
+            admission: RawAdmission::default(),
         }
     }
 }

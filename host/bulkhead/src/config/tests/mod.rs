@@ -1,3 +1,4 @@
+mod load;
 mod plugins;
 mod queues;
 mod schedules;
@@ -132,7 +133,7 @@ fn unknown_keys_name_their_place_and_what_was_meant() {
       - `brokr` (file bulkhead.toml): there is no such key; did you mean `broker`?
       - `host.concurency` (file bulkhead.toml): there is no such key; did you mean `concurrency`?
       - `queues.a.retires` (file bulkhead.toml): there is no such key; did you mean `retry`?
-      - `xyzzy` (file bulkhead.toml): there is no such key; here are `alerts`, `api`, `broker`, `config`, `grants`, `host`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `secrets`, `secrets_key`, `submit`, `telemetry`, `tenants`
+      - `xyzzy` (file bulkhead.toml): there is no such key; here are `alerts`, `api`, `broker`, `config`, `grants`, `host`, `layers`, `limits`, `log`, `namespace`, `plugins`, `queues`, `schedules`, `secrets`, `secrets_key`, `submit`, `telemetry`, `tenants`
     "
     );
     let sources = Sources {
@@ -155,7 +156,7 @@ fn values_of_the_wrong_type_name_their_key() {
         problems("bulkhead.toml", "host = 5\n[log]\nlevel = { a = 1 }\n"),
         @"
     the configuration cannot be used:
-      - `host` (file bulkhead.toml): this is a section, with `concurrency`, `grace`, `guest_threads`, `isolation`, `isolation_strict`, `lease`, `memory`, `name`, `queues`, `scratch_dir`, `settlement_buffer`, `worker_idle`, `workers`
+      - `host` (file bulkhead.toml): this is a section, with `admission`, `autoscale`, `concurrency`, `grace`, `guest_threads`, `isolation`, `isolation_strict`, `lease`, `memory`, `name`, `queues`, `scratch_dir`, `settlement_buffer`, `worker_idle`, `workers`
       - `log.level` (file bulkhead.toml): this takes one value and is no section
     "
     );

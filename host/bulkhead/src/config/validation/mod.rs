@@ -4,6 +4,8 @@
 //! `bulkhead config check` shows all of them.
 
 mod api;
+mod layer;
+mod load;
 mod plugin;
 mod queue;
 mod retry;
@@ -26,7 +28,8 @@ use super::api::ApiSettings;
 use super::error::Problem;
 use super::quantity::{Size, Span};
 use super::raw::{Raw, RawHost, RawLimits, RawPlugins};
-use super::{BrokerUrl, LogOptions, Origin, Origins};
+use super::{BrokerPlace, BrokerUrl, LogOptions, Origin, Origins};
+use crate::layers::Metrics;
 use crate::options::{FleetPolicy, HostOptions, IsolationOptions, QueueOptions};
 use crate::plugins::LiveSettings;
 use crate::traces::OtlpOptions;
@@ -59,7 +62,9 @@ pub(in crate::config) fn validate(
     let mut check = Check { origins, problems: Vec::new() };
     let broker = check.parsed::<BrokerUrl>(&["broker"], &raw.broker);
     check.name(&["namespace"], "namespace", &raw.namespace);
-    let queues = check.queues(&raw.queues);
+    let metrics = Metrics::default();
+    let layers = check.layers(&raw.layers, &metrics);
+    let queues = check.queues(&raw.queues, &layers);
     let ceilings = check.limits(&raw.limits);
     let mut host = check.host(&raw.host, &raw.plugins, ceilings, &queues);
     let submit = SubmitLimits {
@@ -68,7 +73,11 @@ pub(in crate::config) fn validate(
         ..SubmitLimits::default()
     };
     host.submit = submit;
+    host.attempt_metrics = metrics;
     check.memory(&host);
+    if let Some(BrokerPlace::Embedded(folder)) = broker.as_ref().map(BrokerUrl::place) {
+        host.admission.folders.push(folder);
+    }
     let mut settings = check.plugin_settings(raw);
     settings.secrets = check.secrets(raw, env).into();
     host.settings = LiveSettings::fixed(settings);
@@ -174,6 +183,10 @@ impl Check<'_> {
                 .parsed::<FleetPolicy>(&["plugins", "fleet"], &plugins.fleet)
                 .unwrap_or_default(),
             concurrency: host.concurrency,
+            autoscale: self.autoscale(host),
+            admission: self.admission(&host.admission),
+            attempt_metrics: Metrics::default(),
+            machine: HostOptions::default().machine,
             guest_threads: host.guest_threads,
             lease: self.span(&["host", "lease"], host.lease, Duration::from_millis(300)..=HOUR),
             grace: self.span(&["host", "grace"], host.grace, Duration::ZERO..=DAY),

@@ -11,12 +11,14 @@ use bulkhead_core::{
 use super::{Check, DAY};
 use crate::config::quantity::Span;
 use crate::config::raw::{RawBounds, RawQueue, RawTenant};
+use crate::layers::NamedLayer;
 use crate::options::QueueOptions;
 
 impl Check<'_> {
     pub(super) fn queues(
         &mut self,
         raw: &BTreeMap<String, RawQueue>,
+        layers: &BTreeMap<String, NamedLayer>,
     ) -> BTreeMap<QueueName, QueueOptions> {
         let mut queues = BTreeMap::new();
         for (key, raw) in raw {
@@ -32,6 +34,7 @@ impl Check<'_> {
                 retention_ms: Span(retention).as_ms(),
                 dead_retention_ms: Span(dead).as_ms(),
                 policy: raw.has_policy().then_some(policy),
+                layers: self.layers_of(key, &raw.layers, layers),
             };
             queues.insert(name, options);
         }

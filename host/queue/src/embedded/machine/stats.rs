@@ -1,10 +1,13 @@
 //! Depths and counters of a queue.
 
-use bulkhead_core::QueueName;
+use bulkhead_core::{Priority, QueueName};
 
 use super::queue::{HEAD_START_US, Queue, Total};
 use super::{Machine, Now};
 use crate::view::{QueueStats, TenantDepth, TypeDepth};
+
+/// Tasks of a line by which its priorities are told.
+const SAMPLE: usize = 8;
 
 /// Tenants that are shown.
 const TENANTS_SHOWN: usize = 100;
@@ -62,12 +65,33 @@ impl Queue {
             failed: (index.dead.len() - over) as u64,
             oldest_pending_at: self.oldest_head_ms(),
             by_type,
+            by_priority: self.by_priority(),
             by_tenant,
             held_tenants,
             totals,
             paused: self.facts.paused,
             concurrency: self.facts.policy.concurrency,
         }
+    }
+
+    /// Tasks in line by priority class. A line is as its first tasks are, which are next.
+    fn by_priority(&self) -> [u64; Priority::CLASSES] {
+        let mut by_class = [0; Priority::CLASSES];
+        for line in self.index.kinds.values().flat_map(|kind| kind.lines.values()) {
+            let first = line.tasks.iter().take(SAMPLE).filter_map(|(_, id)| self.tasks.get(id));
+            let mut of = [0_u64; Priority::CLASSES];
+            let class = |level| Priority::try_from(level).unwrap_or_default().class();
+            first.for_each(|task| of[class(task.priority)] += 1);
+            let (known, n) = (of.iter().sum::<u64>().max(1), line.tasks.len() as u64);
+            let shares = of.map(|of| n * of / known);
+            let rest = n - shares.iter().sum::<u64>();
+            // What cannot be shared out is of the highest class there is.
+            let highest = of.iter().rposition(|of| *of > 0);
+            for (class, share) in shares.into_iter().enumerate() {
+                by_class[class] += share + if highest == Some(class) { rest } else { 0 };
+            }
+        }
+        by_class
     }
 
     /// When the oldest of the heads of lines and lanes was put there.

@@ -1,7 +1,7 @@
 -- What stands in the lines and lanes of a queue: the number of tasks by type, those held back
 -- by their keys, and when the oldest was put in line (Unix ms, -1 = there is none). At most
--- 2,000 lines are looked at.
-local function depths_of(L)
+-- 2,000 lines are looked at, and `each` is told of those that have tasks.
+local function depths_of(L, each)
   local head = L.head
   local count, lines_left, oldest_us, held_back = {}, 2000, FAR_US, 0
   local types = call('SMEMBERS', P .. ':types')
@@ -12,7 +12,9 @@ local function depths_of(L)
     if lines_left <= 0 or added[line] then return end
     added[line] = true
     lines_left = lines_left - 1
-    count[task_type] = (count[task_type] or 0) + call('ZCARD', line)
+    local n = call('ZCARD', line)
+    count[task_type] = (count[task_type] or 0) + n
+    if each and n > 0 then each(line, n) end
     local first = call('ZRANGE', line, '0', '0', 'WITHSCORES')
     local h = first[1] and head(first[1])
     if h then oldest_us = math.min(oldest_us, tonumber(first[2]) + h[4] * HEAD_START_US) end
