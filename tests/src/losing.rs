@@ -12,8 +12,9 @@ use bulkhead_core::{
 use bulkhead_queue::{
     Apart, Archive, Batch, BatchView, Broker, CancelAnswer, Claim, Day, DueSchedules, Event,
     EventId, Finding, Fire, FireAnswer, HostInfo, KvEntry, KvOwner, KvPage, KvRange, KvUsage,
-    KvWrite, KvWritten, Lines, ListFilter, QueueError, QueueStats, RerunAnswer, ScheduleView,
-    Sealed, SecretId, Settlement, Signal, Step, Stepped, SubmitAnswer, TaskView, Topic, UsageRow,
+    KvWrite, KvWritten, Lines, ListFilter, Mark, QueueError, QueueStats, RerunAnswer, ScheduleView,
+    Sealed, SecretId, Settlement, Signal, Step, Stepped, SubmitAnswer, TaskPage, TaskView, Topic,
+    UsageRow,
 };
 use tokio::sync::mpsc;
 
@@ -88,7 +89,7 @@ macro_rules! passed_on {
 passed_on! {
     fn submit(tasks: &[Task]) -> Vec<SubmitAnswer>;
     fn inspect(queue: &QueueName, ids: &[TaskId]) -> Vec<Option<TaskView>>;
-    fn list(queue: &QueueName, filter: &ListFilter) -> Vec<TaskView>;
+    fn list(queue: &QueueName, filter: &ListFilter, after: Option<&Mark>) -> TaskPage;
     fn cancel(queue: &QueueName, ids: &[TaskId], retention_ms: u64) -> Vec<CancelAnswer>;
     fn rerun(queue: &QueueName, ids: &[TaskId]) -> Vec<RerunAnswer>;
     fn rerun_edited(queue: &QueueName, id: TaskId, payload: Payload) -> RerunAnswer;

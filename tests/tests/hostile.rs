@@ -97,7 +97,8 @@ async fn unreadable_records_become_dead_letters_with_a_reason() {
     let stats = site.stats().await;
     assert_eq!(stats.failed, expected.len() as u64, "{stats:?}");
     let filter = ListFilter { limit: 1_000, ..ListFilter::of(State::Failed) };
-    let dead = site.client.broker().list(&Default::default(), &filter).await.expect("a list");
+    let dead =
+        site.client.broker().list(&Default::default(), &filter, None).await.expect("a list").tasks;
     assert_eq!(dead.len(), expected.len());
     host.signal("TERM");
     assert!(host.wait(Duration::from_secs(20)).success());
@@ -215,7 +216,7 @@ async fn wrong_types_and_ghosts_do_no_harm() {
     assert!(stats.totals["ghosts"] >= 7, "{stats:?}");
     for state in State::ALL {
         let filter = ListFilter { limit: 1_000, ..ListFilter::of(state) };
-        let listed = site.client.broker().list(&Default::default(), &filter).await;
+        let listed = site.client.broker().list(&Default::default(), &filter, None).await;
         assert!(listed.is_ok(), "{state}: {listed:?}");
     }
     host.signal("TERM");

@@ -65,7 +65,7 @@ async fn tasks(broker: &dyn Broker, name: &str) -> Vec<TaskView> {
         limit: 1_000,
         ..ListFilter::of(State::Completed)
     };
-    broker.list(&queue(), &filter).await.unwrap()
+    broker.list(&queue(), &filter, None).await.unwrap().tasks
 }
 
 /// The time that a fired task is for.

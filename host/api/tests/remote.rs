@@ -53,7 +53,7 @@ async fn tasks_are_submitted_listed_cancelled_and_waited_for() {
     let submitted = client.submit(task()).await.unwrap();
     assert_eq!(submitted.answer, SubmitAnswer::Accepted);
     let broker = client.broker();
-    let listed = broker.list(&queue, &ListFilter::of(State::Pending)).await.unwrap();
+    let listed = broker.list(&queue, &ListFilter::of(State::Pending), None).await.unwrap().tasks;
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].task.as_ref().unwrap().payload.data, b"hello");
     assert_eq!(broker.queues().await.unwrap(), std::slice::from_ref(&queue));

@@ -14,11 +14,14 @@ mod parent;
 mod plugin;
 mod policy;
 mod priority;
+pub mod quantity;
 mod quota;
 mod rate;
 mod report;
 mod retry;
 mod schedule;
+#[cfg(feature = "schema")]
+mod schema;
 mod state;
 mod task;
 mod terms;

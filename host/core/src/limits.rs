@@ -60,6 +60,7 @@ impl Limits {
 /// Limits as a plugin, its manifest or a task may ask for them; an absent one asks
 /// for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsRequest {
     /// See [`Limits::fuel`].

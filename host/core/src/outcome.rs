@@ -19,6 +19,7 @@ pub enum Outcome {
 
 /// Why an attempt failed, in words that the handler's author can act on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Failure {
     /// The class of the failure; policy looks at nothing else.
     pub kind: FailureKind,
@@ -47,6 +48,7 @@ impl Failure {
 
 /// The classes of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// The handler asked to be tried again.

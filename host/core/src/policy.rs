@@ -15,6 +15,7 @@ pub use check::PolicyError;
 
 /// The policy of one queue. The empty one bounds nothing and costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct QueuePolicy {
     /// Tasks of the queue that may run at once, over all hosts.
@@ -67,6 +68,7 @@ impl QueuePolicy {
 
 /// Bounds on what may run at once and how often it may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Bounds {
     /// Tasks at once, over all hosts.
@@ -77,6 +79,7 @@ pub struct Bounds {
 
 /// A tenant's share and quotas within one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct TenantPolicy {
     /// Its share of claims relative to other tenants that have work, from 1 to 1,000.
@@ -101,6 +104,7 @@ pub struct TenantPolicy {
 
 /// What becomes of the new tasks of a tenant that has spent its minute's quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WhenSpent {
     /// They are taken, and wait like those that are there.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// So many per period, with a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Rate {
     /// Time for one token to come back, in microseconds; at least 1.
     pub interval_us: u64,

@@ -58,6 +58,7 @@ impl FromStr for Digest {
 
 /// How much a log line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LogLevel {
     /// Finest detail.
@@ -87,6 +88,7 @@ impl fmt::Display for LogLevel {
 /// One line that a guest logged, or wrote to its standard output or error. The text
 /// is as the guest gave it: escape it before showing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogLine {
     /// When, in milliseconds after the attempt began.
     pub at_ms: u64,
@@ -100,6 +102,7 @@ pub struct LogLine {
 
 /// What one attempt used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Metering {
     /// Fuel consumed.
     pub fuel: u64,

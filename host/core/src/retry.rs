@@ -6,6 +6,7 @@ use crate::FailureKind;
 
 /// How the wait between attempts grows, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum Backoff {
     /// The same wait each time.
@@ -81,6 +82,7 @@ pub struct RetryPolicy {
 /// What a handler, a manifest or a task asks of the retry policy; what is absent follows
 /// the next wider policy.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryRequest {
     /// See [`RetryPolicy::max_attempts`].

@@ -40,6 +40,7 @@ pub struct Schedule {
 
 /// When a schedule fires.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Timing {
     /// Once.
@@ -68,6 +69,7 @@ pub enum Timing {
 
 /// What becomes of fires whose time passed while no host ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Missed {
     /// They are dropped, unless they are less than a minute late.

@@ -48,6 +48,7 @@ macro_rules! reference {
 
 /// What a producer may demand of a task's course, beyond type, tenant and priority.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct Terms {
     /// What the producer asks of the retry policy; the rest follows the handler and the
@@ -184,6 +185,7 @@ impl fmt::Debug for TermKey {
 
 /// That there may be only one task of a key in a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Unique {
     /// The key.
     pub key: TermKey,
@@ -198,6 +200,7 @@ pub struct Unique {
 
 /// What becomes of a task whose unique key is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Conflict {
     /// It is refused.
@@ -212,6 +215,7 @@ pub enum Conflict {
 
 /// What becomes of a task when one that it waits for ends other than completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailedParent {
     /// It becomes a dead letter that says which one.

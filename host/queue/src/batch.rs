@@ -31,6 +31,7 @@ impl Batch {
 
 /// When a batch is over, and its callback is submitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
     /// All members have ended.

@@ -23,7 +23,9 @@ use crate::secret::{Sealed, SecretId};
 use crate::serves::Serves;
 use crate::step::{Apart, Claim, Settlement, Step, Stepped};
 use crate::usage::{Day, UsageRow};
-use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
+use crate::view::{
+    CancelAnswer, ListFilter, Mark, QueueStats, RerunAnswer, SubmitAnswer, TaskPage, TaskView,
+};
 
 /// A queue and what of it a host would be woken for, at most [`Serves::MAX`].
 pub type Lines = (QueueName, Vec<Serves>);
@@ -76,12 +78,14 @@ pub trait Broker: Send + Sync + 'static {
         ids: &[TaskId],
     ) -> Result<Vec<Option<TaskView>>, QueueError>;
 
-    /// List tasks of one state.
+    /// List tasks of one state, from where a page before ended. A task that stays in its state
+    /// throughout is listed once.
     async fn list(
         &self,
         queue: &QueueName,
         filter: &ListFilter,
-    ) -> Result<Vec<TaskView>, QueueError>;
+        after: Option<&Mark>,
+    ) -> Result<TaskPage, QueueError>;
 
     /// Cancel tasks, one answer each.
     async fn cancel(

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// One disagreement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Finding {
     /// What kind.
     pub kind: FindingKind,
@@ -18,6 +19,7 @@ pub struct Finding {
 
 /// The kinds of disagreement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {
     /// A task that has not ended and is in no index: nobody would ever run it.

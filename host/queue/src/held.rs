@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A tenant whose pending tasks are passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct HeldTenant {
     /// The tenant.
     pub tenant: String,
@@ -16,6 +17,7 @@ pub struct HeldTenant {
 
 /// The bound that holds a tenant back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HeldBy {
     /// As many of its tasks run as may.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// How far apart samples are, and so how long they are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Resolution {
     /// One a minute, for 24 hours.
@@ -61,6 +62,7 @@ impl Resolution {
 
 /// How a queue stood at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Sample {
     /// When, by the broker's clock.
     pub at: UnixMs,

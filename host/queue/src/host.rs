@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A running host. It is announced every few seconds and forgotten when it stops.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct HostInfo {
     /// Its name. Hosts of the same name are listed as one.
     pub name: String,
@@ -35,8 +36,34 @@ pub struct HostInfo {
     pub fleet: bool,
 }
 
+impl HostInfo {
+    /// What hosts serve of a plugin, if that is not the same everywhere: hosts by digest.
+    pub fn mixed(hosts: &[Self], plugin: &str) -> Option<Vec<(Option<Digest>, Vec<String>)>> {
+        let served = |host: &Self| {
+            let info = host.plugins.iter().find(|info| info.name == plugin);
+            info.and_then(|info| info.serving.as_ref()).map(|serving| serving.digest)
+        };
+        let by_fleet = hosts.iter().flat_map(|host| &host.plugins);
+        let by_fleet = by_fleet.filter(|info| info.name == plugin).any(|info| info.by_fleet);
+        let mut found: Vec<(Option<Digest>, Vec<String>)> = Vec::new();
+        for host in hosts {
+            let digest = served(host);
+            // A file that one folder has and another has not is meant so.
+            if digest.is_none() && !(by_fleet && host.fleet) {
+                continue;
+            }
+            match found.iter_mut().find(|(known, _)| *known == digest) {
+                Some((_, names)) => names.push(host.name.clone()),
+                None => found.push((digest, vec![host.name.clone()])),
+            }
+        }
+        (found.len() > 1).then_some(found)
+    }
+}
+
 /// How a host's memory stands. All in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct HostMemory {
     /// What it may have resident.
     pub ceiling_bytes: u64,
@@ -50,6 +77,7 @@ pub struct HostMemory {
 
 /// A plugin as a host sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PluginInfo {
     /// The file's stem; a tenant's plugin as `OWNER/STEM`.
     pub name: String,
@@ -72,6 +100,7 @@ pub struct PluginInfo {
 
 /// A pushed version as a host sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PushedVersion {
     /// sha256 of its bytes, as text.
     #[serde(with = "digest_text")]
@@ -88,6 +117,7 @@ pub struct PushedVersion {
 
 /// What a host has done with a pushed version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PushedState {
     /// It is being fetched, or is on its way through the gates.
@@ -102,6 +132,7 @@ pub enum PushedState {
 
 /// A plugin version that serves tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ServingVersion {
     /// The version the plugin gives itself.
     pub version: String,
@@ -122,6 +153,7 @@ pub struct ServingVersion {
 
 /// A plugin file that failed a gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RejectedVersion {
     /// sha256 of its bytes, as text.
     #[serde(with = "digest_text")]

@@ -62,6 +62,6 @@ pub use serves::Serves;
 pub use step::{Apart, Claim, ClaimToken, End, Settlement, Step, Stepped};
 pub use usage::{Day, Usage, UsageLine, UsageRow};
 pub use view::{
-    CancelAnswer, CancelReason, Entry, Holder, ListFilter, Next, Progress, QueueStats, RerunAnswer,
-    SubmitAnswer, TaskView, TenantDepth, TypeDepth,
+    CancelAnswer, CancelReason, Entry, Holder, ListFilter, Mark, Next, Progress, QueueStats,
+    RerunAnswer, SubmitAnswer, TaskPage, TaskView, TenantDepth, TypeDepth,
 };

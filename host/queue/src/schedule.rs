@@ -1,6 +1,6 @@
 //! Schedules as a broker keeps them.
 
-use bulkhead_core::{Schedule, Task, TaskId, UnixMs};
+use bulkhead_core::{QueueName, Schedule, Task, TaskId, UnixMs};
 use serde::{Deserialize, Serialize};
 
 /// A schedule and how it stands.
@@ -20,8 +20,40 @@ pub struct ScheduleView {
     pub skipped: u64,
 }
 
+impl ScheduleView {
+    /// The fires to come, at most `count`: a stored one that is due or planned first, then what
+    /// follows it. Those of a paused schedule are the ones that would be.
+    #[must_use]
+    pub fn upcoming(&self, now: UnixMs, count: usize) -> Vec<UnixMs> {
+        let Some(next) = self.next else { return Vec::new() };
+        let Schedule { timing, name, .. } = &self.schedule;
+        if self.paused {
+            return timing.upcoming(name, now, count);
+        }
+        let mut fires = vec![next];
+        fires.extend(timing.upcoming(name, next.max(now), count.saturating_sub(1)));
+        fires
+    }
+
+    /// A fire by hand and the id of its task.
+    #[must_use]
+    pub fn by_hand(&self, queue: &QueueName, now: UnixMs) -> (TaskId, Fire) {
+        let id = TaskId(uuid::Uuid::now_v7());
+        let fire = Fire {
+            schedule: self.schedule.name.clone(),
+            expected: self.next,
+            next: self.next,
+            fires: vec![(now, self.schedule.task_with_id(id, queue, now, now))],
+            exclusive: self.schedule.exclusive,
+            by_hand: true,
+        };
+        (id, fire)
+    }
+}
+
 /// A fire that happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LastFire {
     /// The time it was for.
     pub at: UnixMs,

@@ -82,6 +82,7 @@ pub struct UsageRow {
 
 /// Sums over attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Usage {
     /// Attempts that ended.
     pub attempts: u64,

@@ -96,6 +96,7 @@ pub enum CancelReason {
 
 /// What a running attempt says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Progress {
     /// How much is done, from 0.0 to 1.0.
     pub fraction: f32,
@@ -107,6 +108,7 @@ pub struct Progress {
 
 /// Who holds a running task's lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Holder {
     /// The host's name, and after a `#` which process of that name it is.
     pub host: String,
@@ -208,10 +210,30 @@ pub struct ListFilter {
     /// Only those with this text in the last failure's message, a metadata value or a
     /// payload of text.
     pub contains: Option<String>,
-    /// How many to pass over.
-    pub offset: usize,
     /// How many to return at most.
     pub limit: usize,
+}
+
+/// Where a listing goes on: behind a task that it has looked at, whatever became of that one
+/// meanwhile. What it says is the broker's own business.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The index that was being read.
+    pub(crate) index: String,
+    /// The score of the task in it.
+    pub(crate) score: i64,
+    /// The task.
+    pub(crate) id: TaskId,
+}
+
+/// Some of the tasks that a listing finds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskPage {
+    /// The tasks. They may be fewer than asked for, even none, though there are more: a page
+    /// ends after so many tasks that the filter did not admit.
+    pub tasks: Vec<TaskView>,
+    /// Where the listing goes on; nothing if this was all.
+    pub next: Option<Mark>,
 }
 
 impl ListFilter {
@@ -228,7 +250,6 @@ impl ListFilter {
             submitted_from: None,
             submitted_before: None,
             contains: None,
-            offset: 0,
             limit: 100,
         }
     }
@@ -241,8 +262,7 @@ impl ListFilter {
             return false;
         }
         let Ok(task) = &view.task else {
-            return *self
-                == Self { offset: self.offset, limit: self.limit, ..Self::of(self.state) };
+            return *self == Self { limit: self.limit, ..Self::of(self.state) };
         };
         let failure = view.last_report().and_then(|report| match &report.outcome {
             Outcome::Failed(failure) => Some(failure),
@@ -297,6 +317,7 @@ impl SubmitAnswer {
 
 /// What became of a request to cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CancelAnswer {
     /// It waited and is cancelled now.
@@ -311,6 +332,7 @@ pub enum CancelAnswer {
 
 /// What became of a request to run a task again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RerunAnswer {
     /// It is in line.
@@ -323,6 +345,7 @@ pub enum RerunAnswer {
 
 /// Pending tasks of one type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TypeDepth {
     /// The type.
     pub task_type: String,
@@ -334,6 +357,7 @@ pub struct TypeDepth {
 
 /// Tasks of one tenant that have not ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TenantDepth {
     /// The tenant.
     pub tenant: String,
@@ -343,6 +367,7 @@ pub struct TenantDepth {
 
 /// Depths and counters of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct QueueStats {
     /// Tasks waiting for a host, or held back by a limit.
     pub pending: u64,

@@ -175,7 +175,7 @@ async fn dead_letters_are_kept_replayed_edited_and_dropped(talk: Talk) {
     assert_eq!(talk.list(State::Failed).await.len(), 2);
     let filter =
         ListFilter { contains: Some("nothing such".into()), ..ListFilter::of(State::Failed) };
-    assert!(talk.broker.list(&queue(), &filter).await.unwrap().is_empty());
+    assert!(talk.broker.list(&queue(), &filter, None).await.unwrap().tasks.is_empty());
     let answers = talk.broker.rerun(&queue(), &[id, new_id()]).await.unwrap();
     assert_eq!(answers, [RerunAnswer::InLine, RerunAnswer::Unknown]);
     assert_eq!(talk.broker.rerun(&queue(), &[id]).await.unwrap(), [RerunAnswer::Active]);

@@ -5,7 +5,8 @@ use bulkhead_core::{Payload, QueueName, QueuePolicy};
 use bulkhead_queue::{
     BatchView, BlobInfo, BlobPiece, Broker, CancelAnswer, Document, DueSchedules, Event, Finding,
     FireAnswer, HostInfo, JournalEntry, KvEntry, KvPage, KvUsage, KvWritten, QueueStats,
-    RerunAnswer, Sample, ScheduleView, Sealed, SecretId, SubmitAnswer, TaskView, UsageRow,
+    RerunAnswer, Sample, ScheduleView, Sealed, SecretId, SubmitAnswer, TaskPage, TaskView,
+    UsageRow,
 };
 use bytes::BytesMut;
 use hyper::StatusCode;

@@ -8,8 +8,11 @@ macro_rules! operations {
             submit(tasks: &[Task] = Vec<Task>) -> Vec<SubmitAnswer>;
             inspect(queue: &QueueName = QueueName, ids: &[TaskId] = Vec<TaskId>)
                 -> Vec<Option<TaskView>>;
-            list(queue: &QueueName = QueueName, filter: &ListFilter = ListFilter)
-                -> Vec<TaskView>;
+            list(
+                queue: &QueueName = QueueName,
+                filter: &ListFilter = ListFilter,
+                after: Option<&Mark> = Option<Mark>
+            ) -> TaskPage;
             cancel(
                 queue: &QueueName = QueueName,
                 ids: &[TaskId] = Vec<TaskId>,

@@ -15,8 +15,8 @@ use bulkhead_core::{
 };
 use bulkhead_queue::{
     Archive, Batch, BlobDraft, BlobPiece, Broker, Day, Document, DocumentId, DocumentKind, EventId,
-    Expected, Fire, JournalLine, JournalRange, KvOwner, KvRange, KvWrite, ListFilter, Resolution,
-    Sealed, SecretId, Topic,
+    Expected, Fire, JournalLine, JournalRange, KvOwner, KvRange, KvWrite, ListFilter, Mark,
+    Resolution, Sealed, SecretId, Topic,
 };
 use bytes::Bytes;
 use futures::stream;

@@ -9,7 +9,6 @@ mod config;
 mod dead;
 mod dev;
 mod doctor;
-mod document;
 mod escape;
 mod exit;
 mod figures;

@@ -9,7 +9,6 @@ mod error;
 mod layer;
 mod log;
 mod machine;
-pub mod quantity;
 mod raw;
 mod secrets;
 mod settings;
@@ -26,6 +25,7 @@ use figment::providers::Serialized;
 use figment::value::Value;
 
 use crate::options::{HostOptions, QueueOptions};
+pub use bulkhead_core::quantity;
 use layer::Layer;
 use quantity::Size;
 use raw::Raw;

@@ -23,7 +23,9 @@ use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
 use crate::secret::{Sealed, SecretId};
 use crate::step::{Claim, Step, Stepped};
 use crate::usage::{Day, UsageRow};
-use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
+use crate::view::{
+    CancelAnswer, ListFilter, Mark, QueueStats, RerunAnswer, SubmitAnswer, TaskPage, TaskView,
+};
 
 /// Tasks removed while the machine is locked.
 const PURGE_AT_ONCE: usize = 500;
@@ -47,8 +49,9 @@ impl Broker for EmbeddedBroker {
         &self,
         queue: &QueueName,
         filter: &ListFilter,
-    ) -> Result<Vec<TaskView>, QueueError> {
-        self.call(|machine, now| machine.list(queue, filter, now)).await
+        after: Option<&Mark>,
+    ) -> Result<TaskPage, QueueError> {
+        self.call(|machine, now| machine.list(queue, filter, after, now)).await
     }
 
     async fn cancel(

@@ -3,7 +3,7 @@
 use bulkhead_core::{QueueName, TaskId};
 
 use super::url::Address;
-use super::{events, inspect, list, place, schedules, stats, step, submit};
+use super::{events, inspect, list, place, schedules, script, stats, step, submit};
 
 /// Read bytes as a server's answer, by the readers of every call; how many made sense of it.
 pub fn said(queue: &QueueName, id: TaskId, bytes: &[u8]) -> usize {
@@ -16,7 +16,7 @@ pub fn said(queue: &QueueName, id: TaskId, bytes: &[u8]) -> usize {
         schedules::view(value.clone()).is_ok(),
         stats::pairs(value.clone()).is_ok(),
         place::read_slots(&Address::Tcp("127.0.0.1".to_owned(), 1), value.clone()).is_some(),
-        list::id_of(value).is_some(),
+        script::text(value).is_ok_and(|member| list::id_of(&member).is_some()),
     ];
     made_sense.into_iter().filter(|made| *made).count()
 }

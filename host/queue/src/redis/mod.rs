@@ -65,7 +65,9 @@ use crate::secret::{Sealed, SecretId};
 use crate::serves::Serves;
 use crate::step::{Apart, Claim, Settlement, Step, Stepped};
 use crate::usage::{Day, UsageRow};
-use crate::view::{CancelAnswer, ListFilter, QueueStats, RerunAnswer, SubmitAnswer, TaskView};
+use crate::view::{
+    CancelAnswer, ListFilter, Mark, QueueStats, RerunAnswer, SubmitAnswer, TaskPage, TaskView,
+};
 use connection::Connection;
 use script::Scripts;
 pub use url::RedisUrl;
@@ -214,8 +216,9 @@ impl Broker for RedisBroker {
         &self,
         queue: &QueueName,
         filter: &ListFilter,
-    ) -> Result<Vec<TaskView>, QueueError> {
-        list::list(self, queue, filter).await
+        after: Option<&Mark>,
+    ) -> Result<TaskPage, QueueError> {
+        list::list(self, queue, filter, after).await
     }
 
     async fn cancel(

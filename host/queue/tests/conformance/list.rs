@@ -12,6 +12,7 @@ crate::every_broker![
     failures_are_filtered_by_kind_and_text,
     pages_follow_each_other,
     a_filtered_page_counts_what_it_admits,
+    a_listing_goes_on_though_tasks_leave_and_come,
     inspection_answers_in_order,
     queues_are_apart,
 ];
@@ -38,7 +39,7 @@ async fn every_state_is_listed(talk: Talk) {
     assert_eq!(expected.len(), State::ALL.len());
     for (state, id) in expected {
         assert_eq!(talk.list(state).await, [id], "{state}");
-        let listed = talk.broker.list(&queue(), &ListFilter::of(state)).await.unwrap();
+        let listed = talk.broker.list(&queue(), &ListFilter::of(state), None).await.unwrap().tasks;
         let listed: Vec<TaskView> = listed.into_iter().map(whenever).collect();
         let inspected = whenever(talk.view(id).await);
         assert_eq!(listed, [inspected], "a list shows what inspection does");
@@ -108,16 +109,60 @@ async fn failures_are_filtered_by_kind_and_text(talk: Talk) {
     assert!(talk.list_by(&none).await.is_empty());
 }
 
-async fn pages_follow_each_other(talk: Talk) {
-    let mut sent = talk.submit_many((0..25).map(|_| new_task("a")).collect()).await;
-    let mut listed = Vec::new();
-    for offset in [0, 10, 20, 30] {
-        let filter = ListFilter { offset, limit: 10, ..ListFilter::of(State::Pending) };
-        listed.extend(talk.list_by(&filter).await);
+/// The pages of a listing, at most `limit` tasks each.
+async fn pages(talk: &Talk, filter: &ListFilter, limit: usize) -> Vec<Vec<TaskId>> {
+    let filter = ListFilter { limit, ..filter.clone() };
+    let (mut pages, mut after) = (Vec::new(), None);
+    loop {
+        let page = talk.broker.list(&queue(), &filter, after.as_ref()).await.unwrap();
+        assert!(page.tasks.len() <= limit);
+        pages.push(page.tasks.iter().map(|view| view.id).collect());
+        after = page.next;
+        if after.is_none() {
+            return pages;
+        }
     }
-    listed.sort();
-    sent.sort();
-    assert_eq!(listed, sent);
+}
+
+/// Tasks in every state that has an order of its own, and how many of each.
+async fn all_over(talk: &Talk) -> [(State, usize); 7] {
+    let later = talk.now() + DAY_MS;
+    let ends: [(fn(&_) -> Settlement, usize); 3] = [(done, 13), (dead, 11), (cancelled, 5)];
+    for (end, count) in ends {
+        talk.submit_many((0..count).map(|_| new_task("a")).collect()).await;
+        for claim in talk.claim(count as u32).await {
+            talk.settle(end(&claim)).await;
+        }
+    }
+    talk.submit_many((0..12).map(|_| new_task("run")).collect()).await;
+    let running = talk.claim_of(&["run"], 12).await;
+    assert_eq!(running.len(), 12);
+    let parent = here(running[0].id);
+    talk.submit_many((0..9).map(|_| with("a", after(std::slice::from_ref(&parent)))).collect())
+        .await;
+    talk.submit_many((0..14).map(|_| with("a", starting(later))).collect()).await;
+    let pending = (0..23).map(|at| of_tenant(["a", "a.b", "c"][at % 3], ["x", "x-y"][at % 2]));
+    talk.submit_many(pending.collect()).await;
+    [
+        (State::Completed, 13),
+        (State::Failed, 11),
+        (State::Cancelled, 5),
+        (State::Running, 12),
+        (State::Blocked, 9),
+        (State::Scheduled, 14),
+        (State::Pending, 23),
+    ]
+}
+
+async fn pages_follow_each_other(talk: Talk) {
+    for (state, count) in all_over(&talk).await {
+        let whole = pages(&talk, &ListFilter::of(state), 100).await.concat();
+        assert_eq!(whole.len(), count, "{state}");
+        for limit in [1, 4, count] {
+            let parts = pages(&talk, &ListFilter::of(state), limit).await.concat();
+            assert_eq!(parts, whole, "{state} by {limit}");
+        }
+    }
 }
 
 async fn a_filtered_page_counts_what_it_admits(talk: Talk) {
@@ -128,18 +173,40 @@ async fn a_filtered_page_counts_what_it_admits(talk: Talk) {
             wanted.push(id);
         }
     }
-    let mut listed = Vec::new();
-    for offset in [0, 4, 8] {
-        let filter = ListFilter {
-            tenant: Some(tenant("acme")),
-            offset,
-            limit: 4,
-            ..ListFilter::of(State::Pending)
-        };
-        listed.extend(talk.list_by(&filter).await);
+    let acme = ListFilter { tenant: Some(tenant("acme")), ..ListFilter::of(State::Pending) };
+    let listed = pages(&talk, &acme, 4).await;
+    assert_eq!(listed.concat(), wanted);
+    assert_eq!((listed[0].len(), listed[1].len(), listed[2].len()), (4, 4, 2));
+}
+
+async fn a_listing_goes_on_though_tasks_leave_and_come(talk: Talk) {
+    let sent = talk.submit_many((0..20).map(|_| new_task("a")).collect()).await;
+    let filter = ListFilter { limit: 5, ..ListFilter::of(State::Pending) };
+    let first = talk.broker.list(&queue(), &filter, None).await.unwrap();
+    assert_eq!(first.tasks.iter().map(|view| view.id).collect::<Vec<_>>(), sent[..5]);
+    // What was listed leaves, its last one too; so do two that were not.
+    talk.broker.cancel(&queue(), &sent[..7], DAY_MS).await.unwrap();
+    let more = talk.submit_many(vec![new_task("a")]).await;
+    let (mut rest, mut after) = (Vec::new(), first.next);
+    while let Some(mark) = after {
+        let page = talk.broker.list(&queue(), &filter, Some(&mark)).await.unwrap();
+        rest.extend(page.tasks.iter().map(|view| view.id));
+        after = page.next;
     }
+    assert_eq!(rest, [&sent[7..], &more[..]].concat());
+    // Ended ones come in before those that were listed.
+    let filter = ListFilter { limit: 3, ..ListFilter::of(State::Cancelled) };
+    let first = talk.broker.list(&queue(), &filter, None).await.unwrap();
+    talk.broker.cancel(&queue(), &sent[7..9], DAY_MS).await.unwrap();
+    talk.broker.rerun(&queue(), &[first.tasks[2].id]).await.unwrap();
+    let second = talk.broker.list(&queue(), &filter, first.next.as_ref()).await.unwrap();
+    let mut listed: Vec<TaskId> =
+        first.tasks.iter().chain(&second.tasks).map(|view| view.id).collect();
     listed.sort();
-    assert_eq!(listed, wanted);
+    let mut all = listed.clone();
+    all.dedup();
+    assert_eq!(all, listed, "none twice");
+    assert_eq!(listed.len(), 6);
 }
 
 async fn inspection_answers_in_order(talk: Talk) {

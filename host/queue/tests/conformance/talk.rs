@@ -203,7 +203,7 @@ impl Talk {
     }
 
     pub(crate) async fn list_by(&self, filter: &ListFilter) -> Vec<TaskId> {
-        let listed = self.broker.list(&queue(), filter).await.unwrap();
+        let listed = self.broker.list(&queue(), filter, None).await.unwrap().tasks;
         listed.into_iter().map(|view| view.id).collect()
     }
 

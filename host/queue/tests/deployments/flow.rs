@@ -282,6 +282,6 @@ async fn archive(broker: &dyn Broker) {
 }
 
 pub(crate) async fn list(broker: &dyn Broker, name: &str, state: State) -> Vec<TaskId> {
-    let views = broker.list(&queue(name), &ListFilter::of(state)).await.unwrap();
+    let views = broker.list(&queue(name), &ListFilter::of(state), None).await.unwrap().tasks;
     views.into_iter().map(|view| view.id).collect()
 }

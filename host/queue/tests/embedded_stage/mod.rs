@@ -216,7 +216,7 @@ impl Talk {
     }
 
     pub(crate) async fn list(&self, state: State) -> Vec<TaskId> {
-        let listed = self.broker.list(&queue(), &ListFilter::of(state)).await.unwrap();
+        let listed = self.broker.list(&queue(), &ListFilter::of(state), None).await.unwrap().tasks;
         listed.into_iter().map(|view| view.id).collect()
     }
 

@@ -9,7 +9,9 @@
 use std::time::Duration;
 
 use bulkhead_core::{State, TaskId};
-use bulkhead_queue::{CancelReason, Day, Entry, FindingKind, ListFilter, QueueStats, TaskView};
+use bulkhead_queue::{
+    CancelReason, Day, Entry, FindingKind, ListFilter, QueueStats, TaskPage, TaskView,
+};
 
 use crate::group::without_early_counts;
 use crate::world::{Disagreement, QUEUES, World};
@@ -74,10 +76,10 @@ impl World {
     async fn compare_list(&self, queue: usize, state: State) -> Result<(), Disagreement> {
         let name = &self.queues[queue];
         let filter = ListFilter { limit: 1_000, ..ListFilter::of(state) };
-        let real = self.real.list(name, &filter).await;
-        let model = self.model.list(name, &filter).await;
-        let ids = |views: Vec<TaskView>| -> Vec<TaskId> {
-            let mut ids: Vec<TaskId> = views.iter().map(|view| view.id).collect();
+        let real = self.real.list(name, &filter, None).await;
+        let model = self.model.list(name, &filter, None).await;
+        let ids = |page: TaskPage| -> Vec<TaskId> {
+            let mut ids: Vec<TaskId> = page.tasks.iter().map(|view| view.id).collect();
             ids.sort();
             ids
         };

@@ -70,7 +70,8 @@ impl World {
         let mut told = Vec::new();
         for queue in &self.queues {
             for state in [State::Blocked, State::Scheduled, State::Pending, State::Running] {
-                let listed = self.real.list(queue, &ListFilter::of(state)).await.unwrap();
+                let listed =
+                    self.real.list(queue, &ListFilter::of(state), None).await.unwrap().tasks;
                 told.extend(listed.into_iter().map(|view| format!("{view:#?}")));
             }
         }
@@ -99,7 +100,8 @@ impl World {
                     };
                     broker.step(queue, step).await.unwrap();
                     for state in State::ALL {
-                        let left = broker.list(queue, &ListFilter::of(state)).await.unwrap();
+                        let left =
+                            broker.list(queue, &ListFilter::of(state), None).await.unwrap().tasks;
                         if !left.is_empty() {
                             return Err(Disagreement(format!("{state} tasks are left: {left:#?}")));
                         }

@@ -136,7 +136,7 @@ async fn a_tenant_at_its_bound_leaves_its_place_to_others() {
     let stats = talk.broker.stats(&queue()).await.unwrap();
     assert_eq!(stats.pending, 70, "what a limit holds back is pending");
     let filter = ListFilter { tenant: Some(tenant("l")), ..ListFilter::of(State::Pending) };
-    assert_eq!(talk.broker.list(&queue(), &filter).await.unwrap().len(), 48);
+    assert_eq!(talk.broker.list(&queue(), &filter, None).await.unwrap().tasks.len(), 48);
     talk.assert_sound(&queue()).await;
     // Two of its tasks are settled, in different ways: two more may go.
     let stepped =
@@ -189,7 +189,8 @@ async fn a_limited_key_waits_in_its_lane() {
     fill(&talk, 5, || keyed("free")).await;
     let stats = talk.broker.stats(&queue()).await.unwrap();
     assert_eq!((stats.pending, stats.held_back), (15, 7));
-    let listed = talk.broker.list(&queue(), &ListFilter::of(State::Pending)).await.unwrap();
+    let listed =
+        talk.broker.list(&queue(), &ListFilter::of(State::Pending), None).await.unwrap().tasks;
     assert_eq!(listed.len(), 15);
     let claims = talk.claim(100).await;
     let of_key = |key: &str| claims.iter().filter(|claim| key_of(claim) == key).count();
@@ -206,7 +207,8 @@ async fn a_limited_key_waits_in_its_lane() {
     talk.assert_sound(&queue()).await;
 
     // One that waits in the lane can be cancelled; one that was let in makes room.
-    let lane = talk.broker.list(&queue(), &ListFilter::of(State::Pending)).await.unwrap();
+    let lane =
+        talk.broker.list(&queue(), &ListFilter::of(State::Pending), None).await.unwrap().tasks;
     assert_eq!(lane.len(), 5);
     let ids: Vec<_> = lane.iter().map(|view| view.id).collect();
     talk.broker.cancel(&queue(), &ids[..2], DAY_MS).await.unwrap();

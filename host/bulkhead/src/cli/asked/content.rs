@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use bulkhead::core::Payload;
+use bulkhead_api::asked::is_json;
 
-use crate::cli::document::is_json;
 use crate::cli::escape;
 
 /// The media type of a file by its extension.

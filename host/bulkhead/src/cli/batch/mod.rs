@@ -9,8 +9,8 @@ use anyhow::Result;
 use bulkhead::config::quantity::Span;
 use bulkhead::core::{BatchId, QueueName};
 use bulkhead::queue::{BatchView, Broker, Over};
+use bulkhead_api::document::BatchDocument;
 use clap::Subcommand;
-use serde::Serialize;
 use tokio::time::Instant;
 
 use super::exit::{Exit, not_found, timed_out};
@@ -49,46 +49,6 @@ pub(crate) enum Batch {
         #[arg(long, value_name = "DURATION", default_value = "60s")]
         timeout: Span,
     },
-}
-
-/// A batch in JSON.
-#[derive(Serialize)]
-struct BatchDocument<'a> {
-    id: String,
-    queue: &'a str,
-    name: &'a str,
-    opened_at: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    over_at: Option<u64>,
-    over: Over,
-    total: u64,
-    open: u64,
-    completed: u64,
-    failed: u64,
-    cancelled: u64,
-    expired: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    callback: Option<String>,
-}
-
-impl<'a> From<&'a BatchView> for BatchDocument<'a> {
-    fn from(view: &'a BatchView) -> Self {
-        Self {
-            id: view.id.to_string(),
-            queue: view.queue.as_str(),
-            name: &view.name,
-            opened_at: view.opened_at,
-            over_at: view.over_at,
-            over: view.over,
-            total: view.total,
-            open: view.open(),
-            completed: view.completed,
-            failed: view.failed,
-            cancelled: view.cancelled,
-            expired: view.expired,
-            callback: view.callback.map(|id| id.to_string()),
-        }
-    }
 }
 
 impl Batch {

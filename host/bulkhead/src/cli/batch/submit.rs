@@ -6,15 +6,17 @@ use anyhow::Result;
 use bulkhead::config::quantity::Span;
 use bulkhead::core::{QueueName, TaskType};
 use bulkhead::queue::{Batch, NewBatch, NewTask, Over};
+use bulkhead_api::asked::{Asked, Defaults, Manner};
+use bulkhead_api::document::{Sent, SubmittedDocument};
 use clap::Args;
-use serde::Serialize;
 
 use super::wait;
-use crate::cli::asked::{Asked, Manner, named_or_looked_at, read};
+use crate::cli::asked::{named_or_looked_at, read};
 use crate::cli::exit::{Exit, usage};
+use crate::cli::figures;
 use crate::cli::output::note;
 use crate::cli::session::Session;
-use crate::cli::submit::{Defaults, Sent, SentDocument, Source, Tally};
+use crate::cli::submit::{Source, Tally};
 
 /// Submit the tasks of a JSON Lines file as a batch
 #[derive(Debug, Args)]
@@ -79,16 +81,6 @@ fn over(text: &str) -> Result<Over, String> {
     }
 }
 
-/// A submitted batch in JSON.
-#[derive(Serialize)]
-struct SubmittedDocument<'a> {
-    id: String,
-    queue: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    callback: Option<String>,
-    tasks: Vec<SentDocument<'a>>,
-}
-
 impl Submit {
     /// Do it.
     pub(crate) async fn run(&self, session: &Session) -> Result<Exit> {
@@ -100,6 +92,7 @@ impl Submit {
             content_type: self.content_type.as_deref(),
             manner: &self.manner,
             asked: &self.asked,
+            now: figures::now(),
         };
         let source = Source::open(&self.jsonl, payload_bytes)?;
         let tasks = source.collect(Batch::MAX_MEMBERS, |line| line.task(&defaults))?;
@@ -120,8 +113,8 @@ impl Submit {
         let id = submitted.id;
         let sent: Vec<Sent> = names
             .into_iter()
-            .zip(submitted.tasks)
-            .map(|(name, submitted)| Sent::new(name, submitted))
+            .zip(&submitted.tasks)
+            .map(|(name, submitted)| Sent::new(name, *submitted))
             .collect();
         let tally = Tally::of(&sent);
         let summary = format!("submitted {} tasks{}", tally.accepted(), tally.there_already());
@@ -135,12 +128,7 @@ impl Submit {
             return wait(session, broker, &self.queue, id, self.timeout).await;
         }
         if session.out.is_json() {
-            session.out.document(&SubmittedDocument {
-                id: id.to_string(),
-                queue: self.queue.as_str(),
-                callback: submitted.callback.map(|id| id.to_string()),
-                tasks: sent.iter().map(Sent::document).collect(),
-            })?;
+            session.out.document(&SubmittedDocument::new(&self.queue, &submitted, &sent))?;
         } else {
             session.out.text(&format!("{id}\n"))?;
         }

@@ -61,32 +61,6 @@ fn refused(info: &bulkhead::queue::PluginInfo, digest: Digest) -> Option<(String
     refused.then(|| (gate, pushed.reason.clone().unwrap_or_default()))
 }
 
-/// What hosts serve of a plugin, if that is not the same everywhere: hosts by digest.
-pub(super) fn mixed(
-    hosts: &[HostInfo],
-    plugin: &str,
-) -> Option<Vec<(Option<Digest>, Vec<String>)>> {
-    let served = |host: &HostInfo| {
-        let info = host.plugins.iter().find(|info| info.name == plugin);
-        info.and_then(|info| info.serving.as_ref()).map(|serving| serving.digest)
-    };
-    let by_fleet = hosts.iter().flat_map(|host| &host.plugins);
-    let by_fleet = by_fleet.filter(|info| info.name == plugin).any(|info| info.by_fleet);
-    let mut found: Vec<(Option<Digest>, Vec<String>)> = Vec::new();
-    for host in hosts {
-        let digest = served(host);
-        // A file that one folder has and another has not is meant so.
-        if digest.is_none() && !(by_fleet && host.fleet) {
-            continue;
-        }
-        match found.iter_mut().find(|(known, _)| *known == digest) {
-            Some((_, names)) => names.push(host.name.clone()),
-            None => found.push((digest, vec![host.name.clone()])),
-        }
-    }
-    (found.len() > 1).then_some(found)
-}
-
 #[cfg(test)]
 mod tests {
     use bulkhead::queue::{PluginInfo, PushedVersion, ServingVersion};
@@ -166,16 +140,16 @@ mod tests {
     fn hosts_are_mixed_where_they_serve_different_versions() {
         let [a, b, c] = ["a", "b", "c"].map(str::to_owned);
         let one = |name: &str| host(name, Some((1, true)), &[]);
-        assert_eq!(mixed(&[one("a"), one("b")], "p"), None);
+        assert_eq!(HostInfo::mixed(&[one("a"), one("b")], "p"), None);
         let two = host("b", Some((2, false)), &[]);
         let expected =
             vec![(Some(digest(1)), vec![a.clone(), c]), (Some(digest(2)), vec![b.clone()])];
-        assert_eq!(mixed(&[one("a"), two, one("c")], "p"), Some(expected));
+        assert_eq!(HostInfo::mixed(&[one("a"), two, one("c")], "p"), Some(expected));
         let none = host("b", None, &[]);
         let expected = vec![(Some(digest(1)), vec![a]), (None, vec![b])];
-        assert_eq!(mixed(&[one("a"), none.clone()], "p"), Some(expected));
+        assert_eq!(HostInfo::mixed(&[one("a"), none.clone()], "p"), Some(expected));
         // A file that one host has and another has not.
-        assert_eq!(mixed(&[host("a", Some((1, false)), &[]), none.clone()], "p"), None);
-        assert_eq!(mixed(&[one("a"), HostInfo { fleet: false, ..none }], "p"), None);
+        assert_eq!(HostInfo::mixed(&[host("a", Some((1, false)), &[]), none.clone()], "p"), None);
+        assert_eq!(HostInfo::mixed(&[one("a"), HostInfo { fleet: false, ..none }], "p"), None);
     }
 }

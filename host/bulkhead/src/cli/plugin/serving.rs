@@ -6,10 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use bulkhead::config::quantity::Span;
 use bulkhead::queue::{HostInfo, PluginInfo, PushedState};
+use bulkhead_api::document::PluginDocument;
 use comfy_table::{Cell, Color, Table};
-use serde::Serialize;
 
-use super::rollout::mixed;
 use crate::cli::exit::{Exit, not_found, timed_out};
 use crate::cli::follow;
 use crate::cli::session::Session;
@@ -17,16 +16,6 @@ use crate::cli::{escape, figures, output};
 
 /// How often hosts are asked whether they are done.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// A plugin of a host in JSON.
-#[derive(Serialize)]
-struct PluginDocument<'a> {
-    host: &'a str,
-    #[serde(flatten)]
-    plugin: &'a PluginInfo,
-    /// Whether hosts serve different versions of it.
-    mixed: bool,
-}
 
 /// Print the plugins of all hosts.
 pub(super) async fn list(session: &Session) -> Result<Exit> {
@@ -73,7 +62,7 @@ fn print(session: &Session, hosts: &[HostInfo]) -> Result<()> {
     let plugins =
         || hosts.iter().flat_map(|host| host.plugins.iter().map(move |plugin| (host, plugin)));
     if session.out.is_json() {
-        let is_mixed = |plugin: &PluginInfo| mixed(hosts, &plugin.name).is_some();
+        let is_mixed = |plugin: &PluginInfo| HostInfo::mixed(hosts, &plugin.name).is_some();
         let documents: Vec<_> = plugins()
             .map(|(host, plugin)| PluginDocument {
                 host: &host.name,
@@ -121,7 +110,7 @@ fn print(session: &Session, hosts: &[HostInfo]) -> Result<()> {
     session.out.text(&contested.collect::<String>())?;
     let names: BTreeSet<&str> = plugins().map(|(_, plugin)| plugin.name.as_str()).collect();
     for name in names {
-        let Some(mixed) = mixed(hosts, name) else { continue };
+        let Some(mixed) = HostInfo::mixed(hosts, name) else { continue };
         let mut text = format!("\n{} is mixed:\n", escape::line(name));
         for (digest, hosts) in mixed {
             let digest = digest.map_or("none".to_owned(), |digest| digest.short());

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use bulkhead::config::quantity::Size;
 use bulkhead::core::{Bounds, QueueName, QueuePolicy, Rate, TenantPolicy, WhenSpent};
+use bulkhead_api::asked::policy_of;
+use bulkhead_api::document::PolicyDocument;
 use clap::Subcommand;
 use comfy_table::{Cell, Table};
-use serde::Serialize;
-use serde_json::Value;
 
 use crate::cli::asked::read;
 use crate::cli::exit::{Exit, usage};
@@ -41,13 +41,6 @@ pub(crate) enum Policy {
     },
 }
 
-/// A queue's policy in JSON.
-#[derive(Serialize)]
-struct PolicyDocument<'a> {
-    queue: &'a str,
-    policy: &'a QueuePolicy,
-}
-
 impl Policy {
     /// Do it.
     pub(crate) async fn run(&self, session: &Session) -> Result<Exit> {
@@ -69,24 +62,7 @@ impl Policy {
 fn load(path: &Path) -> Result<QueuePolicy> {
     let (text, _) = read(None, Some(path), false, MAX_BYTES)?;
     let at = |reason: String| usage(format!("`{}` is no policy: {reason}", path.display()));
-    let mut value: Value = serde_json::from_slice(&text).map_err(|e| at(e.to_string()))?;
-    read_rates(&mut value).map_err(at)?;
-    serde_json::from_value(value).map_err(|e| at(e.to_string()))
-}
-
-/// Put numbers in place of rates that are written as text.
-fn read_rates(value: &mut Value) -> Result<(), String> {
-    let Value::Object(members) = value else { return Ok(()) };
-    for (name, member) in members {
-        match member {
-            Value::String(text) if name == "rate" => {
-                let rate: Rate = text.parse()?;
-                *member = serde_json::to_value(rate).map_err(|e| e.to_string())?;
-            }
-            member => read_rates(member)?,
-        }
-    }
-    Ok(())
+    policy_of(serde_json::from_slice(&text).map_err(|e| at(e.to_string()))?).map_err(at)
 }
 
 /// Print a policy.
@@ -165,39 +141,4 @@ fn number(number: Option<impl ToString>) -> Cell {
 
 fn rate(rate: Option<Rate>) -> Cell {
     output::cell(&rate.map_or("-".to_owned(), |rate| rate.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn policy(text: &str) -> Result<QueuePolicy, String> {
-        let mut value: Value = serde_json::from_str(text).unwrap();
-        read_rates(&mut value)?;
-        serde_json::from_value(value).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn rates_may_be_written_as_text_wherever_they_are() {
-        let read = policy(
-            r#"{"rate": "10/s", "types": {"mail": {"rate": "1/s burst 2"}}, "keys": {"smtp:*": {}},
-                "other_tenants": {"rate": {"interval_us": 5, "burst": 1}}}"#,
-        )
-        .unwrap();
-        assert_eq!(read.rate, Rate::new(10, 1_000_000, 10));
-        assert_eq!(read.types.values().next().unwrap().rate, Rate::new(1, 1_000_000, 2));
-        assert_eq!(read.other_tenants.unwrap().rate, Some(Rate { interval_us: 5, burst: 1 }));
-    }
-
-    #[test]
-    fn what_is_no_policy_is_refused() {
-        for (text, says) in [
-            (r#"{"concurency": 1}"#, "concurency"),
-            (r#"{"rate": "often"}"#, "is no rate"),
-            (r#"{"tenants": {"a b": {}}}"#, "a b"),
-        ] {
-            let error = policy(text).unwrap_err();
-            assert!(error.contains(says), "{text}: {error}");
-        }
-    }
 }

@@ -3,19 +3,11 @@
 use anyhow::Result;
 use bulkhead::core::QueueName;
 use bulkhead::queue::{HeldBy, HeldTenant, QueueStats};
-use serde::Serialize;
+use bulkhead_api::document::QueueDocument;
 
 use crate::cli::exit::Exit;
 use crate::cli::session::{Session, known_queue};
 use crate::cli::{escape, figures, output};
-
-/// A queue in JSON.
-#[derive(Serialize)]
-struct QueueDocument<'a> {
-    queue: &'a str,
-    #[serde(flatten)]
-    stats: &'a QueueStats,
-}
 
 /// List all queues.
 pub(super) async fn list(session: &Session) -> Result<Exit> {

@@ -4,8 +4,8 @@ mod put;
 mod show;
 
 use anyhow::Result;
-use bulkhead::core::{QueueName, TaskId, UnixMs};
-use bulkhead::queue::{Broker, Fire, FireAnswer, ScheduleView};
+use bulkhead::core::{QueueName, UnixMs};
+use bulkhead::queue::{Broker, FireAnswer, ScheduleView};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -184,7 +184,7 @@ impl Named {
         let broker = session.broker().await?;
         let view = self.find(broker.as_ref()).await?;
         let now = broker.due_schedules(&self.queue, 1).await?.now;
-        let (id, fire) = by_hand(&view, &self.queue, now);
+        let (id, fire) = view.by_hand(&self.queue, now);
         match broker.fire(&self.queue, &fire).await? {
             FireAnswer::Fired(1..) => {}
             FireAnswer::Fired(0) => {
@@ -223,37 +223,10 @@ impl Named {
         let broker = session.broker().await?;
         let view = self.find(broker.as_ref()).await?;
         let now = broker.due_schedules(&self.queue, 1).await?.now;
-        let fires = upcoming(&view, now, count);
+        let fires = view.upcoming(now, count);
         if view.paused {
             super::output::note(&format!("schedule {} is paused: fires pass", self.name));
         }
         show::upcoming(session, &view, &fires)
     }
-}
-
-/// The fires to come: a stored one that is due or planned first, then what follows it.
-fn upcoming(view: &ScheduleView, now: UnixMs, count: usize) -> Vec<UnixMs> {
-    let Some(next) = view.next else { return Vec::new() };
-    if view.paused {
-        return view.schedule.timing.upcoming(&view.schedule.name, now, count);
-    }
-    let mut fires = vec![next];
-    let after = next.max(now);
-    fires.extend(view.schedule.timing.upcoming(&view.schedule.name, after, count - 1));
-    fires
-}
-
-/// A fire by hand and the id of its task.
-fn by_hand(view: &ScheduleView, queue: &QueueName, now: UnixMs) -> (TaskId, Fire) {
-    let id = TaskId(uuid::Uuid::now_v7());
-    let task = view.schedule.task_with_id(id, queue, now, now);
-    let fire = Fire {
-        schedule: view.schedule.name.clone(),
-        expected: view.next,
-        next: view.next,
-        fires: vec![(now, task)],
-        exclusive: view.schedule.exclusive,
-        by_hand: true,
-    };
-    (id, fire)
 }

@@ -1,12 +1,13 @@
 //! Defining a schedule by flags.
 
 use anyhow::Result;
-use bulkhead::config::quantity::Span;
+use bulkhead::config::quantity::{Moment, Span};
 use bulkhead::core::{Missed, Payload, QueueName, Schedule, TaskType, Template, Timing, UnixMs};
+use bulkhead_api::asked::{Lasting, Manner};
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::asked::{Content, Lasting, Manner, Moment};
+use crate::cli::asked::Content;
 use crate::cli::exit::{Exit, usage};
 use crate::cli::figures;
 use crate::cli::session::Session;

@@ -2,80 +2,14 @@
 
 use anyhow::Result;
 use bulkhead::config::quantity::Span;
-use bulkhead::core::{Missed, QueueName, Timing, UnixMs};
+use bulkhead::core::{QueueName, Timing, UnixMs};
 use bulkhead::queue::ScheduleView;
-use serde::Serialize;
+use bulkhead_api::document::ScheduleDocument;
 
 use super::Upcoming;
-use crate::cli::document::PayloadDocument;
 use crate::cli::exit::Exit;
 use crate::cli::session::{Session, queues};
 use crate::cli::{escape, figures, output};
-
-/// A schedule in JSON.
-#[derive(Serialize)]
-struct ScheduleDocument<'a> {
-    queue: &'a str,
-    name: &'a str,
-    timing: &'a Timing,
-    exclusive: bool,
-    missed: Missed,
-    origin: &'a str,
-    paused: bool,
-    next: Option<UnixMs>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last: Option<LastDocument>,
-    fired: u64,
-    skipped: u64,
-    task: TemplateDocument<'a>,
-}
-
-#[derive(Serialize)]
-struct LastDocument {
-    at: UnixMs,
-    task: String,
-}
-
-#[derive(Serialize)]
-struct TemplateDocument<'a> {
-    #[serde(rename = "type")]
-    task_type: &'a str,
-    tenant: &'a str,
-    priority: u8,
-    metadata: std::collections::BTreeMap<&'a str, &'a str>,
-    limits: bulkhead::core::LimitsRequest,
-    payload: PayloadDocument<'a>,
-    terms: &'a bulkhead::core::Terms,
-}
-
-impl<'a> ScheduleDocument<'a> {
-    fn new(queue: &'a QueueName, view: &'a ScheduleView) -> Self {
-        let schedule = &view.schedule;
-        let task = &schedule.task;
-        Self {
-            queue: queue.as_str(),
-            name: &schedule.name,
-            timing: &schedule.timing,
-            exclusive: schedule.exclusive,
-            missed: schedule.missed,
-            origin: &schedule.origin,
-            paused: view.paused,
-            next: view.next,
-            last: view.last.map(|last| LastDocument { at: last.at, task: last.task.to_string() }),
-            fired: view.fired,
-            skipped: view.skipped,
-            task: TemplateDocument {
-                task_type: task.task_type.as_str(),
-                tenant: task.tenant.as_str(),
-                priority: task.priority.level(),
-                metadata: task.metadata.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
-                limits: task.limits,
-                payload: PayloadDocument::from(&task.payload),
-                terms: &task.terms,
-            },
-        }
-    }
-}
 
 /// List the schedules of one queue or all.
 pub(super) async fn list(session: &Session, queue: Option<&QueueName>) -> Result<Exit> {

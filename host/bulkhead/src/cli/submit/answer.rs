@@ -1,116 +1,7 @@
-//! What became of submissions, in words and in JSON.
+//! Submissions summed up in words.
 
-use bulkhead::core::{QueueName, TaskId, TaskRef, TaskType};
-use bulkhead::queue::{NewTask, SubmitAnswer, Submitted};
-use serde::Serialize;
-
-/// A task that was sent, and what the queue said.
-#[derive(Debug, Clone)]
-pub(crate) struct Sent {
-    pub(crate) id: TaskId,
-    pub(crate) task_type: TaskType,
-    pub(crate) queue: QueueName,
-    pub(crate) answer: SubmitAnswer,
-}
-
-/// A submitted task in JSON.
-#[derive(Serialize)]
-pub(crate) struct SentDocument<'a> {
-    id: String,
-    #[serde(rename = "type")]
-    task_type: &'a str,
-    queue: &'a str,
-    accepted: bool,
-    answer: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    holder: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    replaced: Option<String>,
-    /// Until when the tenant's quota is spent, in Unix milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<u64>,
-}
-
-impl Sent {
-    /// What the queue said of a task of this name.
-    pub(crate) fn new((task_type, queue): (TaskType, QueueName), submitted: Submitted) -> Self {
-        Self { id: submitted.id, task_type, queue, answer: submitted.answer }
-    }
-
-    /// What a task is called while it is on its way.
-    pub(crate) fn name(new: &NewTask) -> (TaskType, QueueName) {
-        (new.task_type.clone(), new.queue.clone())
-    }
-
-    /// The task that does the work: itself, or the one that was there; none if the task was
-    /// refused.
-    pub(crate) fn stands(&self) -> Option<TaskId> {
-        match self.answer {
-            SubmitAnswer::Accepted | SubmitAnswer::Known | SubmitAnswer::Replaced(_) => {
-                Some(self.id)
-            }
-            SubmitAnswer::Existing(holder) => Some(holder),
-            SubmitAnswer::Taken(_)
-            | SubmitAnswer::OverPending
-            | SubmitAnswer::OverPayload
-            | SubmitAnswer::OverUsage(_) => None,
-        }
-    }
-
-    /// That task with its queue, for those who wait for it.
-    pub(crate) fn task_ref(&self) -> Option<TaskRef> {
-        Some(TaskRef { queue: self.queue.clone(), id: self.stands()? })
-    }
-
-    /// The document. Its id is that of the task that does the work.
-    pub(crate) fn document(&self) -> SentDocument<'_> {
-        let (holder, replaced) = match self.answer {
-            SubmitAnswer::Taken(id) | SubmitAnswer::Existing(id) => (Some(id), None),
-            SubmitAnswer::Replaced(id) => (None, Some(id)),
-            _ => (None, None),
-        };
-        SentDocument {
-            id: self.stands().unwrap_or(self.id).to_string(),
-            task_type: self.task_type.as_str(),
-            queue: self.queue.as_str(),
-            accepted: self.answer.is_new(),
-            answer: name(self.answer),
-            holder: holder.map(|id| id.to_string()),
-            replaced: replaced.map(|id| id.to_string()),
-            until: match self.answer {
-                SubmitAnswer::OverUsage(until) => Some(until),
-                _ => None,
-            },
-        }
-    }
-
-    /// What there is to say of a task that was not simply accepted and is not refused.
-    pub(crate) fn remark(&self) -> Option<String> {
-        match self.answer {
-            SubmitAnswer::Known => {
-                Some(format!("task {} was there already and was not submitted again", self.id))
-            }
-            SubmitAnswer::Existing(holder) => {
-                Some(format!("task {holder} has the unique key already; nothing was submitted"))
-            }
-            SubmitAnswer::Replaced(old) => Some(format!("task {old} made way and is cancelled")),
-            _ => None,
-        }
-    }
-}
-
-fn name(answer: SubmitAnswer) -> &'static str {
-    match answer {
-        SubmitAnswer::Accepted => "accepted",
-        SubmitAnswer::Known => "known",
-        SubmitAnswer::Taken(_) => "taken",
-        SubmitAnswer::Existing(_) => "existing",
-        SubmitAnswer::Replaced(_) => "replaced",
-        SubmitAnswer::OverPending => "over_pending",
-        SubmitAnswer::OverPayload => "over_payload",
-        SubmitAnswer::OverUsage(_) => "over_usage",
-    }
-}
+use bulkhead::queue::SubmitAnswer;
+use bulkhead_api::document::Sent;
 
 /// How many submissions came to what.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -176,6 +67,8 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use bulkhead::core::{QueueName, TaskId, TaskType};
+
     use super::*;
 
     fn id(n: u8) -> TaskId {
@@ -185,25 +78,6 @@ mod tests {
     fn sent(answer: SubmitAnswer) -> Sent {
         let task_type = TaskType::new("t").unwrap();
         Sent { id: id(1), task_type, queue: QueueName::default(), answer }
-    }
-
-    #[test]
-    fn the_document_names_the_task_that_does_the_work() {
-        let existing = serde_json::to_value(sent(SubmitAnswer::Existing(id(2))).document());
-        let existing = existing.unwrap();
-        assert_eq!(existing["id"], id(2).to_string());
-        assert_eq!(existing["holder"], id(2).to_string());
-        assert_eq!(
-            (&existing["accepted"], &existing["answer"]),
-            (&false.into(), &"existing".into())
-        );
-        let replaced = serde_json::to_value(sent(SubmitAnswer::Replaced(id(2))).document());
-        let replaced = replaced.unwrap();
-        assert_eq!(replaced["id"], id(1).to_string());
-        assert_eq!(replaced["replaced"], id(2).to_string());
-        assert_eq!(sent(SubmitAnswer::Taken(id(2))).stands(), None);
-        let spent = serde_json::to_value(sent(SubmitAnswer::OverUsage(7)).document()).unwrap();
-        assert_eq!((&spent["answer"], &spent["until"]), (&"over_usage".into(), &7.into()));
     }
 
     #[test]

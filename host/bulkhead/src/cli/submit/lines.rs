@@ -11,10 +11,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use bulkhead::config::quantity::Size;
 use bulkhead::queue::{Client, NewTask};
+use bulkhead_api::asked::TaskRequest;
+use bulkhead_api::document::Sent;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::Sent;
-use super::line::Line;
 use crate::cli::exit::usage;
 use crate::cli::session::BATCH;
 
@@ -54,7 +54,7 @@ impl Source {
     pub(crate) async fn submit(
         self,
         client: &Client,
-        task: impl Fn(Line<'_>) -> Result<NewTask, String>,
+        task: impl Fn(TaskRequest<'_>) -> Result<NewTask, String>,
     ) -> Result<Vec<Sent>> {
         let Self { name, input, max_line_bytes } = self;
         match input {
@@ -79,7 +79,7 @@ impl Source {
     pub(crate) fn collect(
         self,
         at_most: usize,
-        task: impl Fn(Line<'_>) -> Result<NewTask, String>,
+        task: impl Fn(TaskRequest<'_>) -> Result<NewTask, String>,
     ) -> Result<Vec<NewTask>> {
         let Self { name, input, max_line_bytes } = self;
         let input: Box<dyn BufRead> = match input {
@@ -104,7 +104,7 @@ impl Source {
 async fn send(
     client: &Client,
     mut reader: Reader<'_, impl BufRead>,
-    task: impl Fn(Line<'_>) -> Result<NewTask, String>,
+    task: impl Fn(TaskRequest<'_>) -> Result<NewTask, String>,
     bar: ProgressBar,
 ) -> Result<Vec<Sent>> {
     let mut sent: Vec<Sent> = Vec::new();
@@ -177,7 +177,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
     /// The task of the next line that is not blank.
     fn next(
         &mut self,
-        task: &impl Fn(Line<'_>) -> Result<NewTask, String>,
+        task: &impl Fn(TaskRequest<'_>) -> Result<NewTask, String>,
     ) -> Result<Option<NewTask>> {
         loop {
             self.text.clear();
@@ -199,7 +199,7 @@ impl<'a, R: BufRead> Reader<'a, R> {
                 continue;
             }
             // Without its end a line that stops in the middle is at fault, not the next one.
-            let line = serde_json::from_slice::<Line<'_>>(self.text.trim_ascii_end())
+            let line = serde_json::from_slice::<TaskRequest<'_>>(self.text.trim_ascii_end())
                 .map_err(|error| at(&format!("this is no task: {}", column(&error))))?;
             return task(line).map(Some).map_err(|reason| at(&reason));
         }
@@ -214,11 +214,10 @@ fn column(error: &serde_json::Error) -> String {
 #[cfg(test)]
 mod tests {
     use bulkhead::core::{Backoff, Conflict, OnFailedParent, Payload, Priority, QueueName};
+    use bulkhead_api::asked::{Asked, Defaults, Manner};
     use clap::Parser;
 
     use super::*;
-    use crate::cli::asked::{Asked, Manner};
-    use crate::cli::submit::Defaults;
 
     #[derive(Parser)]
     struct Flags {
@@ -237,8 +236,9 @@ mod tests {
             content_type: None,
             manner: &flags.manner,
             asked: &flags.asked,
+            now: 1_000,
         };
-        let task = |line: Line<'_>| line.task(&defaults);
+        let task = |line: TaskRequest<'_>| line.task(&defaults);
         let mut found = Vec::new();
         while let Some(task) = reader.next(&task)? {
             found.push(task);

@@ -1,7 +1,6 @@
 //! `bulkhead submit`: one task from flags, or many from JSON Lines.
 
 mod answer;
-mod line;
 mod lines;
 mod refusal;
 mod wait;
@@ -12,15 +11,17 @@ use anyhow::Result;
 use bulkhead::config::quantity::Span;
 use bulkhead::core::{Payload, QueueName, TaskId, TaskRef, TaskType};
 use bulkhead::queue::NewTask;
+use bulkhead_api::asked::{Asked, Defaults, Manner, TaskRequest};
+use bulkhead_api::document::Sent;
 use clap::Args;
 
-use super::asked::{Asked, Manner, named_or_looked_at, read};
+use super::asked::{named_or_looked_at, read};
 use super::exit::{Exit, usage};
 use super::figures;
 use super::output::note;
 use super::session::Session;
 
-pub(crate) use answer::{Sent, SentDocument, Tally};
+pub(crate) use answer::Tally;
 pub(crate) use lines::Source;
 pub(crate) use wait::{Waiting, deliver};
 
@@ -146,13 +147,14 @@ impl Submit {
     }
 
     /// The task that a line describes, completed by the flags.
-    fn task(&self, line: line::Line<'_>) -> Result<NewTask, String> {
+    fn task(&self, line: TaskRequest<'_>) -> Result<NewTask, String> {
         line.task(&Defaults {
             task_type: self.task_type.as_ref(),
             queue: &self.queue,
             content_type: self.content_type.as_deref(),
             manner: &self.manner,
             asked: &self.asked,
+            now: figures::now(),
         })
     }
 
@@ -165,13 +167,4 @@ impl Submit {
             read(self.data.as_deref(), self.file.as_deref(), self.stdin.is_some(), max_bytes)?;
         Ok(named_or_looked_at(self.content_type.clone().or(guessed), data))
     }
-}
-
-/// What flags say of the lines that do not say otherwise.
-pub(crate) struct Defaults<'a> {
-    pub(crate) task_type: Option<&'a TaskType>,
-    pub(crate) queue: &'a QueueName,
-    pub(crate) content_type: Option<&'a str>,
-    pub(crate) manner: &'a Manner,
-    pub(crate) asked: &'a Asked,
 }

@@ -5,9 +5,9 @@ use bulkhead::config::quantity::Size;
 use bulkhead::core::TenantName;
 use bulkhead::queue::{Broker, SubmitAnswer};
 
-use super::Sent;
 use crate::cli::exit::usage;
 use crate::cli::figures;
+use bulkhead_api::document::Sent;
 
 /// The error for a task that was refused.
 pub(super) async fn explain(broker: &dyn Broker, sent: &Sent, tenant: &TenantName) -> Error {

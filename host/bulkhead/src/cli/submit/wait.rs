@@ -12,8 +12,9 @@ use bulkhead::core::{Outcome, Payload, QueueName, State, TaskId, TaskRef, TaskTy
 use bulkhead::queue::{Client, HostInfo, TaskView};
 use comfy_table::Cell;
 
+use bulkhead_api::document::TaskDocument;
+
 use crate::cli::asked::content;
-use crate::cli::document::TaskDocument;
 use crate::cli::exit::{self, Exit, failed, timed_out};
 use crate::cli::follow::{Followed, follow};
 use crate::cli::output::{self, note};

@@ -3,10 +3,10 @@
 use anyhow::Result;
 use bulkhead::core::{Outcome, State};
 use bulkhead::queue::{Broker, TaskView};
+use bulkhead_api::document::TaskDocument;
 use clap::Args;
 
 use super::select::Selection;
-use crate::cli::document::TaskDocument;
 use crate::cli::exit::Exit;
 use crate::cli::reason::reason;
 use crate::cli::session::Session;

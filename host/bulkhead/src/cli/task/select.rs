@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
+use bulkhead::core::quantity::Moment;
 use bulkhead::core::{BatchId, FailureKind, QueueName, State, TaskId, TaskType, TenantName};
 use bulkhead::queue::{Broker, ListFilter, QueueStats, TaskView};
 use clap::Args;
 
-use crate::cli::asked::Moment;
 use crate::cli::session::{BATCH, queues};
 
 /// What tasks have in common; what is not said does not matter.
@@ -51,7 +51,7 @@ impl Selection {
     }
 
     /// It as a question to the broker.
-    fn filter(&self, state: State, offset: usize, limit: usize) -> ListFilter {
+    fn filter(&self, state: State, limit: usize) -> ListFilter {
         ListFilter {
             state,
             task_type: self.task_type.clone(),
@@ -62,7 +62,6 @@ impl Selection {
             submitted_from: self.submitted_from.map(|time| time.0),
             submitted_before: self.submitted_before.map(|time| time.0),
             contains: self.contains.clone(),
-            offset,
             limit,
         }
     }
@@ -80,15 +79,23 @@ impl Selection {
         let mut seen = HashSet::new();
         for queue in queues(broker, self.queue.as_ref()).await? {
             for state in states {
-                let open = offset + limit - tasks.len();
+                let open = (offset + limit).saturating_sub(tasks.len());
                 if open == 0 {
                     break;
                 }
-                let found = broker.list(&queue, &self.filter(*state, 0, open)).await?;
-                tasks.extend(found.into_iter().filter(|view| seen.insert(view.id)));
+                let mut after = None;
+                loop {
+                    let filter = self.filter(*state, open.min(BATCH));
+                    let page = broker.list(&queue, &filter, after.as_ref()).await?;
+                    tasks.extend(page.tasks.into_iter().filter(|view| seen.insert(view.id)));
+                    after = page.next;
+                    if after.is_none() || tasks.len() >= offset + limit {
+                        break;
+                    }
+                }
             }
         }
-        Ok(tasks.into_iter().skip(offset).collect())
+        Ok(tasks.into_iter().skip(offset).take(limit).collect())
     }
 
     /// Take all tasks of a state of one queue to `act`, page by page; each once, and at most
@@ -104,26 +111,19 @@ impl Selection {
         let Some(depth) = depth(&broker.stats(queue).await?, state) else { return Ok(0) };
         let bound = usize::try_from(depth)?;
         let mut taken = HashSet::new();
-        let mut offset = 0;
-        while taken.len() < bound {
-            let page = broker.list(queue, &self.filter(state, offset, BATCH)).await?;
-            let read = page.len();
-            let ids: Vec<TaskId> = page
-                .into_iter()
-                .map(|view| view.id)
-                .filter(|id| !taken.contains(id))
-                .take(bound - taken.len())
-                .collect();
-            if read == 0 {
+        let mut after = None;
+        loop {
+            let page = broker.list(queue, &self.filter(state, BATCH), after.as_ref()).await?;
+            let ids = page.tasks.iter().map(|view| view.id).filter(|id| !taken.contains(id));
+            let ids: Vec<TaskId> = ids.take(bound - taken.len()).collect();
+            if !ids.is_empty() {
+                act(&ids).await?;
+                taken.extend(ids);
+            }
+            after = page.next;
+            if after.is_none() || taken.len() >= bound {
                 break;
             }
-            if ids.is_empty() {
-                // All of these stayed or came back.
-                offset += read;
-                continue;
-            }
-            act(&ids).await?;
-            taken.extend(ids);
         }
         Ok(taken.len())
     }

@@ -9,7 +9,8 @@ use bulkhead::core::{
 };
 use bulkhead::queue::{CancelReason, Entry, TaskView};
 
-use crate::cli::document::{TaskDocument, next_name};
+use bulkhead_api::document::{TaskDocument, next_name};
+
 use crate::cli::exit::Exit;
 use crate::cli::queue::held_back;
 use crate::cli::session::Session;

@@ -117,5 +117,5 @@ fn an_examination_finds_and_repairs_damage() {
     assert!(repaired.iter().all(|finding| finding.repaired));
     examined(&mut world.machine);
     let filter = ListFilter::of(State::Pending);
-    assert_eq!(world.machine.list(&queue(0), &filter, START_US).len(), 4);
+    assert_eq!(world.machine.list(&queue(0), &filter, None, START_US).tasks.len(), 4);
 }

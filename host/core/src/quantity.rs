@@ -1,16 +1,19 @@
-//! Durations and sizes as people write them: `"10s"`, `"250ms"`, `"64 MiB"`.
+//! Durations, sizes and times as people write them: `"10s"`, `"250ms"`, `"64 MiB"`,
+//! `"2030-01-31T08:00:00Z"`.
 //!
-//! A duration always carries its unit; a size may be a plain number of bytes. Both are
-//! written back in a form that parses to the same value.
+//! A duration always carries its unit, a time its zone; a size may be a plain number of
+//! bytes. Durations and sizes are written back in a form that parses to the same value.
 
+use core::time::Duration;
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use jiff::SpanRelativeTo;
 use jiff::fmt::friendly::SpanPrinter;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+
+use crate::UnixMs;
 
 /// A length of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,9 +144,45 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
+/// A point in time, RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Moment(pub UnixMs);
+
+impl FromStr for Moment {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| {
+            format!(
+                "`{}` is no time; write RFC 3339, such as 2030-01-31T08:00:00Z",
+                text.escape_debug()
+            )
+        })?;
+        Ok(Self(u64::try_from(time.as_millisecond()).unwrap_or(0)))
+    }
+}
+
+impl TryFrom<String> for Moment {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_carries_its_zone() {
+        let ms = |text: &str| text.parse::<Moment>().map(|moment| moment.0);
+        assert_eq!(ms("2030-01-01T00:00:00+01:00"), Ok(1_893_452_400_000));
+        assert_eq!(ms("1969-12-31T23:59:59Z"), Ok(0));
+        for bad in ["tomorrow", "2030-01-01", "2030-01-01T00:00:00", "\u{1b}[31m"] {
+            let error = ms(bad).unwrap_err();
+            assert!(error.contains("RFC 3339") && !error.contains('\u{1b}'), "{error}");
+        }
+    }
 
     #[test]
     fn durations_parse_and_print_back() {

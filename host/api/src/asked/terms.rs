@@ -2,88 +2,90 @@
 
 use std::str::FromStr;
 
-use bulkhead::config::quantity::Span;
-use bulkhead::core::{
+use bulkhead_core::quantity::{Moment, Span};
+use bulkhead_core::{
     Conflict, OnFailedParent, Payload, QueueName, TaskId, TaskRef, TaskType, TermKey, Terms, Unique,
 };
-use bulkhead::queue::NewTask;
+use bulkhead_queue::NewTask;
 use clap::Args;
 use serde::Deserialize;
 
-use super::moment::Moment;
 use super::retry::Retry;
 
 /// All that may be asked of one task.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Asked {
+pub struct Asked {
+    /// When it may start.
     #[command(flatten)]
-    pub(crate) start: Start,
+    pub start: Start,
+    /// What makes sense for the tasks of a schedule too.
     #[command(flatten)]
-    pub(crate) lasting: Lasting,
+    pub lasting: Lasting,
 }
 
 /// What makes sense for a task that is submitted now, and not for those of a schedule.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Terms")]
-pub(crate) struct Start {
+pub struct Start {
     /// Start no sooner than this long from now
     #[arg(long, value_name = "DURATION", conflicts_with = "at")]
-    pub(crate) delay: Option<Span>,
+    pub delay: Option<Span>,
     /// Start no sooner than this time (RFC 3339, such as 2030-01-31T08:00:00+01:00)
     #[arg(long, value_name = "TIME")]
-    pub(crate) at: Option<Moment>,
+    pub at: Option<Moment>,
     /// Expire if no attempt has started by this time
     #[arg(long, value_name = "TIME", conflicts_with = "expires_in")]
-    pub(crate) expires_at: Option<Moment>,
+    pub expires_at: Option<Moment>,
     /// End every attempt by this time, and plan no retry beyond it
     #[arg(long, value_name = "TIME", conflicts_with = "deadline_in")]
-    pub(crate) deadline_at: Option<Moment>,
+    pub deadline_at: Option<Moment>,
     /// Wait until this task has ended, repeatable; a bare id is of the same queue
     #[arg(long, value_name = "QUEUE/ID")]
-    pub(crate) after: Option<Vec<ParentArg>>,
+    pub after: Option<Vec<ParentArg>>,
     /// If one of those does not complete: fail, cancel or run all the same [default: fail]
     #[arg(long, value_name = "HOW", value_parser = on_failed_parent)]
-    pub(crate) on_failed_parent: Option<OnFailedParent>,
+    pub on_failed_parent: Option<OnFailedParent>,
 }
 
 /// What makes sense for every task of a schedule too. Durations count from the submission
 /// there, from the time of the fire here.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Terms")]
-pub(crate) struct Lasting {
+pub struct Lasting {
     /// Expire if no attempt has started within this time
     #[arg(long, value_name = "DURATION")]
-    pub(crate) expires_in: Option<Span>,
+    pub expires_in: Option<Span>,
     /// End every attempt within this time, and plan no retry beyond it
     #[arg(long, value_name = "DURATION")]
-    pub(crate) deadline_in: Option<Span>,
+    pub deadline_in: Option<Span>,
     /// Key under which the queue's policy may bound rate and concurrency
     #[arg(long, value_name = "KEY")]
-    pub(crate) key: Option<TermKey>,
+    pub key: Option<TermKey>,
     /// At most one task of this key
     #[arg(long, value_name = "KEY")]
-    pub(crate) unique: Option<TermKey>,
+    pub unique: Option<TermKey>,
     /// At most one task of this type and payload
     #[arg(long, conflicts_with = "unique")]
-    pub(crate) unique_payload: bool,
+    pub unique_payload: bool,
     /// How long the unique key is taken [default: until the task has ended]
     #[arg(long, value_name = "WINDOW")]
-    pub(crate) unique_for: Option<Span>,
+    pub unique_for: Option<Span>,
     /// If the unique key is taken: reject the task, take the existing one in its stead, or
     /// replace it if it has not started [default: reject]
     #[arg(long, value_name = "HOW", value_parser = conflict)]
-    pub(crate) on_conflict: Option<Conflict>,
+    pub on_conflict: Option<Conflict>,
     /// How long the ended task is kept [default: the queue's]
     #[arg(long, value_name = "DURATION")]
-    pub(crate) retention: Option<Span>,
+    pub retention: Option<Span>,
+    /// The retry policy.
     #[command(flatten)]
-    pub(crate) retry: Retry,
+    pub retry: Retry,
 }
 
 impl Asked {
     /// What a line asks, completed by what is asked of many. Where there are two ways of
     /// saying one thing, the line's goes before both of the others'.
-    pub(crate) fn over(self, wider: &Self) -> Self {
+    pub fn over(self, wider: &Self) -> Self {
         let (own, wide) = (&self.start, &wider.start);
         let starts = own.delay.is_some() || own.at.is_some();
         let expires = own.expires_at.is_some() || self.lasting.expires_in.is_some();
@@ -113,7 +115,7 @@ impl Asked {
     }
 
     /// Put it into a task whose queue, type and payload stand.
-    pub(crate) fn fill(&self, new: &mut NewTask, now: u64) -> Result<(), String> {
+    pub fn fill(&self, new: &mut NewTask, now: u64) -> Result<(), String> {
         let Self { start, lasting } = self;
         let from_now = |span: Option<Span>| span.map(|span| now.saturating_add(span.as_ms()));
         let at = |moment: Option<Moment>| moment.map(|moment| moment.0);
@@ -132,7 +134,7 @@ impl Asked {
 
 impl Lasting {
     /// The terms, with durations in place of times.
-    pub(crate) fn terms(&self, task_type: &TaskType, payload: &Payload) -> Result<Terms, String> {
+    pub fn terms(&self, task_type: &TaskType, payload: &Payload) -> Result<Terms, String> {
         Ok(Terms {
             retry: self.retry.request()?,
             retention_ms: self.retention.map(Span::as_ms),
@@ -158,7 +160,7 @@ impl Lasting {
     }
 
     /// Why this makes no sense for a single task, if it does not.
-    pub(crate) fn contradiction(&self) -> Option<&'static str> {
+    pub fn contradiction(&self) -> Option<&'static str> {
         let unique = self.unique.is_some() || self.unique_payload;
         if !unique && (self.unique_for.is_some() || self.on_conflict.is_some()) {
             return Some(
@@ -173,7 +175,7 @@ impl Lasting {
 /// A task that is waited for: `queue/id`, or an id of the same queue.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) struct ParentArg {
+pub struct ParentArg {
     queue: Option<QueueName>,
     id: TaskId,
 }

@@ -1,14 +1,15 @@
 //! What a producer asks of the retry policy.
 
-use bulkhead::config::quantity::Span;
-use bulkhead::core::{Backoff, FailureKind, RetryRequest};
+use bulkhead_core::quantity::Span;
+use bulkhead_core::{Backoff, FailureKind, RetryRequest};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 /// How the wait between attempts grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Growth {
+pub enum Growth {
     /// Not at all.
     Fixed,
     /// By the same step each time.
@@ -20,43 +21,43 @@ pub(crate) enum Growth {
 /// The retry policy of one task; what is not said follows its handler and its queue.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Retries")]
-pub(crate) struct Retry {
+pub struct Retry {
     /// Attempts in all
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) max_attempts: Option<u32>,
+    pub max_attempts: Option<u32>,
     /// No retry starts later than this after the submission
     #[arg(long, value_name = "DURATION")]
-    pub(crate) max_age: Option<Span>,
+    pub max_age: Option<Span>,
     /// How the wait between attempts grows: fixed, linear or exponential
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
-    pub(crate) backoff: Option<Growth>,
+    pub backoff: Option<Growth>,
     /// The first wait [with --backoff; default: 1s]
     #[arg(long, value_name = "DURATION")]
-    pub(crate) retry_delay: Option<Span>,
+    pub retry_delay: Option<Span>,
     /// What each further attempt adds [with linear; default: the first wait]
     #[arg(long, value_name = "DURATION")]
-    pub(crate) retry_step: Option<Span>,
+    pub retry_step: Option<Span>,
     /// What each further attempt multiplies by [with exponential; default: 2]
     #[arg(long, value_name = "FACTOR")]
-    pub(crate) retry_multiplier: Option<f64>,
+    pub retry_multiplier: Option<f64>,
     /// The longest wait [with linear and exponential; default: 10m]
     #[arg(long, value_name = "DURATION")]
-    pub(crate) retry_max_delay: Option<Span>,
+    pub retry_max_delay: Option<Span>,
     /// The waits one by one, such as 1s,5s,30s; the last one repeats
     #[arg(long, value_name = "DURATIONS", value_delimiter = ',', conflicts_with = "backoff")]
-    pub(crate) retry_delays: Option<Vec<Span>>,
+    pub retry_delays: Option<Vec<Span>>,
     /// The share of a wait that chance may add or take, from 0 to 1
     #[arg(long, value_name = "SHARE")]
-    pub(crate) retry_jitter: Option<f64>,
+    pub retry_jitter: Option<f64>,
     /// The failures that are tried again, such as retry,trapped,timed_out
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
-    pub(crate) retry_on: Option<Vec<FailureKind>>,
+    pub retry_on: Option<Vec<FailureKind>>,
 }
 
 impl Retry {
     /// This, completed by what is said for many tasks. The waits belong together: who says
     /// one of them says all.
-    pub(super) fn over(self, wider: &Self) -> Self {
+    pub(crate) fn over(self, wider: &Self) -> Self {
         let waits = if self.speaks_of_waits() { self.clone() } else { wider.clone() };
         Self {
             max_attempts: self.max_attempts.or(wider.max_attempts),
@@ -79,7 +80,7 @@ impl Retry {
     }
 
     /// The request; nothing if nothing is asked for.
-    pub(super) fn request(&self) -> Result<Option<RetryRequest>, String> {
+    pub(crate) fn request(&self) -> Result<Option<RetryRequest>, String> {
         if self.max_attempts == Some(0) {
             return Err("a task has at least 1 attempt; write 1 or more as the most".into());
         }
