@@ -73,6 +73,31 @@ pub struct ScalingChange {
     pub explanation: String,
 }
 
+impl HostInfo {
+    /// What hosts serve of a plugin, if that is not the same everywhere: hosts by digest.
+    pub fn mixed(hosts: &[Self], plugin: &str) -> Option<Vec<(Option<Digest>, Vec<String>)>> {
+        let served = |host: &Self| {
+            let info = host.plugins.iter().find(|info| info.name == plugin);
+            info.and_then(|info| info.serving.as_ref()).map(|serving| serving.digest)
+        };
+        let by_fleet = hosts.iter().flat_map(|host| &host.plugins);
+        let by_fleet = by_fleet.filter(|info| info.name == plugin).any(|info| info.by_fleet);
+        let mut found: Vec<(Option<Digest>, Vec<String>)> = Vec::new();
+        for host in hosts {
+            let digest = served(host);
+            // A file that one folder has and another has not is meant so.
+            if digest.is_none() && !(by_fleet && host.fleet) {
+                continue;
+            }
+            match found.iter_mut().find(|(known, _)| *known == digest) {
+                Some((_, names)) => names.push(host.name.clone()),
+                None => found.push((digest, vec![host.name.clone()])),
+            }
+        }
+        (found.len() > 1).then_some(found)
+    }
+}
+
 /// How a host's memory stands. All in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -176,30 +201,6 @@ pub struct RejectedVersion {
     pub reason: String,
     /// When.
     pub at: UnixMs,
-}
-
-/// What hosts serve of a plugin, if that is not the same everywhere: hosts by digest.
-#[must_use]
-pub fn mixed(hosts: &[HostInfo], plugin: &str) -> Option<Vec<(Option<Digest>, Vec<String>)>> {
-    let served = |host: &HostInfo| {
-        let info = host.plugins.iter().find(|info| info.name == plugin);
-        info.and_then(|info| info.serving.as_ref()).map(|serving| serving.digest)
-    };
-    let by_fleet = hosts.iter().flat_map(|host| &host.plugins);
-    let by_fleet = by_fleet.filter(|info| info.name == plugin).any(|info| info.by_fleet);
-    let mut found: Vec<(Option<Digest>, Vec<String>)> = Vec::new();
-    for host in hosts {
-        let digest = served(host);
-        // A file that one folder has and another has not is meant so.
-        if digest.is_none() && !(by_fleet && host.fleet) {
-            continue;
-        }
-        match found.iter_mut().find(|(known, _)| *known == digest) {
-            Some((_, names)) => names.push(host.name.clone()),
-            None => found.push((digest, vec![host.name.clone()])),
-        }
-    }
-    (found.len() > 1).then_some(found)
 }
 
 mod digest_text {

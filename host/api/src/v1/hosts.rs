@@ -2,7 +2,7 @@
 
 use axum::extract::State as From;
 use axum::response::{IntoResponse, Response};
-use bulkhead_queue::{HostInfo, mixed};
+use bulkhead_queue::HostInfo;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -59,7 +59,7 @@ pub(super) async fn plugins(From(api): From<Api>, caller: Caller) -> Result<Resp
     }
     let plugins = hosts.iter().flat_map(|host| {
         host.plugins.iter().map(|plugin| {
-            let mixed = mixed(&hosts, &plugin.name).is_some();
+            let mixed = HostInfo::mixed(&hosts, &plugin.name).is_some();
             PluginDocument { host: &host.name, plugin, mixed }
         })
     });

@@ -63,7 +63,7 @@ fn refused(info: &bulkhead::queue::PluginInfo, digest: Digest) -> Option<(String
 
 #[cfg(test)]
 mod tests {
-    use bulkhead::queue::{PluginInfo, PushedVersion, ServingVersion, mixed};
+    use bulkhead::queue::{PluginInfo, PushedVersion, ServingVersion};
 
     use super::*;
 
@@ -142,16 +142,16 @@ mod tests {
     fn hosts_are_mixed_where_they_serve_different_versions() {
         let [a, b, c] = ["a", "b", "c"].map(str::to_owned);
         let one = |name: &str| host(name, Some((1, true)), &[]);
-        assert_eq!(mixed(&[one("a"), one("b")], "p"), None);
+        assert_eq!(HostInfo::mixed(&[one("a"), one("b")], "p"), None);
         let two = host("b", Some((2, false)), &[]);
         let expected =
             vec![(Some(digest(1)), vec![a.clone(), c]), (Some(digest(2)), vec![b.clone()])];
-        assert_eq!(mixed(&[one("a"), two, one("c")], "p"), Some(expected));
+        assert_eq!(HostInfo::mixed(&[one("a"), two, one("c")], "p"), Some(expected));
         let none = host("b", None, &[]);
         let expected = vec![(Some(digest(1)), vec![a]), (None, vec![b])];
-        assert_eq!(mixed(&[one("a"), none.clone()], "p"), Some(expected));
+        assert_eq!(HostInfo::mixed(&[one("a"), none.clone()], "p"), Some(expected));
         // A file that one host has and another has not.
-        assert_eq!(mixed(&[host("a", Some((1, false)), &[]), none.clone()], "p"), None);
-        assert_eq!(mixed(&[one("a"), HostInfo { fleet: false, ..none }], "p"), None);
+        assert_eq!(HostInfo::mixed(&[host("a", Some((1, false)), &[]), none.clone()], "p"), None);
+        assert_eq!(HostInfo::mixed(&[one("a"), HostInfo { fleet: false, ..none }], "p"), None);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use bulkhead::config::quantity::Span;
-use bulkhead::queue::{HostInfo, PluginInfo, PushedState, mixed};
+use bulkhead::queue::{HostInfo, PluginInfo, PushedState};
 use bulkhead_api::document::PluginDocument;
 use comfy_table::{Cell, Color, Table};
 
@@ -62,7 +62,7 @@ fn print(session: &Session, hosts: &[HostInfo]) -> Result<()> {
     let plugins =
         || hosts.iter().flat_map(|host| host.plugins.iter().map(move |plugin| (host, plugin)));
     if session.out.is_json() {
-        let is_mixed = |plugin: &PluginInfo| mixed(hosts, &plugin.name).is_some();
+        let is_mixed = |plugin: &PluginInfo| HostInfo::mixed(hosts, &plugin.name).is_some();
         let documents: Vec<_> = plugins()
             .map(|(host, plugin)| PluginDocument {
                 host: &host.name,
@@ -110,7 +110,7 @@ fn print(session: &Session, hosts: &[HostInfo]) -> Result<()> {
     session.out.text(&contested.collect::<String>())?;
     let names: BTreeSet<&str> = plugins().map(|(_, plugin)| plugin.name.as_str()).collect();
     for name in names {
-        let Some(mixed) = mixed(hosts, name) else { continue };
+        let Some(mixed) = HostInfo::mixed(hosts, name) else { continue };
         let mut text = format!("\n{} is mixed:\n", escape::line(name));
         for (digest, hosts) in mixed {
             let digest = digest.map_or("none".to_owned(), |digest| digest.short());
