@@ -14,7 +14,7 @@ export function chart(title, series, { unit = "", format = short } = {}) {
     return h("span", { class: `key s${at}` }, `${one.name} ${value === undefined ? "–" : format(value)}${unit}`);
   });
   const caption = h("figcaption", {}, h("strong", {}, title), h("span", { class: "row" }, key));
-  if (points.length < 2) {
+  if (new Set(points.map(([at]) => at)).size < 2) {
     return h("figure", {}, caption, h("p", { class: "empty" }, "Not enough samples yet; they are taken while this page is open and once a minute."));
   }
   const from = Math.min(...points.map(([at]) => at));
@@ -23,7 +23,7 @@ export function chart(title, series, { unit = "", format = short } = {}) {
   const x = (at) => LEFT + ((at - from) / Math.max(to - from, 1)) * (W - LEFT - RIGHT);
   const y = (value) => H - BOTTOM - (value / top) * (H - TOP - BOTTOM);
   const drawn = s("svg", {
-    class: "chart", viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", role: "img",
+    class: "chart", viewBox: `0 0 ${W} ${H}`, role: "img",
     "aria-label": `${title}: ${series.map((one) => `${one.name} ${format(last(one) ?? 0)}${unit}`).join(", ")}`,
   });
   for (const share of [0, 0.5, 1]) {
