@@ -33,8 +33,7 @@ impl Collector {
         });
         let child = Command::new(program)
             .args(["start", "--exporter", "otlp", "--otlp-exporter-protocol", "http"])
-            .args(["--otlp-exporter-compression", "none", "--otlp-exporter-endpoint"])
-            .arg(receiver.url(""))
+            .args(["--otlp-exporter-endpoint", &receiver.url("")])
             .args(["--otlp-http-endpoint", &address.to_string()])
             .args(["--otlp-grpc-endpoint", &unused.to_string()])
             .stdin(Stdio::null())

@@ -1,9 +1,11 @@
 //! A web server inside the test, which keeps what it is sent: webhooks, exported spans.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use prost::Message as _;
@@ -18,7 +20,7 @@ pub struct Received {
     pub path: String,
     /// Its headers, their names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// Its body.
+    /// Its body, unpacked.
     pub body: Vec<u8>,
 }
 
@@ -186,5 +188,10 @@ async fn request(stream: &mut BufReader<TcpStream>) -> Option<Received> {
         headers.get("content-length").map_or(0, |length| length.parse().expect("a number"));
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
+    if headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
+        let mut plain = Vec::new();
+        GzDecoder::new(&*body).read_to_end(&mut plain).expect("gzip");
+        body = plain;
+    }
     Some(Received { path, headers, body })
 }

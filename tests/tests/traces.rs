@@ -154,6 +154,9 @@ async fn goes_through(inside: Inside, receiver: Receiver, url: &str) {
     assert_eq!((request.name.as_str(), request.kind, request.status), ("http GET", CLIENT, 0));
     assert_eq!(request.attributes["server.address"], web.url(""));
 
+    let [asked] = web.received().try_into().expect("one request");
+    assert!(!asked.headers.contains_key("traceparent"), "nothing is put into it: {asked:?}");
+
     // A failure is one in the trace.
     let rejected = span_of(&receiver, "process reject", reject).await;
     assert_eq!((rejected.status, rejected.attributes["bulkhead.outcome"].as_str()), (2, "reject"));

@@ -25,8 +25,12 @@ impl Config {
             Place::Given(given) => Some((path_of(id), given.secret().err()?)),
             Place::Stored => None,
         });
+        let headers = self.otlp.iter().flat_map(|otlp| &otlp.headers);
+        let headers = headers.filter_map(|(name, given)| {
+            Some((vec!["telemetry", "otlp", "headers", name], given.secret().err()?))
+        });
         let mut problems: Vec<Problem> =
-            given.map(|(path, message)| self.problem(&path, message)).collect();
+            given.chain(headers).map(|(path, message)| self.problem(&path, message)).collect();
         if let Some(Err(message)) = settings.secrets.key.as_ref().map(KeyRing::read) {
             problems.push(self.problem(&["secrets_key"], message));
         }

@@ -227,3 +227,77 @@ fn shown(text: &str) -> String {
     shown.truncate(shown.floor_char_boundary(MAX_TEXT_BYTES));
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use bulkhead_core::{LogLevel, Payload};
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    /// Keeps what it is given.
+    #[derive(Debug, Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().extend(batch);
+            Ok(())
+        }
+    }
+
+    fn task() -> Task {
+        Task {
+            id: "0190163d-8694-739b-aea5-966c26f8ad91".parse().unwrap(),
+            task_type: bulkhead_core::TaskType::new("t").unwrap(),
+            queue: Default::default(),
+            tenant: Default::default(),
+            priority: Default::default(),
+            payload: Payload::new("text/plain", "abc"),
+            metadata: Vec::new(),
+            trace: None,
+            limits: Default::default(),
+            submitted_at: 1,
+            terms: Default::default(),
+        }
+    }
+
+    #[test]
+    fn what_a_guest_says_is_bounded_and_escaped() {
+        let kept = Kept::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
+        let traces = Traces::of(provider, &Metrics::default());
+        let mut task = task();
+        let trace = traces.begin("h", &mut task, 1).unwrap();
+        assert!(task.trace.is_some());
+        let line = |at_ms| LogLine {
+            at_ms,
+            level: LogLevel::Info,
+            message: format!("\u{1b}{}", "é".repeat(4_000)),
+            fields: vec![("k\n".into(), "v".into()); 40],
+        };
+        let logs: Vec<LogLine> = (0..1_000).map(line).collect();
+        trace.end(&Came {
+            outcome: &Outcome::Done(Payload::new("text/plain", "secret output")),
+            metering: &Metering::default(),
+            logs: &logs,
+            plugin: "p".into(),
+            digest: "d".into(),
+            is_cached: false,
+        });
+        let spans = kept.0.lock();
+        let events: Vec<_> = spans[0].events.iter().collect();
+        assert_eq!(events.len(), MAX_EVENTS);
+        for event in events {
+            assert_eq!(event.attributes.len(), 2 + 16);
+            for attribute in &event.attributes {
+                let text = attribute.value.to_string();
+                assert!(text.len() <= MAX_TEXT_BYTES && !text.contains('\u{1b}'), "{text}");
+            }
+        }
+        assert!(!format!("{spans:?}").contains("secret output"), "a result");
+    }
+}

@@ -46,6 +46,11 @@ fn a_telemetry_section_is_read_and_shown() {
     assert_eq!(otlp.endpoint.to_string(), "https://collector.example.com:443");
     let (name, given) = &otlp.headers[0];
     assert_eq!((name.as_str(), given.secret().unwrap().expose()), ("authorization", "s3cret"));
+    config.check_secrets().unwrap();
+    sources.env.clear();
+    let missing = Config::load(&sources).unwrap().check_secrets().unwrap_err().to_string();
+    let place = "`telemetry.otlp.headers.authorization`";
+    assert!(missing.contains(place) && missing.contains("`OTLP_TOKEN` is not set"), "{missing}");
     let shown = setting(&config, "telemetry.otlp.headers.authorization.env");
     assert_eq!(shown.value, "OTLP_TOKEN", "where it is, and not what it is");
     assert_eq!(setting(&config, "tenants.acme.class").value, "gold");
