@@ -17,12 +17,18 @@ use crate::serve::{Line, Shared};
 pub(super) struct Doorkeeper {
     shared: Arc<Shared>,
     lines: Vec<Arc<Line>>,
-    machine: Arc<dyn Machine>,
     vitals: Vitals,
     admission: Admission,
     interval: Duration,
+    gauge: Gauge,
+}
+
+/// Reads how a machine stands.
+struct Gauge {
+    machine: Arc<dyn Machine>,
     folders: Vec<PathBuf>,
     ceiling_bytes: Option<u64>,
+    /// As it was at the last look.
     cpu: Option<CpuTime>,
 }
 
@@ -35,22 +41,25 @@ impl Doorkeeper {
         vitals: &Vitals,
     ) -> Option<Self> {
         let admission = &options.admission;
+        let folders = || admission.marks.disk.map_or_else(Vec::new, |_| options.written_folders());
         admission.marks.is_any().then(|| Self {
             shared: shared.clone(),
             lines: lines.to_vec(),
-            machine: options.machine.clone(),
             vitals: vitals.clone(),
             admission: Admission::new(admission.marks),
             interval: admission.interval,
-            folders: admission.marks.disk.map_or_else(Vec::new, |_| options.written_folders()),
-            ceiling_bytes: options.memory_bytes,
-            cpu: None,
+            gauge: Gauge {
+                machine: options.machine.clone(),
+                folders: folders(),
+                ceiling_bytes: options.memory_bytes,
+                cpu: None,
+            },
         })
     }
 
     /// Look once: a host that begins on a machine that is full claims nothing first.
     pub(super) fn look(&mut self) {
-        let seen = self.state();
+        let seen = self.gauge.read();
         let why: Vec<String> =
             self.admission.judge(&seen).iter().map(ToString::to_string).collect();
         let refuses = !why.is_empty();
@@ -74,8 +83,10 @@ impl Doorkeeper {
             self.look();
         }
     }
+}
 
-    fn state(&mut self) -> MachineState {
+impl Gauge {
+    fn read(&mut self) -> MachineState {
         let cpu = self.machine.cpu();
         let busy = cpu.zip(self.cpu).and_then(|(now, before)| now.busy_since(&before));
         self.cpu = cpu;
@@ -92,6 +103,58 @@ impl Doorkeeper {
             cpu: busy,
             memory: own.into_iter().chain(machine).reduce(f64::max),
             disks: disks.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::machine::MemoryUse;
+
+    /// Spends 30 of 100 parts of its CPU time idle between two looks.
+    #[derive(Debug, Default)]
+    struct Busy(Mutex<u64>);
+
+    impl Machine for Busy {
+        fn cpu(&self) -> Option<CpuTime> {
+            let mut looks = self.0.lock();
+            *looks += 1;
+            Some(CpuTime { all: *looks * 100, idle: *looks * 30 })
+        }
+        fn memory(&self) -> Option<MemoryUse> {
+            Some(MemoryUse { total_bytes: 100, available_bytes: 60 })
+        }
+        fn resident_bytes(&self) -> Option<u64> {
+            Some(9)
+        }
+        fn process_cpu_us(&self) -> Option<u64> {
+            None
+        }
+        fn free_bytes(&self, folder: &Path) -> Option<u64> {
+            folder.is_absolute().then_some(7)
+        }
+    }
+
+    #[test]
+    fn cpu_time_is_known_from_the_second_look_and_the_fuller_memory_counts() {
+        let gauge = |ceiling_bytes| Gauge {
+            machine: Arc::new(Busy::default()),
+            folders: vec!["/data".into(), "elsewhere".into()],
+            ceiling_bytes,
+            cpu: None,
+        };
+        let mut bounded = gauge(Some(10));
+        let first = bounded.read();
+        assert_eq!((first.cpu, first.memory), (None, Some(0.9)), "9 of 10 are resident");
+        assert_eq!(first.disks, [("/data".to_owned(), 7)], "what cannot be read is not there");
+        assert_eq!(bounded.read().cpu, Some(0.7));
+        for ceiling_bytes in [None, Some(1_000)] {
+            assert_eq!(gauge(ceiling_bytes).read().memory, Some(0.4), "of the machine's");
         }
     }
 }
