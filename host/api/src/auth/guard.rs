@@ -61,13 +61,16 @@ pub struct GuardOptions {
 #[derive(Clone)]
 pub struct Guard(Arc<Inner>);
 
+/// What the broker said of a token, and when.
+type Known = (Option<Token>, Instant);
+
 struct Inner {
     broker: Arc<dyn Broker>,
     tokens: Tokens,
     options: GuardOptions,
     buckets: Option<Buckets>,
-    /// By the sha256 of a token's text: what the broker said, and when.
-    known: Mutex<HashMap<[u8; 32], (Option<Token>, Instant)>>,
+    /// By the sha256 of a token's text.
+    known: Mutex<HashMap<[u8; 32], Known>>,
     began: Instant,
 }
 
@@ -123,7 +126,7 @@ impl Guard {
         if let Some((token, at)) = self.0.known.lock().get(&key)
             && at.elapsed() < BELIEVED
         {
-            return Ok(token.clone().filter(|token| is_alive(token)));
+            return Ok(token.clone().filter(is_alive));
         }
         let token = self.0.tokens.verify(text, crate::unix_ms()).await?;
         let mut known = self.0.known.lock();

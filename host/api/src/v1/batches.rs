@@ -117,14 +117,14 @@ pub(super) async fn submit(
         ));
     }
     let source = Source::in_queue(&caller, &headers, &queue)?;
-    let task = |(at, task): (usize, &Box<RawValue>)| {
+    let task = |(at, task): (usize, &RawValue)| {
         source.task(task.get().as_bytes(), at).map_err(|problem| Problem {
             detail: format!("task {}: {}", at + 1, problem.detail),
             ..problem
         })
     };
     let tasks: Vec<NewTask> =
-        request.tasks.iter().enumerate().map(task).collect::<Result<_, _>>()?;
+        request.tasks.iter().map(|task| &**task).enumerate().map(task).collect::<Result<_, _>>()?;
     let callback = match &request.callback {
         None => None,
         Some(callback) => {

@@ -127,8 +127,8 @@ async fn pages(talk: &Talk, filter: &ListFilter, limit: usize) -> Vec<Vec<TaskId
 /// Tasks in every state that has an order of its own, and how many of each.
 async fn all_over(talk: &Talk) -> [(State, usize); 7] {
     let later = talk.now() + DAY_MS;
-    let ends: [(fn(&_) -> Settlement, usize); 3] = [(done, 13), (dead, 11), (cancelled, 5)];
-    for (end, count) in ends {
+    let ends: [fn(&_) -> Settlement; 3] = [done, dead, cancelled];
+    for (end, count) in ends.into_iter().zip([13, 11, 5]) {
         talk.submit_many((0..count).map(|_| new_task("a")).collect()).await;
         for claim in talk.claim(count as u32).await {
             talk.settle(end(&claim)).await;
