@@ -58,19 +58,22 @@ fn document(folder: &Path) -> PathBuf {
 async fn schemathesis_finds_no_breach() {
     let open = Open::new().await;
     open.api.post("/v1/tasks", r#"{"type": "echo", "payload": 1}"#).with(201);
-    let token = open.api.post("/v1/tokens", r#"{"name": "contract", "scopes": ["admin"]}"#);
-    let token = token.with(201)["text"].as_str().expect("a token").to_owned();
     let packages = Python::with("schemathesis", &examples().join("schemathesis.txt"));
     let folder = tempfile::tempdir().expect("a folder");
+    // Where it reads of tokens it makes them up, and hears of nothing but that they are wrong.
+    let mut document = open.api.get("/v1/openapi.json").with(200);
+    let members = document.as_object_mut().expect("a document");
+    members.remove("security").expect("tokens");
+    members["components"].as_object_mut().expect("parts").remove("securitySchemes");
+    fs::write(folder.path().join("openapi.json"), document.to_string()).expect("written");
     // Streams never end.
     let said = works(
         packages
             .command("schemathesis")
-            .args(["run", &format!("{}/v1/openapi.json", open.api.base())])
+            .args(["run", "openapi.json", "--url", open.api.base()])
             .args(["--exclude-path-regex", "/events$", "--phases", "examples,coverage,fuzzing"])
             .args(["--checks", CHECKS, "--max-examples", "15", "--seed", "7"])
             .args(["--request-timeout", "20", "--no-color"])
-            .args(["--header", &format!("Authorization: Bearer {token}")])
             .current_dir(folder.path()),
     );
     assert!(said.contains("Tested: 4"), "{said}");
