@@ -44,6 +44,22 @@ async fn a_task_is_submitted_run_and_fetched_by_http() {
     let hosts = ci.get("/v1/hosts").with(200);
     assert_eq!(hosts["hosts"][0]["name"], "h");
 
+    // How the whole stands, what is counted, what is logged.
+    let health = ci.get("/v1/health").with(200);
+    let named: Vec<_> = health["components"].as_array().expect("parts").iter().collect();
+    assert_eq!(named.len(), 4, "{health}");
+    let metrics = ci.get("/metrics");
+    let text = String::from_utf8(metrics.body).expect("text");
+    assert!(metrics.content_type.starts_with("application/openmetrics-text"));
+    assert!(text.contains("bulkhead_") && text.ends_with("# EOF\n"), "{text}");
+    assert_eq!(api.get("/metrics").status, 401);
+    assert_eq!(ci.get("/v1/alerts").with(200), json!({"alerts": []}));
+    assert_eq!(ci.send("PUT", "/v1/log", r#"{"level": "debug"}"#).status, 403);
+    let admin = api.with(&run(&site, &["token", "create", "root", "--scope", "admin"]).said());
+    let set = admin.send("PUT", "/v1/log", r#"{"level": "info,bulkhead_queue=debug"}"#);
+    assert_eq!(set.with(200), ci.get("/v1/log").with(200));
+    assert_eq!(admin.send("PUT", "/v1/log", r#"{"level": "loud"}"#).status, 422);
+
     // What the command line shows is the same document.
     let shown = run(&site, &["task", "show", ended["id"].as_str().expect("an id"), "--json"]);
     let shown = shown.json();

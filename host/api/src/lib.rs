@@ -20,7 +20,7 @@ pub use axum::Router;
 pub use broker::RemoteBroker;
 pub use listen::{ListenError, Listener, Tls, TlsError, TlsFiles};
 pub use problem::Problem;
-pub use service::{Local, Phase, service};
+pub use service::{Alert, Local, Phase, service};
 pub use socket::{Socket, SocketError};
 
 /// The wall clock, which stamps what is submitted. The broker's own decides when anything is due.

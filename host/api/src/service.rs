@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use bulkhead_queue::Broker;
 use serde::Serialize;
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::ToSchema;
 
 use crate::auth::{Caller, Guard, Scope};
 use crate::dashboard;
@@ -30,6 +31,40 @@ pub trait Local: Send + Sync {
 
     /// What it counts, as OpenMetrics text.
     fn metrics(&self) -> String;
+
+    /// How its alerts stand.
+    fn alerts(&self) -> Vec<Alert>;
+
+    /// What it logs: a level, or directives.
+    fn log_level(&self) -> String;
+
+    /// Let it log by others from now on; whether they are others, or why they make no sense.
+    fn set_log_level(&self, directives: &str) -> Result<bool, String>;
+}
+
+/// How one alert stands for one queue.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Alert {
+    /// Its name.
+    pub alert: String,
+    /// The queue.
+    pub queue: String,
+    /// What is watched, as `depth` or `oldest_age`.
+    pub signal: String,
+    /// Too much is more than this; nothing if too little is what is bad.
+    pub above: Option<f64>,
+    /// Too little is less than this.
+    pub below: Option<f64>,
+    /// What it has to come back to.
+    pub clear: f64,
+    /// Its last value: tasks, seconds or a share; nothing if there was nothing to judge.
+    pub value: Option<f64>,
+    /// `quiet`, `pending` or `firing`.
+    pub state: String,
+    /// Since when it is pending or fires, in Unix milliseconds.
+    pub since: Option<u64>,
+    /// When it was looked at last, in Unix milliseconds.
+    pub looked_at: u64,
 }
 
 /// Where a host is in its life.
@@ -53,8 +88,8 @@ pub fn service(api: Api, guard: Guard, local: Arc<dyn Local>, cors: &[String]) -
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(probed);
-    let metrics = Router::new().route("/metrics", get(metrics)).with_state(local);
-    let guarded = guard.layer(v1::router(api).merge(metrics));
+    let metrics = Router::new().route("/metrics", get(metrics)).with_state(local.clone());
+    let guarded = guard.layer(v1::router(api.of(local)).merge(metrics));
     let router = guarded.merge(probes).merge(dashboard::router());
     if cors.is_empty() { router } else { router.layer(cors_for(cors)) }
 }

@@ -33,6 +33,7 @@ pub struct TaskDocument<'a> {
     /// Attempts started since it was submitted or last given fresh ones.
     attempts: u32,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Submitted<'_>)]
     task: Option<Submitted<'a>>,
     /// Why its record cannot be read, if it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,24 +73,29 @@ pub struct TaskDocument<'a> {
     history: Vec<EntryDocument<'a>>,
 }
 
-/// What was submitted.
+/// What was submitted; nothing of it is there if the record cannot be read.
 #[derive(Debug, Serialize, ToSchema)]
 struct Submitted<'a> {
     /// Whose it is.
+    #[schema(required = false)]
     tenant: &'a str,
     /// How urgent it is, from 0 to 100.
+    #[schema(required = false)]
     priority: u8,
     /// When it was submitted.
+    #[schema(required = false)]
     submitted_at: u64,
     #[serde(flatten)]
     terms: &'a Terms,
     /// Text for the handler.
     #[serde(serialize_with = "as_map")]
-    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    #[schema(value_type = std::collections::BTreeMap<String, String>, required = false)]
     metadata: &'a [(String, String)],
     /// Limits that it asked for.
+    #[schema(required = false)]
     limits: LimitsRequest,
     /// The input.
+    #[schema(required = false)]
     payload: PayloadDocument<'a>,
 }
 

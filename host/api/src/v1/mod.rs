@@ -9,6 +9,7 @@ mod cursor;
 mod etag;
 mod events;
 mod extract;
+mod health;
 mod hosts;
 mod live;
 mod queues;
@@ -39,6 +40,7 @@ use utoipa_axum::routes;
 
 use crate::auth::{Caller, Scope};
 use crate::problem::{Kind, Problem};
+use crate::service::Local;
 
 /// Bounds on what is asked of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +74,7 @@ pub struct Api {
     options: ApiOptions,
     waiters: Arc<Semaphore>,
     lookout: Arc<live::Lookout>,
+    local: Option<Arc<dyn Local>>,
 }
 
 impl Api {
@@ -84,7 +87,14 @@ impl Api {
             limits,
             options,
             waiters: Arc::new(Semaphore::new(options.waiters)),
+            local: None,
         }
+    }
+
+    /// The same, of the process of a host.
+    #[must_use]
+    pub fn of(self, local: Arc<dyn Local>) -> Self {
+        Self { local: Some(local), ..self }
     }
 
     /// The broker that it answers from.
@@ -174,6 +184,7 @@ pub fn openapi() -> Document {
         (name = "batches", description = "Tasks that are counted as a group"),
         (name = "usage", description = "What tenants used"),
         (name = "hosts", description = "What runs, and with which plugins"),
+        (name = "health", description = "Whether all is well, and what is logged"),
         (name = "tokens", description = "Who may ask for what, and who did what"),
         (name = "events", description = "What happens, as it happens"),
     ),
@@ -211,6 +222,9 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(batches::list, batches::submit))
         .routes(routes!(batches::get))
         .routes(routes!(usage::rows))
+        .routes(routes!(health::health))
+        .routes(routes!(health::alerts))
+        .routes(routes!(health::log, health::set_log))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::who))

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bulkhead::config::{Config, Flag, FlagValue};
-use bulkhead::{Host, HostOptions, LiveSettings, LogControl, Metrics, Phases, Shutdown, Trigger};
+use bulkhead::{
+    Alerts, Host, HostOptions, LiveSettings, LogControl, Metrics, Phases, Shutdown, Trigger,
+};
 use bulkhead_api::Local;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -93,11 +95,14 @@ pub(crate) async fn host(
     let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     let metrics = Metrics::new(session.config.host.tenant_classes.clone());
     let phases = Phases::new();
-    let local: Arc<dyn Local> = Arc::new(phases.facts(metrics.clone()));
+    let alerts = Alerts::default();
+    let facts = phases.facts(metrics.clone(), alerts.clone(), session.log.clone());
+    let local: Arc<dyn Local> = Arc::new(facts);
     let opened = HostBroker::open(&session.config, shared, &local).await?;
     let ended = match Answers::start(&session.config, &opened.broker, &local).await {
         Ok(answers) => {
-            let ended = serve(session, &opened, served, (stop, hangup), (phases, metrics)).await;
+            let ended =
+                serve(session, &opened, served, (stop, hangup), (phases, metrics, alerts)).await;
             answers.close().await;
             ended
         }
@@ -113,14 +118,16 @@ async fn serve(
     opened: &HostBroker,
     served: impl FnOnce(&str),
     (stop, hangup): (Stop, Signal),
-    (phases, metrics): (Phases, Metrics),
+    (phases, metrics, alerts): (Phases, Metrics, Alerts),
 ) -> Result<()> {
     let (writer, settings) = LiveSettings::new((*session.config.host.settings.now()).clone());
     let compiler = Some(session.compiler()?);
     let isolation = session.isolation()?;
     let options = HostOptions { settings, compiler, isolation, ..session.config.host.clone() };
-    let mut builder =
-        Host::builder(opened.broker.clone(), options).metrics(metrics.clone()).phases(phases);
+    let mut builder = Host::builder(opened.broker.clone(), options)
+        .metrics(metrics.clone())
+        .phases(phases)
+        .alerts(alerts);
     let traces = session.traces(&metrics)?;
     if let Some(traces) = &traces {
         builder = builder.traces(traces.clone());

@@ -64,6 +64,7 @@ pub struct HostBuilder {
     broker: Arc<dyn Broker>,
     options: HostOptions,
     phases: Phases,
+    alerts: Alerts,
     metrics: Option<Metrics>,
     traces: Option<Traces>,
 }
@@ -73,6 +74,12 @@ impl HostBuilder {
     #[must_use]
     pub fn phases(self, phases: Phases) -> Self {
         Self { phases, ..self }
+    }
+
+    /// Where it is to tell how its alerts stand.
+    #[must_use]
+    pub fn alerts(self, alerts: Alerts) -> Self {
+        Self { alerts, ..self }
     }
 
     /// Count in these figures, which may be in a registry of the caller's already.
@@ -167,8 +174,8 @@ impl HostBuilder {
                 HostError::Plugins { folder, source }
             },
         )?;
-        let Self { broker, traces, phases, .. } = self;
-        let (alerts, vitals) = (Alerts::default(), Vitals::default());
+        let Self { broker, traces, phases, alerts, .. } = self;
+        let vitals = Vitals::default();
         let telemetry = Telemetry { metrics, traces };
         Ok(Host {
             broker,
@@ -209,7 +216,14 @@ impl Host {
     /// Start building a host that takes its tasks from `broker`.
     #[must_use]
     pub fn builder(broker: Arc<dyn Broker>, options: HostOptions) -> HostBuilder {
-        HostBuilder { broker, options, metrics: None, traces: None, phases: Phases::new() }
+        HostBuilder {
+            broker,
+            options,
+            metrics: None,
+            traces: None,
+            phases: Phases::new(),
+            alerts: Alerts::default(),
+        }
     }
 
     /// What it counts.
