@@ -121,90 +121,74 @@ pub struct PayloadDocument<'a> {
     base64: Option<String>,
 }
 
-/// Something that happened to a task.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(tag = "event", rename_all = "snake_case")]
+/// Something that happened to a task. What is there depends on `event`.
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = HistoryEntry)]
-enum EntryDocument<'a> {
-    /// An attempt ended.
-    Ended(AttemptDocument<'a>),
-    /// A lease ran out: the host died, hung or was cut off.
-    LeaseLost {
-        /// When it was noticed.
-        at: u64,
-        /// Who held it.
-        host: &'a str,
-    },
-    /// It was cancelled while no attempt ran.
-    Cancelled {
-        /// When.
-        at: u64,
-        /// The task that took its place under its unique key.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        #[schema(nullable = false)]
-        replaced_by: Option<String>,
-        /// The task that it waited for and that did not complete.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        #[schema(nullable = false)]
-        parent: Option<String>,
-    },
-    /// It was not started in time.
-    Expired {
-        /// When it was noticed.
-        at: u64,
-    },
-    /// A task that it waited for ended.
-    Parent {
-        /// That task.
-        parent: String,
-        /// How it ended; nothing if it was unknown.
-        #[schema(value_type = Option<State>)]
-        state: Option<&'static str>,
-        /// Its output, if it completed.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        #[schema(nullable = false)]
-        output: Option<PayloadDocument<'a>>,
-    },
-    /// A task that it waited for did not complete.
-    ParentFailed {
-        /// When.
-        at: u64,
-        /// That task.
-        parent: String,
-    },
-    /// It was given fresh attempts.
-    Rerun {
-        /// When.
-        at: u64,
-    },
-}
-
-/// One ended attempt.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Attempt)]
-struct AttemptDocument<'a> {
-    /// What followed: `completed`, `dead_letter`, `cancelled` or `retry`.
-    next: &'static str,
-    /// Its number, from 1.
-    attempt: u32,
+struct EntryDocument<'a> {
+    /// `ended`: an attempt ended. `lease_lost`: its host died, hung or was cut off. `cancelled`,
+    /// `expired`: while no attempt ran. `parent`: a task that it waited for ended.
+    /// `parent_failed`: one of those did not complete. `rerun`: it was given fresh attempts.
+    event: &'static str,
+    /// When, or when it was noticed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    at: Option<u64>,
+    /// The task that took its place under its unique key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    replaced_by: Option<String>,
+    /// The task that it waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    parent: Option<String>,
+    /// How that one ended; null if it was unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<State>)]
+    state: Option<Option<&'static str>>,
+    /// Its output, if it completed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    output: Option<PayloadDocument<'a>>,
+    /// What followed an attempt: `completed`, `dead_letter`, `cancelled` or `retry`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next: Option<&'static str>,
+    /// The attempt's number, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    attempt: Option<u32>,
     /// When the host started it.
-    started_at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    started_at: Option<u64>,
     /// The host.
-    host: &'a str,
-    /// The plugin that ran, if one did.
-    plugin: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    host: Option<&'a str>,
+    /// The plugin that ran; null if none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    plugin: Option<Option<&'a str>>,
     /// sha256 of that plugin's bytes.
-    digest: Option<String>,
-    /// `done`, or the kind of its failure.
-    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    digest: Option<Option<String>>,
+    /// `done`, or the kind of the failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    outcome: Option<&'static str>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     failure: Option<&'a Failure>,
     /// What it used.
-    metering: Metering,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    metering: Option<Metering>,
     /// What it logged. It is the guest's text: escape it before showing it.
-    logs: &'a [LogLine],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<LogLine>, required = false)]
+    logs: Option<&'a [LogLine]>,
 }
 
 /// A task in a list: what it is and how it stands. All times are Unix milliseconds.
@@ -377,45 +361,53 @@ impl<'a> From<&'a Payload> for PayloadDocument<'a> {
 
 impl<'a> From<&'a Entry> for EntryDocument<'a> {
     fn from(entry: &'a Entry) -> Self {
+        let at = |event, at: u64| Self { event, at: Some(at), ..Self::default() };
         match entry {
-            Entry::Ended(next, report) => Self::Ended(AttemptDocument::new(*next, report)),
-            Entry::LeaseLost { at, host } => Self::LeaseLost { at: *at, host },
-            Entry::Cancelled { at, reason } => {
+            Entry::Ended(next, report) => Self::ended(*next, report),
+            Entry::LeaseLost { at: when, host } => {
+                Self { host: Some(host), ..at("lease_lost", *when) }
+            }
+            Entry::Cancelled { at: when, reason } => {
                 let (replaced_by, parent) = match reason {
                     Some(CancelReason::ReplacedBy(id)) => (Some(id.to_string()), None),
                     Some(CancelReason::Parent(task)) => (None, Some(task.to_string())),
                     None => (None, None),
                 };
-                Self::Cancelled { at: *at, replaced_by, parent }
+                Self { replaced_by, parent, ..at("cancelled", *when) }
             }
-            Entry::Expired { at } => Self::Expired { at: *at },
-            Entry::Parent { parent, state, output } => Self::Parent {
-                parent: parent.to_string(),
-                state: state.map(State::as_str),
+            Entry::Expired { at: when } => at("expired", *when),
+            Entry::Parent { parent, state, output } => Self {
+                event: "parent",
+                parent: Some(parent.to_string()),
+                state: Some(state.map(State::as_str)),
                 output: output.as_ref().map(PayloadDocument::from),
+                ..Self::default()
             },
-            Entry::ParentFailed { at, parent } => {
-                Self::ParentFailed { at: *at, parent: parent.to_string() }
+            Entry::ParentFailed { at: when, parent } => {
+                Self { parent: Some(parent.to_string()), ..at("parent_failed", *when) }
             }
-            Entry::Rerun { at } => Self::Rerun { at: *at },
+            Entry::Rerun { at: when } => at("rerun", *when),
         }
     }
 }
 
-impl<'a> AttemptDocument<'a> {
-    fn new(next: Next, report: &'a AttemptReport) -> Self {
+impl<'a> EntryDocument<'a> {
+    fn ended(next: Next, report: &'a AttemptReport) -> Self {
         let failure = failure(&report.outcome);
+        let digest = (report.digest != Digest::default()).then(|| report.digest.to_string());
         Self {
-            next: next_name(next),
-            attempt: report.attempt,
-            started_at: report.started_at,
-            host: &report.host,
-            plugin: report.plugin.as_ref().map(PluginId::as_str),
-            digest: (report.digest != Digest::default()).then(|| report.digest.to_string()),
-            outcome: failure.map_or("done", |failure| failure.kind.as_str()),
+            event: "ended",
+            next: Some(next_name(next)),
+            attempt: Some(report.attempt),
+            started_at: Some(report.started_at),
+            host: Some(&report.host),
+            plugin: Some(report.plugin.as_ref().map(PluginId::as_str)),
+            digest: Some(digest),
+            outcome: Some(failure.map_or("done", |failure| failure.kind.as_str())),
             failure,
-            metering: report.metering,
-            logs: &report.logs,
+            metering: Some(report.metering),
+            logs: Some(&report.logs),
+            ..Self::default()
         }
     }
 }
