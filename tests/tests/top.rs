@@ -102,10 +102,12 @@ async fn figures_appear_and_change_and_keys_work() {
     })
     .await;
     top.press("5");
+    top.resize(160, 24);
     top.shows("\\u{1b}[2J\\u{202e}owned").await;
     top.press("\r");
     top.shows("Enter closes").await;
     top.press("x1/lon");
+    top.resize(80, 24);
     top.is("one queue only", |text| {
         row(text, "lonely").len() > 3 && row(text, "default").is_empty()
     })
@@ -211,7 +213,7 @@ async fn no_color_is_heeded() {
 async fn an_embedded_broker_is_shown_with_and_without_its_host() {
     let folder = EmbeddedFolder::new();
     let mut host = folder.host("h1", &[]).await;
-    folder.submit(&["nobody", "--data", "1", "--queue", "lonely"]);
+    let _id = folder.submit(&["nobody", "--data", "1", "--queue", "lonely"]);
     let mut command = HostProcess::command();
     command.args(["--broker", &folder.url(), "top", "--interval", "200ms"]);
     let mut top = PseudoTerminal::start(&command, 80, 24);

@@ -1,6 +1,7 @@
 //! What is on display and what keys do to it: no terminal and no broker is known here.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bulkhead::core::{QueueName, State, UnixMs};
 use bulkhead_api::document::{Overview, QueueNow};
@@ -12,6 +13,8 @@ use super::sheet::{Sheet, Sorting};
 
 /// Looks whose throughput is drawn.
 const HISTORY: usize = 300;
+/// What counts as the interval at least when a look is late.
+const LOOKS: Duration = Duration::from_secs(5);
 /// Characters of a filter.
 const FILTER: usize = 100;
 
@@ -69,6 +72,8 @@ pub(super) enum After {
 
 /// The display.
 pub(super) struct Board {
+    /// Nothing new for so long is worth saying.
+    pub(super) late_ms: u64,
     /// Where the broker is, without its password.
     pub(super) place: String,
     pub(super) pane: Pane,
@@ -91,8 +96,10 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(place: String) -> Self {
+    pub(super) fn new(place: String, interval: Duration) -> Self {
+        let late = 2 * interval.max(LOOKS);
         Self {
+            late_ms: u64::try_from(late.as_millis()).unwrap_or(u64::MAX),
             place,
             pane: Pane::Tab(Tab::Queues),
             over: Over::Nothing,

@@ -93,6 +93,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, board: &mut Board, palette: Palette, n
 
 fn title(board: &Board, columns: usize, palette: Palette, now: UnixMs) -> Line<'static> {
     let (shown, style) = match head::standing(board, now) {
+        Standing::Looking => ("looking".to_owned(), palette.tone(Tone::Doubtful)),
         Standing::Live => ("live".to_owned(), palette.tone(Tone::Good)),
         Standing::Frozen => ("stopped, p goes on".to_owned(), palette.tone(Tone::Doubtful)),
         Standing::Away(why) => (why, palette.tone(Tone::Bad).patch(BOLD)),
@@ -115,17 +116,21 @@ fn tabs(board: &Board, columns: usize, palette: Palette) -> Line<'static> {
         }
     };
     let room = columns.saturating_sub(width(&lead));
-    let total: usize = names.iter().map(|name| width(name) + 2).sum();
+    let total = |names: &[String]| names.iter().map(|name| width(name) + 1).sum::<usize>();
+    let names = match &board.pane {
+        Pane::Tab(_) if total(&names) > room => Tab::ALL.map(|tab| tab.name().to_owned()).to_vec(),
+        _ => names,
+    };
     let selected = palette.color(Color::Cyan).patch(REVERSED);
     let mut spans = vec![Span::styled(lead, BOLD)];
-    if total > room {
+    if total(&names) > room {
         // No room for all: the one that is shown, and that there are others.
         spans.push(Span::styled(format!("‹{}›", names[at]), selected));
         spans.push(Span::raw(format!(" {}/{}", at + 1, names.len())));
     } else {
         for (nth, name) in names.into_iter().enumerate() {
             let style = if nth == at { selected } else { Style::new() };
-            spans.extend([Span::styled(name, style), Span::raw("  ")]);
+            spans.extend([Span::styled(name, style), Span::raw(" ")]);
         }
     }
     Line::from(spans)
@@ -143,7 +148,7 @@ fn table(frame: &mut Frame<'_>, board: &mut Board, sheet: &Sheet, area: Rect, pa
         frame.buffer_mut().set_line(area.x, area.y, &Line::from(nothing), area.width);
         return;
     }
-    let shown = sheet.fitting(usize::from(area.width));
+    let shown = sheet.fitting(usize::from(area.width), board.sorting());
     let header = sheet.header(&shown, board.sorting());
     frame.buffer_mut().set_line(area.x, area.y, &Line::styled(header, BOLD), area.width);
     let in_sight = usize::from(area.height) - 1;
@@ -214,7 +219,10 @@ fn whole_row(frame: &mut Frame<'_>, board: &Board, sheet: &Sheet, area: Rect) {
     let Some(row) = sheet.rows.get(board.selection(sheet)) else { return };
     let room = usize::from(area.width.saturating_sub(2));
     let mut lines = Vec::new();
-    for (column, cell) in sheet.columns.iter().zip(&row.cells) {
+    let mut cells: Vec<_> = sheet.columns.iter().zip(&row.cells).collect();
+    // What has no room is what tells least.
+    cells.sort_by_key(|(column, _)| std::cmp::Reverse(column.rank));
+    for (column, cell) in cells {
         let name = format!("{}  ", column.name);
         let text = if cell.text.is_empty() { "-" } else { &cell.text };
         let left = usize::from(area.height);

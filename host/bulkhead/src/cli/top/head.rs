@@ -9,11 +9,12 @@ use super::panes::{SILENT_MS, per_second};
 use super::text::{bars, joined, safe, width};
 use crate::cli::figures;
 
-/// A look that is so many times older than the interval is late.
-const LATE_MS: u64 = 5_000;
+/// Columns that are kept for the bars.
+const BARS: usize = 12;
 
 /// How up to date the display is.
 pub(super) enum Standing {
+    Looking,
     Live,
     Frozen,
     Away(String),
@@ -31,9 +32,10 @@ pub(super) fn standing(board: &Board, now: UnixMs) -> Standing {
             let since = figures::seconds(now.saturating_sub(*since) / 1_000);
             Standing::Away(format!("away for {since}: {}", safe(why)))
         }
-        (None, Some(age)) if age > LATE_MS => {
+        (None, Some(age)) if age > board.late_ms => {
             Standing::Away(format!("nothing heard for {}", figures::seconds(age / 1_000)))
         }
+        (None, None) => Standing::Looking,
         _ => Standing::Live,
     }
 }
@@ -41,7 +43,7 @@ pub(super) fn standing(board: &Board, now: UnixMs) -> Standing {
 /// The two lines of figures, each at most so many columns wide.
 pub(super) fn lines(board: &Board, columns: usize, now: UnixMs) -> [String; 2] {
     let Some(seen) = board.seen.as_deref() else { return [String::new(), String::new()] };
-    let flow = joined(&flow(seen), columns);
+    let flow = joined(&flow(seen), columns.saturating_sub(BARS));
     let left = columns.saturating_sub(width(&flow) + 3);
     let bars = bars(board.throughput.iter(), left);
     let flow = if bars.is_empty() { flow } else { format!("{flow}   {bars}") };
@@ -56,7 +58,8 @@ pub(super) fn plain(seen: &Seen, now: UnixMs) -> String {
 fn stock(seen: &Seen, now: UnixMs) -> Vec<String> {
     let hosts = &seen.look.hosts;
     let alive = hosts.iter().filter(|h| now.saturating_sub(h.seen_at) <= SILENT_MS).count();
-    let running: u64 = hosts.iter().map(|host| u64::from(host.in_flight)).sum();
+    // Leases are told at once, hosts tell of themselves every few seconds.
+    let running: u64 = seen.overview.queues.iter().map(|queue| queue.running).sum();
     let slots: u64 = hosts.iter().map(|host| u64::from(host.concurrency)).sum();
     let oldest = seen.overview.queues.iter().filter_map(|queue| queue.oldest_pending_ms).max();
     let pending: u64 = seen.overview.queues.iter().map(|queue| queue.pending).sum();
@@ -66,7 +69,6 @@ fn stock(seen: &Seen, now: UnixMs) -> Vec<String> {
             silent => format!("hosts {alive}, {silent} silent"),
         },
         format!("running {running}/{slots}"),
-        format!("pending {}", figures::count(pending)),
     ];
     if let Some(oldest) = oldest {
         parts.push(format!("oldest {}", figures::seconds(oldest / 1_000)));
@@ -77,6 +79,7 @@ fn stock(seen: &Seen, now: UnixMs) -> Vec<String> {
         let budget = bounded.iter().map(|memory| memory.budget_bytes).sum();
         parts.push(format!("memory {}/{}", figures::bytes(held), figures::bytes(budget)));
     }
+    parts.push(format!("pending {}", figures::count(pending)));
     if seen.look.left_out > 0 {
         parts.push(format!("{} queues left out", seen.look.left_out));
     }

@@ -87,7 +87,7 @@ impl Top {
         let mut looker = Looker::new(outlook, self.queues, interval);
         if live {
             let colors = anstream::AutoStream::choice(&stdout()) != anstream::ColorChoice::Never;
-            let board = Board::new(session.config.broker.to_string());
+            let board = Board::new(session.config.broker.to_string(), interval);
             live::run(looker, board, Palette { colors }).await?;
             return Ok(Exit::Done);
         }

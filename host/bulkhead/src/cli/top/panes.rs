@@ -48,7 +48,7 @@ const HOSTS: &[Column] = &[
     number("RUNS", 8),
     number("SLOTS", 8),
     number("LOAD", 6),
-    text("STATE", 7, 7),
+    text("STATE", 7, 16),
     number("MEMORY", 5),
     number("SEEN", 3),
     text("SCALING", 4, 12),
@@ -248,6 +248,7 @@ fn host(host: &HostInfo, now: UnixMs) -> Row {
         let last = scaling.changes.first().map(|change| {
             format!(", {}: {}", figures::relative(change.at, now), change.explanation)
         });
+        let last = last.or_else(|| Some(format!(", {}", scaling.latest?)));
         format!("{} to {}{}", scaling.min, scaling.max, last.unwrap_or_default())
     });
     let serving = host.plugins.iter().filter_map(|plugin| {

@@ -1,6 +1,7 @@
 //! Figures made up for tests.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bulkhead::core::{
     Autoscaler, AutoscalePolicy, Digest, Observation, QueueName, QueuePolicy, TaskId, TenantName,
@@ -60,9 +61,9 @@ fn totals(submitted: u64, completed: u64, retried: u64) -> BTreeMap<String, u64>
 fn stats(pending: u64, totals: BTreeMap<String, u64>) -> QueueStats {
     QueueStats {
         pending,
-        running: pending / 4,
+        running: pending.min(10),
         oldest_pending_at: (pending > 0).then_some(NOW - 90_000),
-        by_tenant: vec![TenantDepth { tenant: "acme".into(), open: pending + pending / 4 }],
+        by_tenant: vec![TenantDepth { tenant: "acme".into(), open: pending + 10 }],
         totals,
         ..QueueStats::default()
     }
@@ -175,7 +176,7 @@ pub(super) fn seen() -> Seen {
 
 /// A board that has just taken it.
 pub(super) fn board() -> Board {
-    let mut board = Board::new("redis://127.0.0.1:6379".into());
+    let mut board = Board::new("redis://127.0.0.1:6379".into(), Duration::from_secs(1));
     board.take(Ok(Box::new(seen())), NOW);
     board.throughput = [0.0, 12.0, 50.0, 90.0, 123.0].into();
     board

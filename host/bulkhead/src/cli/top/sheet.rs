@@ -102,16 +102,16 @@ impl Sheet {
         });
     }
 
-    /// The columns that fit, and how wide each is.
-    pub(super) fn fitting(&self, columns: usize) -> Vec<(usize, usize)> {
-        // The mark of the order needs a place in each header.
+    /// The columns that fit, and how wide each is. One that says nothing in any row is left out.
+    pub(super) fn fitting(&self, columns: usize, sorting: Sorting) -> Vec<(usize, usize)> {
         let natural = |at: usize| {
             let cells = self.rows.iter().filter_map(|row| row.cells.get(at));
             let widest = cells.map(|cell| width(&cell.text)).max().unwrap_or(0);
-            widest.max(width(self.columns[at].name) + 1)
+            let mark = usize::from(at == sorting.column);
+            (widest > 0 || at == 0).then(|| (at, widest.max(width(self.columns[at].name) + mark)))
         };
         let mut shown: Vec<(usize, usize)> =
-            (0..self.columns.len()).map(|at| (at, natural(at))).collect();
+            (0..self.columns.len()).filter_map(natural).collect();
         loop {
             let total = shown.iter().map(|(_, wide)| wide + GAP).sum::<usize>();
             let over = total.saturating_sub(GAP).saturating_sub(columns);
@@ -171,7 +171,7 @@ impl Sheet {
         if self.rows.is_empty() {
             return vec![self.nothing.clone()];
         }
-        let shown = self.fitting(columns);
+        let shown = self.fitting(columns, Sorting::default());
         let names = shown.iter().map(|(at, wide)| {
             let column = &self.columns[*at];
             pad(column.name, *wide, column.right)
@@ -213,14 +213,15 @@ mod tests {
 
     #[test]
     fn columns_are_cut_then_left_out_and_the_first_one_stays() {
-        let fitting = |columns| sheet().fitting(columns);
-        assert_eq!(fitting(80), [(0, 12), (1, 4), (2, 5)]);
-        let cut = fitting(21);
-        assert_eq!(cut.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 1, 2]);
-        assert!(cut.iter().map(|(_, wide)| wide + 2).sum::<usize>() - 2 <= 21, "{cut:?}");
+        let fitting = |columns| sheet().fitting(columns, Sorting { column: 2, reversed: false });
+        assert_eq!(fitting(80), [(0, 12), (1, 3), (2, 5)]);
+        assert_eq!(fitting(19), [(0, 7), (1, 3), (2, 5)]);
         assert_eq!(fitting(14).iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 2]);
         assert_eq!(fitting(3), [(0, 3)]);
         assert_eq!(fitting(0), [(0, 0)]);
+        let mut silent = sheet();
+        silent.rows.iter_mut().for_each(|row| row.cells[1].text.clear());
+        assert_eq!(silent.fitting(80, Sorting::default()), [(0, 12), (2, 4)]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The display as it is drawn, in several sizes and states, and what keys do to it.
 
+use std::time::Duration;
+
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 use ratatui::Terminal;
@@ -69,7 +71,7 @@ fn what_lies_over_a_pane() {
 
 #[test]
 fn what_is_away_or_stopped_or_not_there_yet_is_said() {
-    let mut early = Board::new("redis://127.0.0.1:6379".into());
+    let mut early = Board::new("redis://127.0.0.1:6379".into(), Duration::from_secs(1));
     insta::assert_snapshot!("early_80x8", drawn(&mut early, 80, 8));
     let mut away = board();
     away.take(Err("the broker is unavailable: connection refused".into()), NOW - 9_000);
@@ -77,6 +79,9 @@ fn what_is_away_or_stopped_or_not_there_yet_is_said() {
     insta::assert_snapshot!("away_80x12", drawn(&mut away, 80, 12));
     away.take(Ok(Box::new(seen())), NOW);
     assert!(drawn(&mut away, 80, 12).to_string().contains("live"));
+    away.seen.as_mut().unwrap().overview.at -= 11_000;
+    assert!(drawn(&mut away, 80, 12).to_string().contains("nothing heard for 11s"));
+    away.take(Ok(Box::new(seen())), NOW);
     press(&mut away, "p");
     assert!(drawn(&mut away, 80, 12).to_string().contains("stopped, p goes on"));
     assert!(away.wanted().frozen);
