@@ -294,27 +294,49 @@ async fn a_refresh_takes_as_many_calls_however_many_tasks_there_are() {
         let lines: String = (from..to)
             .map(|n| {
                 let (kind, tenant) = (n % 7, n % 50);
-                format!("{{\"type\": \"t{kind}\", \"payload\": \"x\", \"tenant\": \"of{tenant}\"}}\n")
+                format!(
+                    "{{\"type\": \"t{kind}\", \"payload\": \"x\", \"tenant\": \"of{tenant}\"}}\n"
+                )
             })
             .collect();
         let file = place.folder.path().join("tasks.jsonl");
         std::fs::write(&file, lines).unwrap();
         place.submit(&["--jsonl", file.to_str().unwrap(), "--queue", queue]);
     };
+    // One that waits for a task that is cancelled becomes a dead letter.
+    let dead = |n: usize| {
+        let parent = place.run(&["submit", "p", "--data", "x", "--queue", "first"]).said();
+        let line = format!("{{\"type\": \"c\", \"payload\": \"x\", \"after\": [\"{parent}\"]}}\n");
+        let file = place.folder.path().join("children.jsonl");
+        std::fs::write(&file, line.repeat(n)).unwrap();
+        place.submit(&["--jsonl", file.to_str().unwrap(), "--queue", "first"]);
+        place.run(&["task", "cancel", &parent]).succeeds();
+    };
     tasks("first", 0, 5);
     tasks("second", 0, 5);
+    dead(1);
     let once = || drop(place.run(&["top", "--once", "--interval", "100ms"]).succeeds());
     // The scripts are there from now on.
     once();
     let few = sent(&place.server, once);
     tasks("first", 5, 4_000);
     tasks("second", 5, 1_000);
+    dead(60);
     let many = sent(&place.server, once);
     assert_eq!(few, many);
-    // Two looks at two queues and 150 hosts, and two policies.
-    let of = |name: &str| many.get(name).copied().unwrap_or(0);
-    let calls = ["SMEMBERS", "EVALSHA", "HSCAN", "ZRANGE", "MGET", "GET"].map(of);
-    assert_eq!(calls, [2, 4, 4, 2, 4, 2], "{many:?}");
+    // Two looks at two queues and 150 hosts, two policies, and a listing of dead letters.
+    let calls = |sent: &BTreeMap<String, usize>| {
+        let names = ["SMEMBERS", "EVALSHA", "HSCAN", "ZRANGE", "MGET", "GET", "ZREVRANGE"];
+        names.map(|name| sent.get(name).copied().unwrap_or(0))
+    };
+    assert_eq!(calls(&many), [2, 4 + 1, 4, 2, 4, 2, 1], "{many:?}");
+    let one = sent(&place.server, || {
+        let of_one = ["top", "--once", "--interval", "100ms", "--queue", "second"];
+        let shown = place.run(&of_one).succeeds().stdout;
+        assert!(shown.contains("second") && !shown.contains("first"), "{shown}");
+    });
+    // The names are asked for once, to know whether there is such a queue.
+    assert_eq!(calls(&one), [1, 2, 2, 2, 4, 1, 0], "{one:?}");
 }
 
 /// By this a test knows that it is the one in the terminal.

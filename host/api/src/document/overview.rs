@@ -201,7 +201,10 @@ mod tests {
     #[test]
     fn rates_are_what_was_counted_since_the_look_before() {
         let first = Overview::of(&look(1_000, 10, 0), None);
-        assert_eq!((first.queues[0].oldest_pending_ms, first.queues[0].rates.len()), (Some(500), 0));
+        assert_eq!(
+            (first.queues[0].oldest_pending_ms, first.queues[0].rates.len()),
+            (Some(500), 0)
+        );
         let second = Overview::of(&look(3_000, 30, 1), Some(&first));
         let queue = &second.queues[0];
         assert_eq!((queue.rate(&["completed"]), queue.rate(&QueueNow::FAILED)), (10.0, 0.5));

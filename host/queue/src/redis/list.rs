@@ -57,7 +57,7 @@ pub(super) async fn list(
     let mut looked_at = 0;
     // What is wanted for its state alone is at the beginning of the index.
     let is_plain = *filter == ListFilter { limit: filter.limit, ..ListFilter::of(filter.state) };
-    let page = if is_plain { filter.limit.clamp(1, PAGE) } else { PAGE };
+    let mut page = if is_plain { filter.limit.clamp(1, PAGE) } else { PAGE };
     for index in indexes(broker, queue, filter).await? {
         let mut at = match after {
             Some(mark) if index.key < mark.index => continue,
@@ -90,6 +90,10 @@ pub(super) async fn list(
                 let next = Mark { index: index.key, score: **score, id: *id };
                 return Ok(TaskPage { tasks, next: Some(next) });
             }
+            if members.len() < page {
+                break;
+            }
+            page = PAGE;
         }
     }
     Ok(TaskPage { tasks, next: None })

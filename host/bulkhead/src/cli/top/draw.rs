@@ -73,11 +73,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, board: &mut Board, palette: Palette, n
     for (y, line) in (area.y..).zip(&lines) {
         frame.buffer_mut().set_line(area.x, y, line, area.width);
     }
-    let middle = Rect {
-        y: area.y + top,
-        height: height.saturating_sub(top + foot),
-        ..area
-    };
+    let middle = Rect { y: area.y + top, height: height.saturating_sub(top + foot), ..area };
     let sheet = board.sheet(now);
     table(frame, board, &sheet, middle, palette);
     if foot > 0 {
@@ -155,8 +151,7 @@ fn table(frame: &mut Frame<'_>, board: &mut Board, sheet: &Sheet, area: Rect, pa
     board.in_sight = in_sight;
     let selected = board.selection(sheet);
     let first = selected.saturating_sub(in_sight.saturating_sub(1));
-    for (y, (at, row)) in
-        (area.y + 1..area.bottom()).zip(sheet.rows.iter().enumerate().skip(first))
+    for (y, (at, row)) in (area.y + 1..area.bottom()).zip(sheet.rows.iter().enumerate().skip(first))
     {
         let mut line: Vec<Span<'_>> = sheet
             .cells(row, &shown)

@@ -68,7 +68,10 @@ pub(super) async fn run(looker: Looker, mut board: Board, palette: Palette) -> R
                 Some(Err(error)) => break Err(error),
                 None => break Ok(()),
             },
-            Some(seen) = news.recv() => board.take(seen, figures::now()),
+            seen = news.recv() => match seen {
+                Some(seen) => board.take(seen, figures::now()),
+                None => break Err(io::Error::other("nobody looks at the broker any more")),
+            },
             _ = ticks.tick() => {}
             () = signals.any() => break Ok(()),
         }
@@ -81,5 +84,5 @@ pub(super) async fn run(looker: Looker, mut board: Board, palette: Palette) -> R
     };
     looking.abort();
     drop(screen);
-    ended.context("the terminal failed")
+    ended.context("the display failed")
 }

@@ -134,11 +134,7 @@ impl Looker {
         }
     }
 
-    async fn look_at(
-        &mut self,
-        broker: &dyn Broker,
-        beyond: &Beyond,
-    ) -> Result<Seen, QueueError> {
+    async fn look_at(&mut self, broker: &dyn Broker, beyond: &Beyond) -> Result<Seen, QueueError> {
         // A pane that was just turned to asks for what it needs alone: rates over a moment
         // would say nothing.
         let is_due = |at: &Instant| at.elapsed() + PAUSE >= self.interval;

@@ -93,9 +93,10 @@ pub(super) fn sheet(board: &Board, now: UnixMs) -> Sheet {
     match &board.pane {
         Pane::Tab(tab) => of(*tab, seen, now),
         Pane::Queue(queue, state) => {
-            let known = seen.tasks.as_ref().filter(|(of, in_state, _)| {
-                of == queue && *in_state == STATES[*state]
-            });
+            let known = seen
+                .tasks
+                .as_ref()
+                .filter(|(of, in_state, _)| of == queue && *in_state == STATES[*state]);
             let rows = known.map_or_else(Vec::new, |(_, _, lines)| {
                 lines.iter().map(|line| task(line, now)).collect()
             });
@@ -206,10 +207,9 @@ fn task_type(now: &TypeNow) -> Row {
         Some(us) => Cell::number(figures::micros(us), us as f64),
         None => Cell::number("-", -1.0),
     };
-    let fuel = now.fuel_rate.map_or_else(
-        || Cell::number("-", -1.0),
-        |rate| Cell::number(per_second(rate), rate),
-    );
+    let fuel = now
+        .fuel_rate
+        .map_or_else(|| Cell::number("-", -1.0), |rate| Cell::number(per_second(rate), rate));
     let cells = vec![
         Cell::text(safe(&now.task_type)),
         count(now.pending),
@@ -251,9 +251,10 @@ fn host(host: &HostInfo, now: UnixMs) -> Row {
         let last = last.or_else(|| Some(format!(", {}", scaling.latest?)));
         format!("{} to {}{}", scaling.min, scaling.max, last.unwrap_or_default())
     });
-    let serving = host.plugins.iter().filter_map(|plugin| {
-        Some(format!("{} {}", plugin.name, plugin.serving.as_ref()?.version))
-    });
+    let serving = host
+        .plugins
+        .iter()
+        .filter_map(|plugin| Some(format!("{} {}", plugin.name, plugin.serving.as_ref()?.version)));
     let refused = host.plugins.iter().filter(|plugin| plugin.rejected.is_some()).count();
     let mut plugins = serving.collect::<Vec<_>>().join(", ");
     if refused > 0 {

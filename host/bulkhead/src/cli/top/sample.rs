@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bulkhead::core::{
-    Autoscaler, AutoscalePolicy, Digest, Observation, QueueName, QueuePolicy, TaskId, TenantName,
+    AutoscalePolicy, Autoscaler, Digest, Observation, QueueName, QueuePolicy, TaskId, TenantName,
     TenantPolicy, UnixMs,
 };
 use bulkhead::queue::{
@@ -45,11 +45,7 @@ pub(super) fn host(name: &str) -> HostInfo {
     }
 }
 
-pub(super) fn look(
-    at: UnixMs,
-    queues: Vec<(QueueName, QueueStats)>,
-    hosts: Vec<HostInfo>,
-) -> Look {
+pub(super) fn look(at: UnixMs, queues: Vec<(QueueName, QueueStats)>, hosts: Vec<HostInfo>) -> Look {
     Look { at, queues, left_out: 0, hosts }
 }
 
@@ -102,7 +98,12 @@ fn busy(at: UnixMs, attempts: u64) -> HostInfo {
             shadowed: false,
             pushed: Vec::new(),
         }],
-        scaling: Some(HostScaling { min: 1, max: 16, latest: Some(verdict), changes: vec![change] }),
+        scaling: Some(HostScaling {
+            min: 1,
+            max: 16,
+            latest: Some(verdict),
+            changes: vec![change],
+        }),
         types: vec![TypeFigures {
             task_type: "mail".into(),
             attempts,
@@ -128,8 +129,7 @@ fn dead(id: u128, task_type: &str, what: &str) -> TaskLine {
 }
 
 /// What hostile guests and tenants would like a terminal to do.
-pub(super) const HOSTILE: &str =
-    "reject: \u{1b}[2J\u{1b}]0;owned\u{7}\r\n\u{202e}gnihton\u{9b}31m 日本語の理由 e\u{301}\u{301}\u{301}\u{301}";
+pub(super) const HOSTILE: &str = "reject: \u{1b}[2J\u{1b}]0;owned\u{7}\r\n\u{202e}gnihton\u{9b}31m 日本語の理由 e\u{301}\u{301}\u{301}\u{301}";
 
 /// Two queues, three hosts, a tenant at its bound, dead letters.
 pub(super) fn seen() -> Seen {

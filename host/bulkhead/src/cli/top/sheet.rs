@@ -110,8 +110,7 @@ impl Sheet {
             let mark = usize::from(at == sorting.column);
             (widest > 0 || at == 0).then(|| (at, widest.max(width(self.columns[at].name) + mark)))
         };
-        let mut shown: Vec<(usize, usize)> =
-            (0..self.columns.len()).filter_map(natural).collect();
+        let mut shown: Vec<(usize, usize)> = (0..self.columns.len()).filter_map(natural).collect();
         loop {
             let total = shown.iter().map(|(_, wide)| wide + GAP).sum::<usize>();
             let over = total.saturating_sub(GAP).saturating_sub(columns);

@@ -137,9 +137,8 @@ fn keys_move_sort_filter_and_leave() {
     press(&mut board, "backtab");
     assert_eq!(board.wanted().beyond, Beyond::Dead);
     press(&mut board, "1 s");
-    let keys = |board: &Board| {
-        board.sheet(NOW).rows.into_iter().map(|row| row.key).collect::<Vec<_>>()
-    };
+    let keys =
+        |board: &Board| board.sheet(NOW).rows.into_iter().map(|row| row.key).collect::<Vec<_>>();
     assert_eq!(keys(&board), ["mail", "default"], "the most pending first");
     press(&mut board, "S");
     assert_eq!(keys(&board), ["default", "mail"]);

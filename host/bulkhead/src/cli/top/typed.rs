@@ -152,7 +152,11 @@ fn quantile(buckets: &[u64], share: f64) -> Option<u64> {
             let lower = at.checked_sub(1).and_then(|at| TIMES_US.get(at)).copied().unwrap_or(0);
             let Some(upper) = TIMES_US.get(at).copied() else { return Some(lower) };
             let within = (upper - lower) as f64 * ((wanted - below) / count);
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in bounds")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "in bounds"
+            )]
             return Some(lower + within as u64);
         }
         below += count;
@@ -168,13 +172,8 @@ mod tests {
     fn told(at: UnixMs, started_at: UnixMs, attempts: u64, failed: u64) -> HostInfo {
         let mut run = vec![0; TIMES_US.len() + 1];
         run[3] = attempts;
-        let mail = TypeFigures {
-            task_type: "mail".into(),
-            attempts,
-            failed,
-            fuel: attempts * 100,
-            run,
-        };
+        let mail =
+            TypeFigures { task_type: "mail".into(), attempts, failed, fuel: attempts * 100, run };
         HostInfo { seen_at: at, started_at, types: vec![mail], ..host("h") }
     }
 
@@ -192,7 +191,10 @@ mod tests {
         window.observe(&[told(1_000, 0, 100, 50)]);
         window.observe(&[told(4_000, 0, 130, 56)]);
         let twice = types(&window);
-        assert_eq!((twice.rate, twice.fuel_rate, twice.failed), (Some(10.0), Some(1_000.0), Some(0.2)));
+        assert_eq!(
+            (twice.rate, twice.fuel_rate, twice.failed),
+            (Some(10.0), Some(1_000.0), Some(0.2))
+        );
         // What is older than a minute counts no more, and a host that starts anew from nothing.
         window.observe(&[told(64_000, 0, 130, 56)]);
         assert_eq!((types(&window).rate, types(&window).failed), (Some(0.0), Some(56.0 / 130.0)));
