@@ -82,6 +82,10 @@ pub(crate) trait Series: Send + Sync + 'static {
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
@@ -216,6 +220,11 @@ impl<S: Series> Family<S> {
             false => values,
         };
         series.entry(values).or_insert_with(|| Arc::new(S::new(self.declared))).clone()
+    }
+
+    /// Look at each series with the values of its labels.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&[Cow<'static, str>], &S)) {
+        self.series.read().iter().for_each(|(values, series)| look(values, series));
     }
 
     /// The one series of a metric without labels.

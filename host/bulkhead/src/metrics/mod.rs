@@ -11,6 +11,7 @@ mod page;
 mod queue;
 mod sample;
 mod table;
+mod types;
 
 use std::fmt;
 use std::sync::Arc;

@@ -113,6 +113,8 @@ mod tests {
             fleet: true,
             scaling: None,
             refusing: Vec::new(),
+            types: Vec::new(),
+            tenants: Vec::new(),
         }
     }
 
