@@ -9,6 +9,7 @@ pub mod alerts;
 mod clock;
 pub mod config;
 pub mod fleet;
+pub mod gatehouse;
 pub mod grants;
 mod host;
 pub mod layers;

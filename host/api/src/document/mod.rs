@@ -5,15 +5,22 @@
 //! they gave them: whoever shows them escapes them.
 
 mod batch;
+mod kept;
 mod plugin;
 mod queue;
+mod rollout;
 mod schedule;
 mod sent;
 mod task;
 
 pub use batch::{BatchDocument, SubmittedDocument};
+pub use kept::{
+    AccessDocument, DescriptionDocument, GrantedDocument, HandlerDocument, InspectionDocument,
+    KeptPlugin, MissingDocument, PluginStep, PluginVersion, RefusedDocument,
+};
 pub use plugin::PluginDocument;
 pub use queue::{PolicyDocument, QueueDocument};
+pub use rollout::{FollowState, Following, followed};
 pub use schedule::ScheduleDocument;
 pub use sent::{Sent, SentDocument};
 pub use task::{PayloadDocument, SummaryDocument, TaskDocument, failure, next_name};

@@ -12,6 +12,7 @@ mod extract;
 mod health;
 mod hosts;
 mod live;
+mod plugins;
 mod queues;
 mod results;
 mod schedules;
@@ -19,13 +20,14 @@ mod selection;
 mod submit;
 mod tasks;
 mod tokens;
+mod upload;
 mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bulkhead_queue::{Broker, Client, SubmitLimits};
@@ -39,6 +41,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::{Caller, Scope};
+use crate::plugins::Plugins;
 use crate::problem::{Kind, Problem};
 use crate::service::Local;
 
@@ -75,6 +78,8 @@ pub struct Api {
     waiters: Arc<Semaphore>,
     lookout: Arc<live::Lookout>,
     local: Option<Arc<dyn Local>>,
+    plugins: Option<Arc<dyn Plugins>>,
+    uploads: Arc<Semaphore>,
 }
 
 impl Api {
@@ -88,7 +93,15 @@ impl Api {
             options,
             waiters: Arc::new(Semaphore::new(options.waiters)),
             local: None,
+            plugins: None,
+            uploads: Arc::new(Semaphore::new(upload::UPLOADS)),
         }
+    }
+
+    /// The same, with the plugins that are kept for all hosts.
+    #[must_use]
+    pub fn keeping(self, plugins: Arc<dyn Plugins>) -> Self {
+        Self { plugins: Some(plugins), ..self }
     }
 
     /// The same, of the process of a host.
@@ -146,8 +159,11 @@ async fn within(
     request: Request,
     next: Next,
 ) -> Response {
-    let waits = request.uri().path().ends_with("/wait");
-    let longest = if waits { api.options.longest_wait } else { Duration::ZERO };
+    let longest = match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
+        Some(path) if path.ends_with("/wait") => api.options.longest_wait,
+        Some(path) if path.contains("/versions") => api.gates_take(),
+        _ => Duration::ZERO,
+    };
     match tokio::time::timeout(api.options.timeout + longest, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(
@@ -183,6 +199,7 @@ pub fn openapi() -> Document {
         (name = "schedules", description = "Tasks that are submitted by time"),
         (name = "batches", description = "Tasks that are counted as a group"),
         (name = "usage", description = "What tenants used"),
+        (name = "plugins", description = "Plugins that are kept for all hosts"),
         (name = "hosts", description = "What runs, and with which plugins"),
         (name = "health", description = "Whether all is well, and what is logged"),
         (name = "tokens", description = "Who may ask for what, and who did what"),
@@ -232,6 +249,13 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(hosts::list))
         .routes(routes!(hosts::plugins))
         .routes(routes!(hosts::rescan))
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::get, plugins::remove))
+        .routes(routes!(plugins::history))
+        .routes(routes!(plugins::upload))
+        .routes(routes!(plugins::inspect))
+        .routes(routes!(plugins::activate))
+        .routes(routes!(plugins::roll_back))
         .routes(routes!(live::overview))
         .routes(routes!(live::live))
         .routes(routes!(events::all))

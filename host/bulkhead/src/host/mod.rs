@@ -319,7 +319,7 @@ impl Host {
 }
 
 /// Where the sandbox is to run guests.
-fn isolation(options: &HostOptions) -> Result<Isolation, HostError> {
+pub(crate) fn isolation(options: &HostOptions) -> Result<Isolation, HostError> {
     let IsolationOptions { process, workers, worker_idle, strict, program } = &options.isolation;
     if !process {
         return Ok(Isolation::Thread);

@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 pub use identity::Identity;
 pub(crate) use identity::Owner;
 pub(crate) use keeper::{Folders, Keeper};
+pub(crate) use loader::{TRUST, trusts_pushed};
 pub use settings::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};
 use table::Contests;
 pub(crate) use table::Table;
