@@ -178,7 +178,7 @@ async fn a_plugin_is_uploaded_activated_rolled_back_and_removed() {
 async fn a_tenants_token_has_the_tenants_plugins_and_no_others() {
     let desk = Desk::new(&[("PLUGINS__FLEET", "any")]).await;
     let admin = desk.by("root", "admin", &[]);
-    let acme = desk.by("acme", "admin", &["--tenant", "acme"]);
+    let acme = desk.by("acme", "read,operate", &["--tenant", "acme"]);
     let (bytes, digest) = version_of("unruly", 1);
     let versions = "/v1/plugins/unruly/versions";
     admin.send_form(&format!("{versions}?unchecked=true"), &[("component", &bytes)]).with(201);

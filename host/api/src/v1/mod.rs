@@ -5,6 +5,7 @@
 //! ([`crate::document`]); what goes wrong is a problem document. Nothing here knows Wasm.
 
 mod batches;
+mod chimes;
 mod cursor;
 mod etag;
 mod events;
@@ -77,6 +78,7 @@ pub struct Api {
     options: ApiOptions,
     waiters: Arc<Semaphore>,
     lookout: Arc<live::Lookout>,
+    chimes: Arc<chimes::Chimes>,
     local: Option<Arc<dyn Local>>,
     plugins: Option<Arc<dyn Plugins>>,
     uploads: Arc<Semaphore>,
@@ -88,6 +90,7 @@ impl Api {
     pub fn new(broker: Arc<dyn Broker>, limits: SubmitLimits, options: ApiOptions) -> Self {
         Self {
             lookout: live::Lookout::new(broker.clone()),
+            chimes: chimes::Chimes::new(broker.clone()),
             client: Client::new(broker, limits),
             limits,
             options,

@@ -273,7 +273,7 @@ pub(super) async fn upload(
     Query(Manner { tenant, unchecked }): Query<Manner>,
     upload: Upload,
 ) -> Result<Response, Problem> {
-    caller.may(Scope::Admin)?;
+    may_bring(&caller)?;
     let plugin = Whose { tenant }.plugin(&caller, name)?;
     let plugins = api.plugins()?;
     let (upload, _place) = upload.read(&api, plugins.as_ref(), unchecked).await?;
@@ -407,10 +407,16 @@ pub(super) async fn remove(
     Path(name): Path<PluginName>,
     Query(whose): Query<Whose>,
 ) -> Result<Json<Removed>, Problem> {
-    caller.may(Scope::Admin)?;
+    may_bring(&caller)?;
     let plugin = whose.plugin(&caller, name)?;
     let versions = api.plugins()?.remove(&plugin, &caller.name).await?;
     Ok(Json(Removed { plugin: plugin.id().to_string(), versions }))
+}
+
+/// Refuse who may not bring code or take it away. A tenant has no `admin`, and its code serves
+/// nobody but itself.
+fn may_bring(caller: &Caller) -> Result<(), Problem> {
+    caller.may(if caller.tenant.is_some() { Scope::Operate } else { Scope::Admin })
 }
 
 fn unknown(plugin: &PluginRef) -> Problem {

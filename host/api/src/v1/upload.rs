@@ -1,10 +1,16 @@
 //! A component that is uploaded: a form of several parts, read part by part within bounds.
 //!
 //! So many uploads are in memory at one time; whoever comes beyond that is asked to come again.
+//! Who is refused is heard out within bounds, because a client that still sends when the connection
+//! ends never reads why.
 
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::StatusCode;
-use tokio::sync::OwnedSemaphorePermit;
+use futures::{StreamExt, stream};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use utoipa::ToSchema;
 
 use super::Api;
@@ -15,6 +21,9 @@ use crate::problem::{Kind, Problem};
 pub(super) const UPLOADS: usize = 2;
 /// Bytes of a form beside those of its parts.
 const FRAME_BYTES: u64 = 16 << 10;
+
+/// How long who is refused is heard out.
+const HEARD_OUT: Duration = Duration::from_secs(20);
 
 /// A component, and what goes with it.
 #[derive(ToSchema)]
@@ -35,12 +44,44 @@ pub(super) struct Form {
 /// A form that has not been read yet: who may not send one is refused before it is.
 pub(super) struct Upload(Request);
 
-impl<S: Send + Sync> FromRequest<S> for Upload {
+impl FromRequest<Api> for Upload {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        Ok(Self(request))
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let most = api.plugins.as_ref().map_or(0, |plugins| all_bytes(plugins.as_ref()));
+        Ok(Self(request.map(|body| heard_out(body, most))))
     }
+}
+
+/// Bytes that a form may have.
+fn all_bytes(plugins: &dyn Plugins) -> u64 {
+    let texts = 2 * plugins.max_text_bytes();
+    plugins.max_bytes().saturating_add(texts).saturating_add(FRAME_BYTES)
+}
+
+/// The same body. What is left of it when nobody reads it any more is read and forgotten, so many
+/// bytes and for so long.
+fn heard_out(body: Body, most: u64) -> Body {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut pieces = body.into_data_stream();
+        while let Some(piece) = pieces.next().await {
+            if sender.send(piece).await.is_err() {
+                break;
+            }
+        }
+        let rest = async {
+            let mut left = most;
+            while let (1.., Some(Ok(piece))) = (left, pieces.next().await) {
+                left = left.saturating_sub(piece.len() as u64);
+            }
+        };
+        let _ = tokio::time::timeout(HEARD_OUT, rest).await;
+    });
+    let next = |mut receiver: mpsc::Receiver<_>| async {
+        receiver.recv().await.map(|piece| (piece, receiver))
+    };
+    Body::from_stream(stream::unfold(receiver, next))
 }
 
 impl Upload {
@@ -55,7 +96,7 @@ impl Upload {
             Problem::busy(format!("{UPLOADS} plugins are uploaded here already; come again"), 5)
         })?;
         let (most, text_most) = (plugins.max_bytes(), plugins.max_text_bytes());
-        let all = most.saturating_add(2 * text_most).saturating_add(FRAME_BYTES);
+        let all = all_bytes(plugins);
         let mut request = self.0;
         DefaultBodyLimit::max(usize::try_from(all).unwrap_or(usize::MAX)).apply(&mut request);
         let mut form = Multipart::from_request(request, &()).await.map_err(|error| {
