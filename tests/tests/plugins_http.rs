@@ -79,7 +79,7 @@ async fn a_plugin_is_uploaded_activated_rolled_back_and_removed() {
     let said = wrong["reason"].as_str().expect("a reason");
     assert_eq!(wrong["gate"], "world", "{wrong}");
     assert!(wrong["detail"].as_str().expect("a detail").contains(said), "{wrong}");
-    let limits: &[u8] = b"[limits]\nwall = \"20s\"\n";
+    let limits: &[u8] = b"[limits]\nwall = \"2s\"\n";
     let misspelt = admin.send_form(versions, &[("component", &bytes), ("manifest", b"[limit]\n")]);
     assert_eq!(misspelt.with(422)["gate"], "manifest");
 
@@ -97,7 +97,7 @@ async fn a_plugin_is_uploaded_activated_rolled_back_and_removed() {
     assert_eq!((&seen["refused"], &seen["missing"]), (&Value::Null, &json!([])));
     let handlers = seen["description"]["handlers"].as_array().expect("handlers");
     let echo = handlers.iter().find(|handler| handler["type"] == "echo").expect("echo");
-    assert_eq!(echo["limits"]["wall_ms"], 20_000);
+    assert_eq!(echo["limits"]["wall_ms"], 2_000);
     assert_eq!(reader.get(&format!("{versions}/2.7.1")).status, 404);
 
     let activate = json!({"version": named}).to_string();
@@ -122,9 +122,10 @@ async fn a_plugin_is_uploaded_activated_rolled_back_and_removed() {
     serves(&reader, "unruly", &first.to_string()).await;
     let history = reader.get("/v1/plugins/unruly/history").with(200);
     let steps = history["steps"].as_array().expect("steps");
-    assert_eq!(steps.iter().map(|step| step["rollback"] == true).collect::<Vec<_>>(), [
-        false, false, true
-    ]);
+    assert_eq!(
+        steps.iter().map(|step| step["rollback"] == true).collect::<Vec<_>>(),
+        [false, false, true]
+    );
     assert_eq!(history["versions"].as_array().expect("versions").len(), 2);
     let told = desk.run(&["plugin", "history", "unruly", "--json"]).json();
     assert_eq!((&told["active"], &told["steps"]), (&history["active"], &history["steps"]));
@@ -141,10 +142,8 @@ async fn a_plugin_is_uploaded_activated_rolled_back_and_removed() {
     .await;
     let seen = reader.get(&format!("{versions}/{digest}")).with(200);
     assert_eq!((&seen["refused"]["gate"], &seen["description"]), (&json!("world"), &Value::Null));
-    let refused = operator.post(
-        "/v1/plugins/unruly/activate",
-        &json!({"version": digest}).to_string(),
-    );
+    let refused =
+        operator.post("/v1/plugins/unruly/activate", &json!({"version": digest}).to_string());
     assert_eq!(refused.with(409)["gate"], "world");
     let forced = json!({"version": digest, "force": true}).to_string();
     let forced = operator.post("/v1/plugins/unruly/activate", &forced).with(200);
@@ -157,9 +156,11 @@ async fn a_plugin_is_uploaded_activated_rolled_back_and_removed() {
 
     // Who did it is in the journal, once.
     let journal = desk.run(&["journal", "--json"]).json();
-    let lines = journal.as_array().expect("lines").iter().filter(|line| {
-        line["action"].as_str().expect("an action").contains("plugin")
-    });
+    let lines = journal
+        .as_array()
+        .expect("lines")
+        .iter()
+        .filter(|line| line["action"].as_str().expect("an action").contains("plugin"));
     let lines: Vec<(&str, &str)> = lines
         .map(|line| (line["action"].as_str().expect("text"), line["actor"].as_str().expect("text")))
         .collect();
@@ -183,11 +184,9 @@ async fn a_tenants_token_has_the_tenants_plugins_and_no_others() {
     let versions = "/v1/plugins/unruly/versions";
     admin.send_form(&format!("{versions}?unchecked=true"), &[("component", &bytes)]).with(201);
     assert_eq!(acme.get("/v1/plugins").with(200), json!({"plugins": []}));
-    for path in [
-        "/v1/plugins/unruly",
-        "/v1/plugins/unruly/history",
-        &format!("{versions}/{digest}"),
-    ] {
+    for path in
+        ["/v1/plugins/unruly", "/v1/plugins/unruly/history", &format!("{versions}/{digest}")]
+    {
         assert_eq!(acme.get(path).status, 404, "{path}");
         assert_eq!(acme.get(&format!("{path}?tenant=other")).status, 403, "{path}");
     }
@@ -209,7 +208,10 @@ async fn a_tenants_token_has_the_tenants_plugins_and_no_others() {
     assert_eq!(theirs["active"], digest.to_string());
     assert_eq!(admin.get("/v1/plugins/unruly").with(200)["active"], Value::Null);
     acme.send("DELETE", "/v1/plugins/unruly", "").with(200);
-    assert_eq!(admin.get("/v1/plugins/unruly").with(200)["versions"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        admin.get("/v1/plugins/unruly").with(200)["versions"].as_array().map(Vec::len),
+        Some(1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

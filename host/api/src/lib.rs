@@ -2,19 +2,23 @@
 //!
 //! [`v1`] is the API and its OpenAPI document, [`auth`] tells callers apart, [`service`] puts
 //! both together with the probes and the dashboard, and [`Listener`] and [`Socket`] serve that.
-//! Other programs nest [`service`] or [`v1::router`] in routers of their own.
+//! Other programs nest [`router`] in routers of their own, or put `actix::scope` (feature `actix`)
+//! into their actix-web application.
 //!
 //! [`broker`] is for other processes of one machine: a host serves the broker that it has in its
 //! own process on a Unix socket, and [`RemoteBroker`] is a [`Broker`](bulkhead_queue::Broker)
 //! that speaks to it. This crate knows the queue and nothing of Wasm: what only a host knows it
 //! asks by [`Local`] and [`Plugins`].
 
+#[cfg(feature = "actix")]
+pub mod actix;
 pub mod asked;
 pub mod auth;
 pub mod broker;
 mod dashboard;
 pub mod document;
 mod listen;
+mod local;
 mod plugins;
 mod problem;
 mod service;
@@ -24,9 +28,13 @@ pub mod v1;
 pub use axum::Router;
 pub use broker::RemoteBroker;
 pub use listen::{ListenError, Listener, Tls, TlsError, TlsFiles};
+pub use local::{
+    About, Alert, Complaint, Latency, Local, LocalType, Percentiles, Phase, Recent, RecentQueue,
+    RecentType, SettingDocument, TypeLimits,
+};
 pub use plugins::{PluginActivated, PluginPushed, PluginRef, PluginUpload, Plugins};
 pub use problem::Problem;
-pub use service::{Alert, Local, Phase, service};
+pub use service::{router, service};
 pub use socket::{Socket, SocketError};
 
 /// The wall clock, which stamps what is submitted. The broker's own decides when anything is due.

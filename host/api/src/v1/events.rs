@@ -201,7 +201,8 @@ impl Following {
 
     /// Read what is new, or wait until something may be.
     async fn look(&mut self) -> Option<()> {
-        if let Some((queue, chime, may_be)) = self.chimes.iter_mut().find(|(_, _, may_be)| *may_be) {
+        if let Some((queue, chime, may_be)) = self.chimes.iter_mut().find(|(_, _, may_be)| *may_be)
+        {
             chime.hush();
             let last = self.told.get(queue).and_then(Option::as_ref);
             let events = self.api.broker().events(queue, last, PAGE, Duration::ZERO).await.ok()?;

@@ -21,11 +21,15 @@ use utoipa::ToSchema;
 
 use super::extract::Json;
 use super::{Api, Caller, Problems, Scope};
+use crate::local::{Latency, Local};
 use crate::problem::Problem;
 use crate::unix_ms;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// How far back latencies are looked at.
+const LATENCY_OVER: Duration = Duration::from_secs(60);
 
 /// How everything stands.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -37,6 +41,9 @@ pub(super) struct Overview {
     queues: Vec<QueueNow>,
     /// By name.
     hosts: Vec<HostNow>,
+    /// How fast tasks went in the last minute, as the host that is asked counted them; nothing
+    /// where no host answers.
+    latency: Option<Latency>,
 }
 
 /// How a queue stands, and what it does a second.
@@ -82,7 +89,11 @@ struct HostNow {
 }
 
 impl Overview {
-    async fn look(broker: &dyn Broker, before: Option<&Self>) -> Result<Self, QueueError> {
+    async fn look(
+        broker: &dyn Broker,
+        local: Option<&dyn Local>,
+        before: Option<&Self>,
+    ) -> Result<Self, QueueError> {
         let mut queues = Vec::new();
         for queue in broker.queues().await? {
             let stats = broker.stats(&queue).await?;
@@ -99,7 +110,8 @@ impl Overview {
             });
             QueueNow::of(queue, stats, at, known)
         });
-        Ok(Self { at, queues: queues.collect(), hosts })
+        let latency = local.map(|local| local.recent(LATENCY_OVER).all);
+        Ok(Self { at, queues: queues.collect(), hosts, latency })
     }
 }
 
@@ -148,14 +160,16 @@ impl HostNow {
 /// The look that all who listen share.
 pub(super) struct Lookout {
     broker: Arc<dyn Broker>,
+    local: Option<Arc<dyn Local>>,
     latest: watch::Sender<Option<Arc<Overview>>>,
     /// Whether somebody looks.
     looking: Mutex<bool>,
 }
 
 impl Lookout {
-    pub(super) fn new(broker: Arc<dyn Broker>) -> Arc<Self> {
-        Arc::new(Self { broker, latest: watch::Sender::new(None), looking: Mutex::new(false) })
+    pub(super) fn new(broker: Arc<dyn Broker>, local: Option<Arc<dyn Local>>) -> Arc<Self> {
+        let latest = watch::Sender::new(None);
+        Arc::new(Self { broker, local, latest, looking: Mutex::new(false) })
     }
 
     /// Listen. Whoever is first starts the looks; they end with the last.
@@ -183,7 +197,8 @@ impl Lookout {
                 }
             }
             // While the broker is away nothing is told; who listens sees the time stand still.
-            if let Ok(now) = Overview::look(self.broker.as_ref(), before.as_deref()).await {
+            let (broker, local) = (self.broker.as_ref(), self.local.as_deref());
+            if let Ok(now) = Overview::look(broker, local, before.as_deref()).await {
                 let now = Arc::new(now);
                 before = Some(now.clone());
                 self.latest.send_replace(Some(now));
@@ -200,7 +215,7 @@ pub(super) async fn overview(
     caller: Caller,
 ) -> Result<Json<Overview>, Problem> {
     caller.may_for_all(Scope::Read)?;
-    Ok(Json(Overview::look(api.broker(), None).await?))
+    Ok(Json(Overview::look(api.broker(), api.local.as_deref(), None).await?))
 }
 
 /// Follow how everything stands

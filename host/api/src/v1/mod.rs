@@ -18,9 +18,13 @@ mod queues;
 mod results;
 mod schedules;
 mod selection;
+mod sla;
+mod status;
 mod submit;
 mod tasks;
+mod tenants;
 mod tokens;
+mod types;
 mod upload;
 mod usage;
 
@@ -28,7 +32,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, OriginalUri, Request};
+use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bulkhead_queue::{Broker, Client, SubmitLimits};
@@ -36,15 +41,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::Server;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::{IntoResponses, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::{Caller, Scope};
+use crate::local::Local;
 use crate::plugins::Plugins;
 use crate::problem::{Kind, Problem};
-use crate::service::Local;
 
 /// Bounds on what is asked of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +95,7 @@ impl Api {
     #[must_use]
     pub fn new(broker: Arc<dyn Broker>, limits: SubmitLimits, options: ApiOptions) -> Self {
         Self {
-            lookout: live::Lookout::new(broker.clone()),
+            lookout: live::Lookout::new(broker.clone(), None),
             chimes: chimes::Chimes::new(broker.clone()),
             client: Client::new(broker, limits),
             limits,
@@ -110,7 +116,8 @@ impl Api {
     /// The same, of the process of a host.
     #[must_use]
     pub fn of(self, local: Arc<dyn Local>) -> Self {
-        Self { local: Some(local), ..self }
+        let lookout = live::Lookout::new(self.shared_broker(), Some(local.clone()));
+        Self { local: Some(local), lookout, ..self }
     }
 
     /// The broker that it answers from.
@@ -141,7 +148,7 @@ pub fn router(api: Api) -> Router {
     routes()
         .split_for_parts()
         .0
-        .route("/v1/openapi.json", axum::routing::get(async || axum::Json(openapi())))
+        .route("/v1/openapi.json", axum::routing::get(described))
         .method_not_allowed_fallback(async || {
             Problem::new(Kind::MethodNotAllowed, "the OpenAPI document has what there is")
         })
@@ -156,6 +163,23 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
+/// The document, with the place that the API is nested at, if it is nested.
+async fn described(request: Request) -> axum::Json<Document> {
+    let mut document = openapi();
+    let place = nested_at(&request);
+    if !place.is_empty() {
+        document.servers = Some(vec![Server::new(place)]);
+    }
+    axum::Json(document)
+}
+
+/// The path below which an application has these routes; empty where it has them at the top.
+pub(crate) fn nested_at(request: &Request) -> String {
+    let whole = request.extensions().get::<OriginalUri>().map(|uri| uri.path());
+    let place = whole.and_then(|whole| whole.strip_suffix(request.uri().path()));
+    place.unwrap_or_default().to_owned()
+}
+
 /// Give up a request that takes too long.
 async fn within(
     axum::extract::State(api): axum::extract::State<Api>,
@@ -167,14 +191,25 @@ async fn within(
         Some(path) if path.contains("/versions") => api.gates_take(),
         _ => Duration::ZERO,
     };
+    let place = nested_at(&request);
     match tokio::time::timeout(api.options.timeout + longest, next.run(request)).await {
-        Ok(response) => response,
+        Ok(response) => placed(response, &place),
         Err(_) => Problem::new(
             Kind::TimedOut,
             format!("it took over {} seconds and was given up", api.options.timeout.as_secs()),
         )
         .into_response(),
     }
+}
+
+/// What an answer points to is where the API is nested.
+fn placed(mut response: Response, place: &str) -> Response {
+    let location = response.headers().get(header::LOCATION).and_then(|it| it.to_str().ok());
+    let location = location.filter(|to| !place.is_empty() && to.starts_with("/v1/"));
+    if let Some(Ok(location)) = location.map(|to| HeaderValue::from_str(&format!("{place}{to}"))) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
 }
 
 /// The OpenAPI document.
@@ -245,6 +280,12 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::health))
         .routes(routes!(health::alerts))
         .routes(routes!(health::log, health::set_log))
+        .routes(routes!(status::status))
+        .routes(routes!(status::uptime))
+        .routes(routes!(status::diagnostics))
+        .routes(routes!(sla::sla))
+        .routes(routes!(types::list))
+        .routes(routes!(tenants::list))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::who))

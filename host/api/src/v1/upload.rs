@@ -130,7 +130,8 @@ impl Upload {
             let mut bytes = Vec::new();
             while let Some(piece) = part.chunk().await.map_err(broken)? {
                 if (bytes.len() + piece.len()) as u64 > most {
-                    let detail = format!("the {name} has more than {most} bytes, the most there may be");
+                    let detail =
+                        format!("the {name} has more than {most} bytes, the most there may be");
                     return Err(Problem::new(Kind::TooLarge, detail));
                 }
                 bytes.extend_from_slice(&piece);

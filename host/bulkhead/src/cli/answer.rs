@@ -30,7 +30,8 @@ pub(super) struct Known {
 pub(super) fn routes(config: &Config, broker: Arc<dyn Broker>, known: &Known) -> Router {
     let settings = &config.api;
     let gatehouse = Gatehouse::new(broker.clone(), known.options.clone());
-    let api = Api::new(broker.clone(), config.submit, settings.options).keeping(Arc::new(gatehouse));
+    let api =
+        Api::new(broker.clone(), config.submit, settings.options).keeping(Arc::new(gatehouse));
     service(api, Guard::new(broker, settings.guard.clone()), known.local.clone(), &settings.cors)
 }
 

@@ -98,6 +98,7 @@ pub(crate) async fn host(
     let phases = Phases::new();
     let alerts = Alerts::default();
     let facts = phases.facts(metrics.clone(), alerts.clone(), session.log.clone());
+    let facts = facts.of(&session.config.host.name, session.config.settings());
     let local: Arc<dyn Local> = Arc::new(facts);
     let (writer, settings) = LiveSettings::new((*session.config.host.settings.now()).clone());
     let compiler = Some(session.compiler()?);

@@ -15,9 +15,7 @@ use async_trait::async_trait;
 use bulkhead_api::document::{
     AccessDocument, InspectionDocument, KeptPlugin, PluginStep, PluginVersion, RefusedDocument,
 };
-use bulkhead_api::{
-    PluginActivated, PluginPushed, PluginRef, PluginUpload, Plugins, Problem,
-};
+use bulkhead_api::{PluginActivated, PluginPushed, PluginRef, PluginUpload, Plugins, Problem};
 use bulkhead_core::{Digest, TenantName};
 use bulkhead_queue::Broker;
 use bulkhead_sandbox::{
@@ -30,9 +28,7 @@ use tokio::sync::Mutex;
 pub use self::inspection::{access, described};
 use crate::clock::unix_ms;
 use crate::config::quantity::Size;
-use crate::fleet::{
-    Activated, FleetError, Pushed, Shelf, Step, Upload, Version, meant,
-};
+use crate::fleet::{Activated, FleetError, Pushed, Shelf, Step, Upload, Version, meant};
 use crate::host::isolation;
 use crate::manifest::{self, MAX_MANIFEST_BYTES};
 use crate::options::HostOptions;
@@ -105,7 +101,8 @@ impl Gatehouse {
 
     fn made(&self) -> Result<Sandbox, Problem> {
         let options = &self.options;
-        let unmade = |reason: String| Problem::refused(format!("no plugin is judged here: {reason}"));
+        let unmade =
+            |reason: String| Problem::refused(format!("no plugin is judged here: {reason}"));
         let compiler = options.compiler.clone();
         let compiler = compiler.ok_or_else(|| unmade("the host has no compiler".into()))?;
         Sandbox::new(SandboxConfig {
@@ -127,8 +124,7 @@ impl Gatehouse {
     }
 
     fn account(&self, tenant: &TenantName) -> Account {
-        let compile_per_hour =
-            self.options.settings.now().plugin_quota(tenant).compile_per_hour;
+        let compile_per_hour = self.options.settings.now().plugin_quota(tenant).compile_per_hour;
         let spent = self.spent.lock().entry(tenant.clone()).or_default().clone();
         Account { tenant: tenant.clone(), compile_per_hour, spent }
     }
@@ -223,17 +219,14 @@ impl Plugins for Gatehouse {
         Ok(version(&self.version(&identity(plugin), text).await?))
     }
 
-    async fn inspect(
-        &self,
-        plugin: &PluginRef,
-        text: &str,
-    ) -> Result<InspectionDocument, Problem> {
+    async fn inspect(&self, plugin: &PluginRef, text: &str) -> Result<InspectionDocument, Problem> {
         let identity = identity(plugin);
         let version = self.version(&identity, text).await?;
         let mut sandbox = self.sandbox.lock().await;
         let Contents { component, manifest } = self.contents(&version).await?;
         let settings = self.options.settings.now();
-        let refused = |refusal: Refusal| RefusedDocument { gate: refusal.gate, reason: refusal.reason };
+        let refused =
+            |refusal: Refusal| RefusedDocument { gate: refusal.gate, reason: refusal.reason };
         let mut document = InspectionDocument {
             plugin: identity.to_string(),
             digest: version.digest.to_string(),

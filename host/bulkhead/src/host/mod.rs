@@ -175,6 +175,7 @@ impl HostBuilder {
             },
         )?;
         let Self { broker, traces, phases, alerts, .. } = self;
+        phases.have(&registry);
         let vitals = Vitals::default();
         let telemetry = Telemetry { metrics, traces };
         Ok(Host {

@@ -9,6 +9,7 @@ mod classes;
 mod family;
 mod page;
 mod queue;
+mod recent;
 mod sample;
 mod table;
 
@@ -42,6 +43,7 @@ struct Inner {
     classes: TenantClasses,
     queues: Mutex<Vec<Arc<QueueFigures>>>,
     sources: Mutex<Vec<Sources>>,
+    moments: Mutex<recent::Moments>,
 }
 
 impl Default for Metrics {
@@ -70,6 +72,7 @@ impl Metrics {
             classes,
             queues: Mutex::default(),
             sources: Mutex::default(),
+            moments: Mutex::default(),
         }))
     }
 

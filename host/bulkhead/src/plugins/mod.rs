@@ -143,6 +143,11 @@ impl Registry {
         self.table.load()
     }
 
+    /// Every version that serves.
+    pub(crate) fn serving_all(&self) -> Vec<Arc<Serving>> {
+        self.state.lock().known.values().filter_map(|known| known.serving.clone()).collect()
+    }
+
     /// Learn of changes of the table.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -197,8 +197,7 @@ mod tests {
         assert!(first.told().await.all, "nothing was heard until now");
         let second = ends.wait(&broker, &queue, &ids[1..]);
         assert!(second.told().await.all);
-        let listening =
-            Listening { ends: ends.clone(), queue: queue.clone(), is_done: false };
+        let listening = Listening { ends: ends.clone(), queue: queue.clone(), is_done: false };
         listening.pass_on(&Signal::Task(queue.clone(), ids[0]));
         listening.pass_on(&Signal::Task(queue.clone(), ids[1]));
         let these = |of: &[TaskId]| Told { these: of.iter().copied().collect(), ..Told::default() };
