@@ -157,7 +157,7 @@ pub struct HandlerDocument {
     /// How many tasks one call takes.
     pub max_batch: u32,
     /// JSON Schema of its payloads.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Value>)]
     pub input_schema: Option<Box<RawValue>>,
 }
 

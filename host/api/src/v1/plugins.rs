@@ -65,6 +65,7 @@ pub(super) struct PluginNow {
 
 /// A version, and the hosts that serve it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PluginServed)]
 struct Served {
     /// sha256 of the version; none where no version serves.
     digest: Option<String>,
