@@ -12,6 +12,7 @@ use futures::future::{try_join, try_join_all};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::local::Latency;
 use crate::unix_ms;
 
 /// Queues that are asked for at once.
@@ -72,6 +73,9 @@ pub struct Overview {
     pub queues: Vec<QueueNow>,
     /// By name.
     pub hosts: Vec<HostNow>,
+    /// How fast tasks went in the last minute, as the host that is asked counted them; nothing
+    /// where no host answers.
+    pub latency: Option<Latency>,
 }
 
 /// How a queue stands, and what it does a second.
@@ -129,7 +133,7 @@ impl Overview {
             QueueNow::of(queue, stats, look.at, known)
         });
         let hosts = look.hosts.iter().map(HostNow::of).collect();
-        Self { at: look.at, queues: queues.collect(), hosts }
+        Self { at: look.at, queues: queues.collect(), hosts, latency: None }
     }
 }
 

@@ -9,11 +9,11 @@ use anyhow::{Context, Result};
 use bulkhead::config::quantity::Span;
 use bulkhead::config::{BrokerPlace, Config};
 use bulkhead::queue::{Broker, EmbeddedBroker, QueueError, RedisBroker};
-use bulkhead_api::{Local, RemoteBroker, Router, Socket, broker};
+use bulkhead_api::{RemoteBroker, Router, Socket, broker};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::answer;
+use super::answer::{self, Known};
 use super::exit::{unavailable, usage};
 use super::output::note;
 
@@ -213,7 +213,7 @@ impl HostBroker {
     pub(super) async fn open(
         config: &Config,
         shared: Option<&Path>,
-        local: &Arc<dyn Local>,
+        known: &Known,
     ) -> Result<Self> {
         let is_server = config.broker.place() == BrokerPlace::Redis;
         let (broker, folder): (Arc<dyn Broker>, _) = match config.broker.place() {
@@ -228,7 +228,7 @@ impl HostBroker {
         };
         let service = match folder {
             Some(folder) => {
-                let api = answer::routes(config, broker.clone(), local.clone());
+                let api = answer::routes(config, broker.clone(), known);
                 Some(Service::start(broker::router(broker.clone()).merge(api), folder)?)
             }
             None => None,

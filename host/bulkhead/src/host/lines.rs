@@ -129,6 +129,7 @@ impl Lines {
         let lines = self.lines.clone();
         let every = self.options.sample_every;
         beside.spawn(metrics::sample(self.shared.clone(), lines.clone(), every));
+        beside.spawn(self.shared.metrics.clone().remember());
         beside.spawn(alerts::watch(
             self.shared.host.clone(),
             self.options.alerts.clone(),

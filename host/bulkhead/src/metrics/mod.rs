@@ -9,6 +9,7 @@ mod classes;
 mod family;
 mod page;
 mod queue;
+mod recent;
 mod sample;
 mod table;
 mod types;
@@ -43,6 +44,7 @@ struct Inner {
     classes: TenantClasses,
     queues: Mutex<Vec<Arc<QueueFigures>>>,
     sources: Mutex<Vec<Sources>>,
+    moments: Mutex<recent::Moments>,
 }
 
 impl Default for Metrics {
@@ -71,6 +73,7 @@ impl Metrics {
             classes,
             queues: Mutex::default(),
             sources: Mutex::default(),
+            moments: Mutex::default(),
         }))
     }
 

@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 pub use identity::Identity;
 pub(crate) use identity::Owner;
 pub(crate) use keeper::{Folders, Keeper};
+pub(crate) use loader::{TRUST, trusts_pushed};
 pub use settings::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};
 use table::Contests;
 pub(crate) use table::Table;
@@ -140,6 +141,11 @@ impl Registry {
 
     pub(crate) fn table(&self) -> arc_swap::Guard<Arc<Table>> {
         self.table.load()
+    }
+
+    /// Every version that serves.
+    pub(crate) fn serving_all(&self) -> Vec<Arc<Serving>> {
+        self.state.lock().known.values().filter_map(|known| known.serving.clone()).collect()
     }
 
     /// Learn of changes of the table.

@@ -3,7 +3,6 @@
 mod file;
 mod push;
 mod pushed;
-mod rollout;
 mod serving;
 mod trust;
 

@@ -7,10 +7,10 @@ use bulkhead::Identity;
 use bulkhead::config::quantity::Span;
 use bulkhead::fleet::{Activated, Activation, Shelf, Step, Version, meant};
 use bulkhead::queue::Broker;
+use bulkhead_api::document::{FollowState, Following, followed};
 use comfy_table::{Cell, Color};
 use serde::Serialize;
 
-use super::rollout::{FollowState, Following, followed};
 use crate::cli::exit::{Exit, failed, not_found, timed_out};
 use crate::cli::session::{Session, actor};
 use crate::cli::{escape, figures, follow, output};
