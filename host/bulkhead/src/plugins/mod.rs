@@ -14,18 +14,20 @@ mod settings;
 mod table;
 mod tenant_folders;
 mod tenants;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
-use bulkhead_core::{PluginId, TaskType, UnixMs};
+use bulkhead_core::{Digest, PluginId, TaskType, UnixMs};
 use bulkhead_queue::{PluginInfo, PushedVersion, RejectedVersion, ServingVersion};
 use bulkhead_sandbox::{LoadTimes, Plugin};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::fleet::Canary;
 use crate::manifest::Remembering;
 use crate::metrics::Metrics;
 
@@ -36,9 +38,13 @@ pub use settings::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Val
 use table::Contests;
 pub(crate) use table::Table;
 pub use tenants::{EVERY, PluginQuota, Sharing, TenantPlugins};
+pub(crate) use trial::Trial;
 
 /// The interface by which guests report progress.
 const PROGRESS: &str = "bulkhead:handler/progress@";
+
+/// The gate before a version that does not handle all that the one does which serves.
+const TASK_TYPE_LOST: &str = "task_type_lost";
 
 /// The gate between two plugins that want one task type.
 const TASK_TYPE_TAKEN: &str = "task_type_taken";
@@ -98,6 +104,7 @@ pub(crate) struct Registry {
     changes: watch::Sender<u64>,
     news: watch::Sender<u64>,
     rescans: watch::Sender<u64>,
+    canaries: watch::Sender<BTreeSet<Identity>>,
 }
 
 #[derive(Default)]
@@ -113,12 +120,67 @@ struct Known {
     rejected: Option<RejectedVersion>,
     /// Whether what serves was pushed.
     by_fleet: bool,
+    /// The version that is on trial beside it.
+    trial: Option<Arc<Trial>>,
     /// Whether there is a file that does not count therefore.
     shadowed: bool,
     pushed: Vec<PushedVersion>,
 }
 
 impl Known {
+    /// A version as it serves; its attempts are counted with those of other versions.
+    fn new_serving(
+        &self,
+        identity: Identity,
+        plugin: Plugin,
+        remembering: Remembering,
+        now: UnixMs,
+    ) -> Arc<Serving> {
+        let in_flight = self.serving.as_ref().map(|old| old.in_flight.clone()).unwrap_or_default();
+        let reports_progress = plugin.asked().iter().any(|import| import.starts_with(PROGRESS));
+        Arc::new(Serving {
+            shown: identity.to_string().into(),
+            id: identity.id(),
+            identity,
+            plugin,
+            loaded_at: now,
+            reports_progress,
+            remembering,
+            in_flight,
+        })
+    }
+
+    /// Whether a version handles every type that the one does which serves.
+    fn keeps_all_types(&self, plugin: &Plugin) -> Result<(), String> {
+        let Some(serving) = &self.serving else {
+            return Err("no version serves here that it could be judged against".to_owned());
+        };
+        let mut handlers = serving.plugin.description().handlers.iter();
+        match handlers.find(|handler| plugin.handler(&handler.task_type).is_none()) {
+            None => Ok(()),
+            Some(lost) => Err(format!(
+                "it does not handle the task type `{}`, which the version that serves does; such \
+                 a version takes no part in a canary, for its tasks would wait once it is \
+                 promoted: activate it if that is meant",
+                lost.task_type
+            )),
+        }
+    }
+
+    fn begin_trial(&mut self, canary: &Arc<Canary>, serving: Arc<Serving>) {
+        let Some(base) = &self.serving else { return };
+        let base = base.plugin.digest();
+        let trial = Trial::new(canary.clone(), serving, base, self.trial.as_deref());
+        self.trial = Some(Arc::new(trial));
+    }
+
+    /// Another version serves: what was counted was counted against the one before.
+    fn try_anew(&mut self) {
+        if let Some(trial) = self.trial.clone() {
+            self.begin_trial(&trial.canary, trial.serving.clone());
+        }
+    }
+
     fn is_nothing(&self) -> bool {
         self.serving.is_none() && self.rejected.is_none() && self.pushed.is_empty()
     }
@@ -135,6 +197,7 @@ impl Registry {
             changes: watch::channel(0).0,
             news: watch::channel(0).0,
             rescans: watch::channel(0).0,
+            canaries: watch::channel(BTreeSet::new()).0,
         }
     }
 
@@ -219,21 +282,87 @@ impl Registry {
         let mut state = self.state.lock();
         state.is_free_for(&identity, &plugin)?;
         let known = state.known.entry(identity.clone()).or_default();
-        let in_flight = known.serving.as_ref().map(|old| old.in_flight.clone()).unwrap_or_default();
-        let reports_progress = plugin.asked().iter().any(|import| import.starts_with(PROGRESS));
-        known.serving = Some(Arc::new(Serving {
-            shown: identity.to_string().into(),
-            id: identity.id(),
-            identity,
-            plugin,
-            loaded_at: now,
-            reports_progress,
-            remembering,
-            in_flight,
-        }));
+        known.serving = Some(known.new_serving(identity, plugin, remembering, now));
+        known.try_anew();
         (known.rejected, known.by_fleet) = (None, by_fleet);
         self.publish(&mut state);
         Ok(())
+    }
+
+    /// Let a canary's version have its share of tasks beside the version that serves; the gate
+    /// and the reason, if it cannot.
+    fn begin_trial(
+        &self,
+        canary: &Arc<Canary>,
+        plugin: Plugin,
+        remembering: Remembering,
+        now: UnixMs,
+    ) -> Result<(), (&'static str, String)> {
+        let identity = canary.identity();
+        let mut state = self.state.lock();
+        state.is_free_for(&identity, &plugin).map_err(|reason| (TASK_TYPE_TAKEN, reason))?;
+        let known = state.known.entry(identity.clone()).or_default();
+        known.keeps_all_types(&plugin).map_err(|reason| (TASK_TYPE_LOST, reason))?;
+        let serving = known.new_serving(identity, plugin, remembering, now);
+        known.begin_trial(canary, serving);
+        self.publish(&mut state);
+        Ok(())
+    }
+
+    /// A canary goes on, perhaps in another round.
+    fn keep_trial(&self, canary: &Arc<Canary>) {
+        let mut state = self.state.lock();
+        let Some(known) = state.known.get_mut(&canary.identity()) else { return };
+        let Some(trial) = known.trial.clone() else { return };
+        if !trial.canary.is_same_round(canary) {
+            known.begin_trial(canary, trial.serving.clone());
+            self.publish(&mut state);
+        }
+    }
+
+    /// Nothing of this plugin is on trial any more.
+    fn end_trial(&self, identity: &Identity) {
+        let mut state = self.state.lock();
+        if state.known.get_mut(identity).and_then(|known| known.trial.take()).is_some() {
+            self.publish(&mut state);
+        }
+    }
+
+    /// The version that was on trial serves from now on, if it is this one.
+    fn promote_trial(&self, identity: &Identity, digest: Digest) -> bool {
+        let mut state = self.state.lock();
+        let Some(known) = state.known.get_mut(identity) else { return false };
+        match known.trial.take() {
+            Some(trial) if trial.serving.plugin.digest() == digest => {
+                known.serving = Some(trial.serving.clone());
+                (known.rejected, known.by_fleet) = (None, true);
+                self.publish(&mut state);
+                true
+            }
+            other => {
+                known.trial = other;
+                false
+            }
+        }
+    }
+
+    /// What is on trial here.
+    pub(crate) fn trials(&self) -> Vec<Arc<Trial>> {
+        self.state.lock().known.values().filter_map(|known| known.trial.clone()).collect()
+    }
+
+    /// The canaries that have no verdict yet, whether or not they are in force here.
+    fn tell_canaries(&self, open: BTreeSet<Identity>) {
+        self.canaries.send_if_modified(|known| {
+            let changed = *known != open;
+            *known = open;
+            changed
+        });
+    }
+
+    /// Learn of canaries that have no verdict yet.
+    pub(crate) fn canaries(&self) -> watch::Receiver<BTreeSet<Identity>> {
+        self.canaries.subscribe()
     }
 
     /// The version that serves was pushed as well, and serves as a pushed one from now on.
@@ -310,6 +439,7 @@ impl Registry {
         let mut state = self.state.lock();
         let Some(known) = state.known.get_mut(identity) else { return };
         known.by_fleet = false;
+        known.trial = None;
         if known.serving.take().is_some() {
             self.publish(&mut state);
         }
@@ -362,6 +492,7 @@ impl Registry {
     fn publish(&self, state: &mut State) {
         let serving = state.known.values().filter_map(|known| known.serving.as_ref());
         let (table, contests) = Table::of(serving, &self.settings.now());
+        let table = table.with(state.known.values().filter_map(|known| known.trial.as_ref()));
         for (identity, reasons) in &contests {
             if state.contests.get(identity) != Some(reasons) {
                 let reasons: Vec<&str> = reasons.iter().map(String::as_str).collect();

@@ -17,11 +17,11 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use super::Keeper;
 use super::verdict::PATIENCE;
 use crate::clock::unix_ms;
-use crate::fleet::{Fleet, Version, read};
+use crate::fleet::{Canary, Fleet, Version, read};
 use crate::manifest::Remembering;
 use crate::plugins::folder::Folder;
 use crate::plugins::loader::{Candidate, Examined, FETCH, From, Refusal, TRUST};
-use crate::plugins::{Identity, Owner, TASK_TYPE_TAKEN};
+use crate::plugins::{Identity, Owner, TASK_TYPE_LOST, TASK_TYPE_TAKEN};
 
 /// How often the broker is asked besides its signals.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -40,7 +40,7 @@ type Place = (Identity, [u8; 32]);
 pub(super) struct Follow {
     broker: Arc<dyn Broker>,
     fleet: Fleet,
-    /// The versions that are wanted: active ones, and the newest.
+    /// The versions that are wanted: active ones, the newest, and canaries' ones.
     judged: BTreeMap<Place, Judged>,
     jobs: JoinSet<Job>,
     reading: bool,
@@ -69,11 +69,20 @@ enum State {
     /// It has passed the gates; without a plugin, it is the file that serves already.
     Ready(Option<Box<(Plugin, Remembering)>>),
     Serving,
+    /// It is on trial.
+    Trying,
     Rejected {
         refusal: Refusal,
         /// When it is tried again without having changed.
         again: Option<Instant>,
     },
+}
+
+impl State {
+    fn rejected_for_now(reason: &str) -> Self {
+        let refusal = (FETCH.to_owned(), format!("{reason}; it is fetched again"));
+        Self::Rejected { refusal, again: Some(Instant::now() + LOOK_AGAIN) }
+    }
 }
 
 impl Drop for Judged {
@@ -103,8 +112,7 @@ impl Follow {
         let mut sizes = BTreeMap::new();
         for (identity, wanted) in self.fleet.wanted() {
             if identity.owner.as_ref() == Some(tenant) {
-                let both = wanted.active.into_iter().chain(wanted.newest);
-                let bytes = both.map(|version| version.size_bytes).max().unwrap_or(0);
+                let bytes = wanted.versions().map(|version| version.size_bytes).max().unwrap_or(0);
                 sizes.insert(identity.name.as_str(), bytes);
             }
         }
@@ -113,8 +121,8 @@ impl Follow {
 
     fn wanted(&self) -> BTreeMap<Place, Version> {
         let all = self.fleet.wanted().flat_map(|(identity, wanted)| {
-            let both = wanted.active.into_iter().chain(wanted.newest);
-            both.map(move |version| ((identity.clone(), version.digest.0), version.clone()))
+            let versions = wanted.versions();
+            versions.map(move |version| ((identity.clone(), version.digest.0), version.clone()))
         });
         all.collect()
     }
@@ -127,6 +135,15 @@ impl Follow {
         all.collect()
     }
 
+    /// The version of each canary that is in force.
+    fn trying(&self) -> BTreeMap<Place, Arc<Canary>> {
+        let canaries = self.fleet.canaries.keys().filter_map(|it| Some((it, self.fleet.canary(it)?)));
+        let of = |(identity, canary): (&Identity, &Canary)| {
+            ((identity.clone(), canary.digest.0), Arc::new(canary.clone()))
+        };
+        canaries.map(of).collect()
+    }
+
     fn described(&self) -> BTreeMap<Identity, Vec<PushedVersion>> {
         let mut all: BTreeMap<Identity, Vec<PushedVersion>> = BTreeMap::new();
         for ((identity, _), judged) in &self.judged {
@@ -134,6 +151,7 @@ impl Follow {
                 State::Loading(_) => (PushedState::Loading, None),
                 State::Ready(_) => (PushedState::Ready, None),
                 State::Serving => (PushedState::Serving, None),
+                State::Trying => (PushedState::Canary, None),
                 State::Rejected { refusal, .. } => (PushedState::Rejected, Some(refusal.clone())),
             };
             let (gate, reason) = refusal.unzip();
@@ -212,6 +230,8 @@ impl Keeper {
         let stays = |judged: &Judged| match judged.state {
             State::Loading(_) | State::Rejected { .. } => false,
             State::Ready(_) | State::Serving => !all,
+            // It goes on until it is judged anew.
+            State::Trying => !all,
         };
         follow.judged.retain(|_, judged| stays(judged));
         self.follow_fleet();
@@ -302,11 +322,18 @@ impl Keeper {
     pub(super) fn follow_fleet(&mut self) {
         let Some(mut follow) = self.follow.take() else { return };
         let (wanted, active) = (follow.wanted(), follow.active());
+        let trying = follow.trying();
         follow.judged.retain(|place, judged| {
-            let serves = matches!(judged.state, State::Serving);
-            wanted.get(place) == Some(&judged.version)
+            let (is_active, is_tried) =
+                (active.get(&place.0) == Some(place), trying.contains_key(place));
+            let goes_on = match &judged.state {
                 // One that was replaced is judged anew before it serves again.
-                && !(serves && active.get(&place.0) != Some(place))
+                State::Serving => is_active,
+                State::Trying => is_active || is_tried,
+                State::Rejected { refusal: (gate, _), .. } if gate == TASK_TYPE_LOST => is_tried,
+                State::Loading(_) | State::Ready(_) | State::Rejected { .. } => true,
+            };
+            wanted.get(place) == Some(&judged.version) && goes_on
         });
         for identity in self.loader.registry.by_fleet() {
             if !active.contains_key(&identity) && follow.learnt {
@@ -322,11 +349,12 @@ impl Keeper {
             }
         }
         self.take_up_pushed(&mut follow, &active);
+        self.take_up_trials(&mut follow, &trying);
         let again = follow.judged.iter().filter_map(|(place, judged)| match &judged.state {
             State::Rejected { again, .. } => *again,
             // One that waits for others before it is looked at when it has waited enough.
             State::Ready(_) => (active.get(&place.0) == Some(place)).then(|| now + PATIENCE),
-            State::Loading(_) | State::Serving => None,
+            State::Loading(_) | State::Serving | State::Trying => None,
         });
         follow.next_look = again.chain([follow.next_look]).min().unwrap_or(follow.next_look);
         self.loader.registry.tell_pushed(follow.described());
@@ -392,9 +420,66 @@ impl Keeper {
                     judged.state = self.take_up_one(identity, &judged.version, plugin);
                     judged.at = unix_ms();
                 }
+                State::Trying => {
+                    if self.loader.registry.promote_trial(identity, judged.version.digest) {
+                        judged.state = State::Serving;
+                        let (shown, digest) = (identity.to_string(), judged.version.digest.short());
+                        tracing::info!(plugin = shown, digest, "canary serves all tasks");
+                    } else {
+                        // It is judged anew.
+                        judged.state = State::rejected_for_now("its trial ended meanwhile");
+                    }
+                    judged.at = unix_ms();
+                }
                 State::Loading(_) | State::Serving | State::Rejected { .. } => {}
             }
         }
+    }
+
+    /// Let canaries' versions have their shares that have passed the gates, and end the trials of
+    /// those that are not in force any more.
+    fn take_up_trials(&mut self, follow: &mut Follow, trying: &BTreeMap<Place, Arc<Canary>>) {
+        let registry = self.loader.registry.clone();
+        for trial in registry.trials() {
+            let identity = &trial.serving.identity;
+            let place = (identity.clone(), trial.serving.plugin.digest().0);
+            let refused = matches!(
+                follow.judged.get(&place).map(|judged| &judged.state),
+                Some(State::Rejected { .. })
+            );
+            match trying.get(&place).filter(|_| !refused) {
+                Some(canary) => registry.keep_trial(canary),
+                None => registry.end_trial(identity),
+            }
+        }
+        for (place, canary) in trying {
+            let Some(judged) = follow.judged.get_mut(place) else { continue };
+            // There must be something that it is judged against.
+            let serves = registry.serving(&place.0).is_some();
+            let State::Ready(plugin) = &mut judged.state else { continue };
+            if !serves {
+                continue;
+            }
+            // Without a plugin, it is what serves here already.
+            let Some(plugin) = plugin.take() else { continue };
+            let (plugin, remembering) = *plugin;
+            judged.at = unix_ms();
+            judged.state = match registry.begin_trial(canary, plugin, remembering, unix_ms()) {
+                Ok(()) => {
+                    let (shown, digest) = (place.0.to_string(), judged.version.digest.short());
+                    tracing::info!(plugin = shown, digest, "canary has its share of tasks");
+                    State::Trying
+                }
+                Err((gate, reason)) => {
+                    let (shown, digest) = (place.0.to_string(), judged.version.digest.short());
+                    tracing::warn!(plugin = shown, digest, gate, reason, "canary takes no part");
+                    State::Rejected { refusal: (gate.to_owned(), reason), again: None }
+                }
+            };
+        }
+        let canaries = follow.fleet.canaries.iter();
+        let open = canaries.filter(|(_, canary)| canary.verdict.is_none());
+        registry.tell_canaries(open.map(|(identity, _)| identity.clone()).collect());
     }
 
     fn take_up_one(
@@ -413,8 +498,7 @@ impl Keeper {
                 registry.adopt(identity);
                 return State::Serving;
             }
-            let refusal = (FETCH.to_owned(), "its file is gone; it is fetched again".to_owned());
-            return State::Rejected { refusal, again: soon() };
+            return State::rejected_for_now("its file is gone");
         };
         let (plugin, remembering) = *plugin;
         match registry.serve(identity.clone(), plugin, remembering, true, unix_ms()) {
