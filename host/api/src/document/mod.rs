@@ -5,6 +5,7 @@
 //! they gave them: whoever shows them escapes them.
 
 mod batch;
+mod canary;
 mod plugin;
 mod queue;
 mod schedule;
@@ -12,6 +13,9 @@ mod sent;
 mod task;
 
 pub use batch::{BatchDocument, SubmittedDocument};
+pub use canary::{
+    CanaryDocument, CanaryRoundDocument, CanarySideDocument, CanaryVerdictDocument,
+};
 pub use plugin::PluginDocument;
 pub use queue::{PolicyDocument, QueueDocument};
 pub use schedule::ScheduleDocument;

@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use bulkhead_core::canary::{CanaryRule, Side};
+use bulkhead_core::canary::{CanaryRule, Side, WHOLE_PERMILLE};
+use bulkhead_api::document::{
+    CanaryDocument, CanaryRoundDocument, CanaryVerdictDocument,
+};
 use bulkhead_core::{Digest, PluginName, TenantName, UnixMs};
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +71,7 @@ impl CanaryPlan {
     pub const MAX_ROUNDS: usize = 10;
 
     /// Refuse what makes no sense.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let shares = &self.shares_permille;
         let rising = shares.windows(2).all(|pair| pair[0] < pair[1]);
         let within = shares.iter().all(|share| (1..1_000).contains(share));
@@ -210,6 +213,46 @@ impl Canary {
         CanaryRule { rounds: self.shares_permille.len(), attempts: self.attempts }
     }
 
+    /// The canary as a JSON document, with what was counted in the present round: the new side,
+    /// then the old one. Once it has ended, what was counted last is shown instead.
+    #[must_use]
+    pub fn document(&self, sides: &[Side; 2]) -> CanaryDocument {
+        let share = |permille: u16| f64::from(permille) / f64::from(WHOLE_PERMILLE);
+        let round = |round: &CanaryRound| CanaryRoundDocument {
+            share: share(round.share_permille),
+            new: (&round.new).into(),
+            old: (&round.old).into(),
+        };
+        let (last, past) = match (self.verdict.is_some(), self.past.split_last()) {
+            (true, Some((last, past))) => ([&last.new, &last.old], past),
+            _ => ([&sides[0], &sides[1]], &self.past[..]),
+        };
+        CanaryDocument {
+            plugin: self.identity().to_string(),
+            digest: self.digest.to_string(),
+            version: self.version.clone(),
+            base: self.base.map(|base| base.to_string()),
+            by: self.by.as_str(),
+            share: share(self.share_permille()),
+            shares: self.shares_permille.iter().copied().map(share).collect(),
+            round: self.round + 1,
+            attempts: self.attempts,
+            harm: share(self.harm_permille),
+            began_at: self.began_at,
+            began_by: self.began_by.clone(),
+            ends_at: self.ends_at,
+            new: last[0].into(),
+            old: last[1].into(),
+            past: past.iter().map(round).collect(),
+            verdict: self.verdict.as_ref().map(|verdict| CanaryVerdictDocument {
+                end: verdict.end.as_str(),
+                reason: verdict.reason.clone(),
+                at: verdict.at,
+                by: verdict.by.clone(),
+            }),
+        }
+    }
+
     /// Whether this is the same canary in the same round.
     #[must_use]
     pub fn is_same_round(&self, other: &Self) -> bool {
@@ -250,7 +293,7 @@ impl CanaryCounts {
 
 /// What all hosts counted in the present round of a canary: the new side, then the old one.
 #[must_use]
-pub fn counted<'a>(canary: &Canary, counts: impl IntoIterator<Item = &'a CanaryCounts>) -> [Side; 2] {
+pub(super) fn counted<'a>(canary: &Canary, counts: impl IntoIterator<Item = &'a CanaryCounts>) -> [Side; 2] {
     let mut sides = [Side::default(), Side::default()];
     for counts in counts.into_iter().filter(|counts| counts.is_of(canary)) {
         sides[0].merge(&counts.new);
