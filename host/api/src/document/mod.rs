@@ -13,9 +13,7 @@ mod sent;
 mod task;
 
 pub use batch::{BatchDocument, SubmittedDocument};
-pub use canary::{
-    CanaryDocument, CanaryRoundDocument, CanarySideDocument, CanaryVerdictDocument,
-};
+pub use canary::{CanaryDocument, CanaryRoundDocument, CanarySideDocument, CanaryVerdictDocument};
 pub use plugin::PluginDocument;
 pub use queue::{PolicyDocument, QueueDocument};
 pub use schedule::ScheduleDocument;

@@ -6,10 +6,8 @@
 
 use std::fmt;
 
-use bulkhead_core::canary::{CanaryRule, Side, WHOLE_PERMILLE};
-use bulkhead_api::document::{
-    CanaryDocument, CanaryRoundDocument, CanaryVerdictDocument,
-};
+use bulkhead_api::document::{CanaryDocument, CanaryRoundDocument, CanaryVerdictDocument};
+use bulkhead_core::canary::{CanaryRule, Side, SideFigures, WHOLE_PERMILLE};
 use bulkhead_core::{Digest, PluginName, TenantName, UnixMs};
 use serde::{Deserialize, Serialize};
 
@@ -134,9 +132,16 @@ pub struct CanaryRound {
     /// The share, in thousandths.
     pub share_permille: u16,
     /// What the new version did.
-    pub new: Side,
+    pub new: SideFigures,
     /// What the old one did.
-    pub old: Side,
+    pub old: SideFigures,
+}
+
+impl CanaryRound {
+    pub(super) fn of(canary: &Canary, sides: &[Side; 2]) -> Self {
+        let [new, old] = [(&sides[0]).into(), (&sides[1]).into()];
+        Self { share_permille: canary.share_permille(), new, old }
+    }
 }
 
 /// What came of a canary.
@@ -220,12 +225,12 @@ impl Canary {
         let share = |permille: u16| f64::from(permille) / f64::from(WHOLE_PERMILLE);
         let round = |round: &CanaryRound| CanaryRoundDocument {
             share: share(round.share_permille),
-            new: (&round.new).into(),
-            old: (&round.old).into(),
+            new: round.new.into(),
+            old: round.old.into(),
         };
         let (last, past) = match (self.verdict.is_some(), self.past.split_last()) {
-            (true, Some((last, past))) => ([&last.new, &last.old], past),
-            _ => ([&sides[0], &sides[1]], &self.past[..]),
+            (true, Some((last, past))) => ([last.new, last.old], past),
+            _ => ([(&sides[0]).into(), (&sides[1]).into()], &self.past[..]),
         };
         CanaryDocument {
             plugin: self.identity().to_string(),
@@ -285,15 +290,17 @@ impl CanaryCounts {
     /// Whether it was counted in this canary's present round.
     #[must_use]
     pub fn is_of(&self, canary: &Canary) -> bool {
-        (self.digest, self.began_at, self.round)
-            == (canary.digest, canary.began_at, canary.round)
+        (self.digest, self.began_at, self.round) == (canary.digest, canary.began_at, canary.round)
             && (&self.owner, &self.name) == (&canary.owner, &canary.name)
     }
 }
 
 /// What all hosts counted in the present round of a canary: the new side, then the old one.
 #[must_use]
-pub(super) fn counted<'a>(canary: &Canary, counts: impl IntoIterator<Item = &'a CanaryCounts>) -> [Side; 2] {
+pub(super) fn counted<'a>(
+    canary: &Canary,
+    counts: impl IntoIterator<Item = &'a CanaryCounts>,
+) -> [Side; 2] {
     let mut sides = [Side::default(), Side::default()];
     for counts in counts.into_iter().filter(|counts| counts.is_of(canary)) {
         sides[0].merge(&counts.new);

@@ -215,9 +215,8 @@ impl<'a> Shelf<'a> {
         now: UnixMs,
         choose: impl Fn(&[Version], Option<&Activation>) -> Result<(Version, bool), FleetError>,
     ) -> Result<Activated, FleetError> {
-        let chosen = self.step(plugin, now, |versions, activation| {
-            choose(versions, activation).map(Some)
-        });
+        let chosen =
+            self.step(plugin, now, |versions, activation| choose(versions, activation).map(Some));
         let activated = chosen.await?.ok_or_else(|| unknown(plugin))?;
         self.end_canary_of(plugin, now).await?;
         Ok(activated)
@@ -228,10 +227,7 @@ impl<'a> Shelf<'a> {
         &self,
         plugin: &Identity,
         now: UnixMs,
-        choose: impl Fn(
-            &[Version],
-            Option<&Activation>,
-        ) -> Result<Option<(Version, bool)>, FleetError>,
+        choose: impl Fn(&[Version], Option<&Activation>) -> Result<Option<(Version, bool)>, FleetError>,
     ) -> Result<Option<Activated>, FleetError> {
         let id = DocumentId::new(DocumentKind::Activation, key(plugin)?);
         for _ in 0..TRIES {
@@ -287,7 +283,12 @@ impl<'a> Shelf<'a> {
         Ok(())
     }
 
-    pub(super) async fn note(&self, action: &str, plugin: &Identity, detail: &str) -> Result<(), QueueError> {
+    pub(super) async fn note(
+        &self,
+        action: &str,
+        plugin: &Identity,
+        detail: &str,
+    ) -> Result<(), QueueError> {
         let line = JournalLine::new(&self.actor, action, &plugin.to_string(), detail);
         self.archive.journal(&line).await
     }

@@ -8,7 +8,9 @@ use bulkhead_core::canary::{Judgement, Side};
 use bulkhead_core::{Digest, UnixMs};
 use bulkhead_queue::{Archive, Document, DocumentId, DocumentKind, Expected, QueueError};
 
-use super::canary::{Canary, CanaryCounts, CanaryEnd, CanaryPlan, CanaryRound, CanaryVerdict, counted};
+use super::canary::{
+    Canary, CanaryCounts, CanaryEnd, CanaryPlan, CanaryRound, CanaryVerdict, counted,
+};
 use super::shelf::{FleetError, Shelf, TRIES, key, parsed, unknown, written};
 use super::{Activation, meant};
 use crate::plugins::Identity;
@@ -162,8 +164,13 @@ impl Shelf<'_> {
     }
 
     /// Say what this host counted in the present round.
-    pub async fn count_canary(&self, host: &str, counts: &CanaryCounts, ends_at: UnixMs, now: UnixMs)
-    -> Result<(), FleetError> {
+    pub async fn count_canary(
+        &self,
+        host: &str,
+        counts: &CanaryCounts,
+        ends_at: UnixMs,
+        now: UnixMs,
+    ) -> Result<(), FleetError> {
         let plugin = Identity::of(counts.owner.as_ref(), counts.name.as_str());
         let id = DocumentId::new(DocumentKind::CanaryCounts, format!("{}/{host}", key(&plugin)?));
         let ttl_ms = ends_at.saturating_sub(now).saturating_add(COUNTS_KEPT_MS);
@@ -240,8 +247,7 @@ impl Shelf<'_> {
         sides: [Side; 2],
     ) -> Result<CanaryTurn, FleetError> {
         let detail = told(&sides);
-        let [new, old] = sides;
-        canary.past.push(CanaryRound { share_permille: canary.share_permille(), new, old });
+        canary.past.push(CanaryRound::of(&canary, &sides));
         canary.round += 1;
         let (document, expected) = (written(&canary)?, Expected::Exactly(held));
         if !self.archive.put_document(&id(plugin)?, &document, &expected, None).await? {
@@ -296,8 +302,7 @@ impl Shelf<'_> {
     ) -> Result<Option<Canary>, FleetError> {
         let plugin = canary.identity();
         let figures = told(&sides);
-        let [new, old] = sides;
-        canary.past.push(CanaryRound { share_permille: canary.share_permille(), new, old });
+        canary.past.push(CanaryRound::of(&canary, &sides));
         let verdict = CanaryVerdict { end, reason, at: now, by: self.actor.clone() };
         let detail = format!("{} {}; {figures}", canary.digest, verdict.reason);
         canary.verdict = Some(verdict);
@@ -321,7 +326,8 @@ pub(crate) async fn counts(archive: &dyn Archive) -> Result<Vec<CanaryCounts>, Q
 /// Both sides in words.
 fn told(sides: &[Side; 2]) -> String {
     let side = |side: &Side| {
-        let p95 = side.wall.p95_us().map(|us| format!(", p95 {}.{:01} ms", us / 1_000, us / 100 % 10));
+        let p95 =
+            side.wall.p95_us().map(|us| format!(", p95 {}.{:01} ms", us / 1_000, us / 100 % 10));
         let (attempts, failures) = (side.attempts, side.failures);
         format!("{failures} of {attempts} attempts failed{}", p95.unwrap_or_default())
     };

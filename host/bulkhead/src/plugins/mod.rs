@@ -15,19 +15,19 @@ mod table;
 mod tenant_folders;
 mod tenants;
 mod trial;
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
-use bulkhead_core::{Digest, PluginId, TaskType, UnixMs};
+use bulkhead_core::{PluginId, TaskType, UnixMs};
 use bulkhead_queue::{PluginInfo, PushedVersion, RejectedVersion, ServingVersion};
 use bulkhead_sandbox::{LoadTimes, Plugin};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::fleet::Canary;
 use crate::manifest::Remembering;
 use crate::metrics::Metrics;
 
@@ -39,12 +39,10 @@ use table::Contests;
 pub(crate) use table::Table;
 pub use tenants::{EVERY, PluginQuota, Sharing, TenantPlugins};
 pub(crate) use trial::Trial;
+use trials::TASK_TYPE_LOST;
 
 /// The interface by which guests report progress.
 const PROGRESS: &str = "bulkhead:handler/progress@";
-
-/// The gate before a version that does not handle all that the one does which serves.
-const TASK_TYPE_LOST: &str = "task_type_lost";
 
 /// The gate between two plugins that want one task type.
 const TASK_TYPE_TAKEN: &str = "task_type_taken";
@@ -148,37 +146,6 @@ impl Known {
             remembering,
             in_flight,
         })
-    }
-
-    /// Whether a version handles every type that the one does which serves.
-    fn keeps_all_types(&self, plugin: &Plugin) -> Result<(), String> {
-        let Some(serving) = &self.serving else {
-            return Err("no version serves here that it could be judged against".to_owned());
-        };
-        let mut handlers = serving.plugin.description().handlers.iter();
-        match handlers.find(|handler| plugin.handler(&handler.task_type).is_none()) {
-            None => Ok(()),
-            Some(lost) => Err(format!(
-                "it does not handle the task type `{}`, which the version that serves does; such \
-                 a version takes no part in a canary, for its tasks would wait once it is \
-                 promoted: activate it if that is meant",
-                lost.task_type
-            )),
-        }
-    }
-
-    fn begin_trial(&mut self, canary: &Arc<Canary>, serving: Arc<Serving>) {
-        let Some(base) = &self.serving else { return };
-        let base = base.plugin.digest();
-        let trial = Trial::new(canary.clone(), serving, base, self.trial.as_deref());
-        self.trial = Some(Arc::new(trial));
-    }
-
-    /// Another version serves: what was counted was counted against the one before.
-    fn try_anew(&mut self) {
-        if let Some(trial) = self.trial.clone() {
-            self.begin_trial(&trial.canary, trial.serving.clone());
-        }
     }
 
     fn is_nothing(&self) -> bool {
@@ -287,82 +254,6 @@ impl Registry {
         (known.rejected, known.by_fleet) = (None, by_fleet);
         self.publish(&mut state);
         Ok(())
-    }
-
-    /// Let a canary's version have its share of tasks beside the version that serves; the gate
-    /// and the reason, if it cannot.
-    fn begin_trial(
-        &self,
-        canary: &Arc<Canary>,
-        plugin: Plugin,
-        remembering: Remembering,
-        now: UnixMs,
-    ) -> Result<(), (&'static str, String)> {
-        let identity = canary.identity();
-        let mut state = self.state.lock();
-        state.is_free_for(&identity, &plugin).map_err(|reason| (TASK_TYPE_TAKEN, reason))?;
-        let known = state.known.entry(identity.clone()).or_default();
-        known.keeps_all_types(&plugin).map_err(|reason| (TASK_TYPE_LOST, reason))?;
-        let serving = known.new_serving(identity, plugin, remembering, now);
-        known.begin_trial(canary, serving);
-        self.publish(&mut state);
-        Ok(())
-    }
-
-    /// A canary goes on, perhaps in another round.
-    fn keep_trial(&self, canary: &Arc<Canary>) {
-        let mut state = self.state.lock();
-        let Some(known) = state.known.get_mut(&canary.identity()) else { return };
-        let Some(trial) = known.trial.clone() else { return };
-        if !trial.canary.is_same_round(canary) {
-            known.begin_trial(canary, trial.serving.clone());
-            self.publish(&mut state);
-        }
-    }
-
-    /// Nothing of this plugin is on trial any more.
-    fn end_trial(&self, identity: &Identity) {
-        let mut state = self.state.lock();
-        if state.known.get_mut(identity).and_then(|known| known.trial.take()).is_some() {
-            self.publish(&mut state);
-        }
-    }
-
-    /// The version that was on trial serves from now on, if it is this one.
-    fn promote_trial(&self, identity: &Identity, digest: Digest) -> bool {
-        let mut state = self.state.lock();
-        let Some(known) = state.known.get_mut(identity) else { return false };
-        match known.trial.take() {
-            Some(trial) if trial.serving.plugin.digest() == digest => {
-                known.serving = Some(trial.serving.clone());
-                (known.rejected, known.by_fleet) = (None, true);
-                self.publish(&mut state);
-                true
-            }
-            other => {
-                known.trial = other;
-                false
-            }
-        }
-    }
-
-    /// What is on trial here.
-    pub(crate) fn trials(&self) -> Vec<Arc<Trial>> {
-        self.state.lock().known.values().filter_map(|known| known.trial.clone()).collect()
-    }
-
-    /// The canaries that have no verdict yet, whether or not they are in force here.
-    fn tell_canaries(&self, open: BTreeSet<Identity>) {
-        self.canaries.send_if_modified(|known| {
-            let changed = *known != open;
-            *known = open;
-            changed
-        });
-    }
-
-    /// Learn of canaries that have no verdict yet.
-    pub(crate) fn canaries(&self) -> watch::Receiver<BTreeSet<Identity>> {
-        self.canaries.subscribe()
     }
 
     /// The version that serves was pushed as well, and serves as a pushed one from now on.

@@ -91,7 +91,8 @@ pub(super) async fn run<'a>(
                 Some(Came::Failed) => turn.excused(),
                 None => turn.unknown(),
             }
-            let why = format!("ran again on the old version, since the canary {} failed", new.short());
+            let why =
+                format!("ran again on the old version, since the canary {} failed", new.short());
             (second.map(|second| together::after(first, second, &why)), old)
         }
     }

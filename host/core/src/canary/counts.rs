@@ -29,6 +29,26 @@ impl Side {
     }
 }
 
+/// The same in a few figures, of a round that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SideFigures {
+    /// See [`Side::attempts`].
+    pub attempts: u64,
+    /// See [`Side::failures`].
+    pub failures: u64,
+    /// See [`Side::excused`].
+    pub excused: u64,
+    /// See [`WallTimes::p95_us`].
+    pub p95_us: Option<u64>,
+}
+
+impl From<&Side> for SideFigures {
+    fn from(side: &Side) -> Self {
+        let Side { attempts, failures, excused, ref wall } = *side;
+        Self { attempts, failures, excused, p95_us: wall.p95_us() }
+    }
+}
+
 /// Times by bucket: exact up to 16 µs, eight buckets for each power of two from there on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<u64>")]

@@ -7,7 +7,7 @@ mod chance;
 mod counts;
 mod rule;
 
-pub use counts::{Side, WallTimes};
+pub use counts::{Side, SideFigures, WallTimes};
 pub use rule::{CanaryRule, Evidence, Judgement};
 
 use sha2::{Digest as _, Sha256};

@@ -105,8 +105,7 @@ impl CanaryRule {
         }
         let marked = bad.saturating_add(old.failures.min(old.attempts));
         let all = new.attempts.saturating_add(old.attempts);
-        let (chance, bound) =
-            (drawn_at_least(bad, new.attempts, marked, all), self.bound(bad));
+        let (chance, bound) = (drawn_at_least(bad, new.attempts, marked, all), self.bound(bad));
         (chance < bound).then_some(Evidence::Fails {
             new: (bad, new.attempts),
             old: (old.failures, old.attempts),

@@ -60,8 +60,13 @@ pub(crate) struct CanaryArgs {
     #[arg(long, value_name = "PERCENT", default_value = "5%", conflicts_with = "hand")]
     share: Share,
     /// The shares that it gets then, before it gets all
-    #[arg(long, value_name = "PERCENT,…", value_delimiter = ',', conflicts_with = "hand",
-        default_value = "25%,50%")]
+    #[arg(
+        long,
+        value_name = "PERCENT,…",
+        value_delimiter = ',',
+        conflicts_with = "hand",
+        default_value = "25%,50%"
+    )]
     then: Vec<Share>,
     /// What is chosen: tasks, or tenants with all of their tasks
     #[arg(long, value_name = "WHAT", default_value = "task", conflicts_with = "hand")]

@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use super::Keeper;
 use super::verdict::PATIENCE;
 use crate::clock::unix_ms;
-use crate::fleet::{Canary, Fleet, Version, read};
+use crate::fleet::{Fleet, Version, read};
 use crate::manifest::Remembering;
 use crate::plugins::folder::Folder;
 use crate::plugins::loader::{Candidate, Examined, FETCH, From, Refusal, TRUST};
@@ -34,14 +34,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const LEARN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A version, among those of all plugins.
-type Place = (Identity, [u8; 32]);
+pub(super) type Place = (Identity, [u8; 32]);
 
 /// What was pushed, and how far it has come here.
 pub(super) struct Follow {
     broker: Arc<dyn Broker>,
-    fleet: Fleet,
+    pub(super) fleet: Fleet,
     /// The versions that are wanted: active ones, the newest, and canaries' ones.
-    judged: BTreeMap<Place, Judged>,
+    pub(super) judged: BTreeMap<Place, Judged>,
     jobs: JoinSet<Job>,
     reading: bool,
     /// Something changed while the broker was being asked.
@@ -57,14 +57,14 @@ pub(super) enum Job {
     Examined(Box<Version>, Instant, Box<Examined>),
 }
 
-struct Judged {
-    version: Version,
+pub(super) struct Judged {
+    pub(super) version: Version,
     since: Instant,
-    at: UnixMs,
-    state: State,
+    pub(super) at: UnixMs,
+    pub(super) state: State,
 }
 
-enum State {
+pub(super) enum State {
     Loading(AbortHandle),
     /// It has passed the gates; without a plugin, it is the file that serves already.
     Ready(Option<Box<(Plugin, Remembering)>>),
@@ -133,15 +133,6 @@ impl Follow {
             Some((identity.clone(), (identity.clone(), wanted.active?.digest.0)))
         });
         all.collect()
-    }
-
-    /// The version of each canary that is in force.
-    fn trying(&self) -> BTreeMap<Place, Arc<Canary>> {
-        let canaries = self.fleet.canaries.keys().filter_map(|it| Some((it, self.fleet.canary(it)?)));
-        let of = |(identity, canary): (&Identity, &Canary)| {
-            ((identity.clone(), canary.digest.0), Arc::new(canary.clone()))
-        };
-        canaries.map(of).collect()
     }
 
     fn described(&self) -> BTreeMap<Identity, Vec<PushedVersion>> {
@@ -434,52 +425,6 @@ impl Keeper {
                 State::Loading(_) | State::Serving | State::Rejected { .. } => {}
             }
         }
-    }
-
-    /// Let canaries' versions have their shares that have passed the gates, and end the trials of
-    /// those that are not in force any more.
-    fn take_up_trials(&mut self, follow: &mut Follow, trying: &BTreeMap<Place, Arc<Canary>>) {
-        let registry = self.loader.registry.clone();
-        for trial in registry.trials() {
-            let identity = &trial.serving.identity;
-            let place = (identity.clone(), trial.serving.plugin.digest().0);
-            let refused = matches!(
-                follow.judged.get(&place).map(|judged| &judged.state),
-                Some(State::Rejected { .. })
-            );
-            match trying.get(&place).filter(|_| !refused) {
-                Some(canary) => registry.keep_trial(canary),
-                None => registry.end_trial(identity),
-            }
-        }
-        for (place, canary) in trying {
-            let Some(judged) = follow.judged.get_mut(place) else { continue };
-            // There must be something that it is judged against.
-            let serves = registry.serving(&place.0).is_some();
-            let State::Ready(plugin) = &mut judged.state else { continue };
-            if !serves {
-                continue;
-            }
-            // Without a plugin, it is what serves here already.
-            let Some(plugin) = plugin.take() else { continue };
-            let (plugin, remembering) = *plugin;
-            judged.at = unix_ms();
-            judged.state = match registry.begin_trial(canary, plugin, remembering, unix_ms()) {
-                Ok(()) => {
-                    let (shown, digest) = (place.0.to_string(), judged.version.digest.short());
-                    tracing::info!(plugin = shown, digest, "canary has its share of tasks");
-                    State::Trying
-                }
-                Err((gate, reason)) => {
-                    let (shown, digest) = (place.0.to_string(), judged.version.digest.short());
-                    tracing::warn!(plugin = shown, digest, gate, reason, "canary takes no part");
-                    State::Rejected { refusal: (gate.to_owned(), reason), again: None }
-                }
-            };
-        }
-        let canaries = follow.fleet.canaries.iter();
-        let open = canaries.filter(|(_, canary)| canary.verdict.is_none());
-        registry.tell_canaries(open.map(|(identity, _)| identity.clone()).collect());
     }
 
     fn take_up_one(
