@@ -15,7 +15,7 @@ use bulkhead_queue::{
 };
 use bulkhead_tests::{
     Exposition, HostProcess, Inside, Ran, RedisServer, digest_of, eventually_within, guest,
-    install_as, lost_leases, task,
+    install_as, lost_leases, output, task, version_of,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -207,6 +207,11 @@ fn once(payload: &str) -> NewTask {
     NewTask { terms: Terms { retry: Some(retry), ..Terms::default() }, ..task("work", payload) }
 }
 
+fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    u64::try_from(now.expect("after 1970").as_millis()).expect("a time")
+}
+
 fn tenant(name: &str) -> TenantName {
     TenantName::new(name).expect("a name")
 }
@@ -264,7 +269,9 @@ async fn a_broken_version_is_taken_back_and_hits_at_most_one_task_of_a_hundred()
 #[tokio::test]
 async fn a_version_that_refuses_tasks_for_good_loses_none_and_poison_still_ends() {
     let fleet = Fleet::new().await;
-    let (_h1, _h2) = (fleet.host("h1").await, fleet.host("h2").await);
+    // Inside of layers it is the same.
+    let layered = format!("{ANY}[queues.default]\nlayers = [\"logging\"]\n");
+    let (_h1, _h2) = (fleet.host("h1").await, fleet.host_with("h2", &layered, &[]).await);
     let good = fleet.push("good");
     fleet.activate(good);
     fleet.canary("reject", &["--share", "50%"]).await;
@@ -277,6 +284,8 @@ async fn a_version_that_refuses_tasks_for_good_loses_none_and_poison_still_ends(
         views.into_iter().enumerate().partition(|(number, _)| is_poison(*number));
     let sound: Vec<TaskView> = sound.into_iter().map(|(_, view)| view).collect();
     harmless(&sound, good);
+    let on_h2 = |view: &&TaskView| view.last_report().is_some_and(|report| report.host == "h2");
+    assert!(sound.iter().filter(on_h2).any(was_hit), "in a layer");
     for (_, view) in poison {
         assert_eq!((view.state, view.attempts()), (State::Failed, 1), "on both versions");
     }
@@ -360,6 +369,16 @@ async fn all_tasks_of_a_tenant_go_the_same_way_on_all_hosts() {
         *sides.entry(expected).or_default() += 1;
     }
     assert!(sides.len() == 2 && hosts.values().any(|hosts| hosts.len() == 2), "{sides:?}");
+    // What has no time for both versions runs on the old one.
+    let chosen = (0..12).find(|number| takes(&better, of(*number).as_bytes(), 500));
+    let chosen = chosen.expect("a tenant");
+    for (within_ms, expected) in [(600_000, better), (20_000, good)] {
+        let terms = || Terms { deadline_at: Some(now_ms() + within_ms), ..Terms::default() };
+        let make = |_| NewTask { terms: terms(), ..make(chosen) };
+        for view in fleet.settled(&fleet.submit(0..5, make).await).await {
+            assert_eq!((view.state, version(&view)), (State::Completed, expected));
+        }
+    }
     // By hand, then, it serves everybody.
     let second = fleet.run(&["plugin", "canary", "turncoat", &better.to_string()]).exits(2).stderr;
     assert!(second.contains("a canary of `turncoat` runs already"), "{second}");
@@ -564,4 +583,42 @@ async fn an_embedded_broker_judges_too_and_the_verdict_is_counted() {
         (counted > 0.5).then_some(())
     })
     .await;
+}
+
+/// Nothing pushed is active: the file in the folder is what it is judged against.
+#[tokio::test]
+async fn a_version_is_tried_beside_a_file_and_batches_are_taken_apart() {
+    let inside = Inside::embedded();
+    let options = HostOptions { fleet: FleetPolicy::Any, ..HostOptions::default() };
+    let _host = inside.host("h1", options).await;
+    let (shelf, plugin) = (Shelf::new(inside.broker.archive(), "ann"), Identity::from("unruly"));
+    let (component, digest) = version_of("unruly", 7);
+    let (name, number) = ("unruly".parse().expect("a name"), "7");
+    let upload = Upload {
+        name,
+        owner: None,
+        component,
+        version: Some(number.to_owned()),
+        manifest: None,
+        signature: None,
+    };
+    shelf.push(upload).await.expect("pushed");
+    let plan =
+        CanaryPlan { harm_permille: 1_000, shares_permille: vec![500], ..CanaryPlan::default() };
+    shelf.begin_canary(&plugin, number, &plan, inside.now().await).await.expect("begun");
+    eventually_within(PATIENCE, "it is tried", || async {
+        let pushed = inside.plugin().await?.pushed;
+        pushed.iter().any(|it| it.state == PushedState::Canary).then_some(())
+    })
+    .await;
+    let tasks = (0..100).map(|_| task("together", "x")).collect();
+    let submitted = inside.client.submit_many(tasks).await.expect("submitted");
+    let ids: Vec<TaskId> = submitted.into_iter().map(|one| one.id).collect();
+    for (view, id) in settled(&inside.client, &ids).await.iter().zip(&ids) {
+        assert_eq!((view.state, output(view).as_str()), (State::Completed, "x: 1 of 1"));
+        assert_eq!(version(view) == digest, takes(&digest, id.0.as_bytes(), 500));
+    }
+    shelf.promote_canary(&plugin, inside.now().await).await.expect("promoted");
+    inside.serves(digest).await;
+    assert!(inside.plugin().await.expect("it is known").by_fleet);
 }

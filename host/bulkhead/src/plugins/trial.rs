@@ -34,6 +34,27 @@ struct Bound {
     ended: AtomicU64,
 }
 
+impl Bound {
+    /// Let an attempt run on the new version, if there is room.
+    fn open(&self, harm_permille: u16) -> bool {
+        let ended = self.ended.load(Ordering::Acquire);
+        let opened = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
+            may_open(open, ended, harm_permille).then_some(open + 1)
+        });
+        opened.is_ok()
+    }
+
+    /// An attempt on the new version did no harm.
+    fn close(&self) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// An attempt has ended, on either version.
+    fn ended(&self) {
+        self.ended.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 struct SideCounter {
     attempts: AtomicU64,
     failures: AtomicU64,
@@ -102,25 +123,20 @@ impl Trial {
 
     /// Let an attempt run on the new version, if the bound has room.
     pub(crate) fn open(self: &Arc<Self>) -> Option<Turn> {
-        let bound = &self.bound;
-        let ended = bound.ended.load(Ordering::Acquire);
-        let harm = self.canary.harm_permille;
-        let opened = bound.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
-            may_open(open, ended, harm).then_some(open + 1)
-        });
-        opened.ok().map(|_| Turn { trial: self.clone(), is_harm: false })
+        let opened = self.bound.open(self.canary.harm_permille);
+        opened.then(|| Turn { trial: self.clone(), is_harm: false })
     }
 
     /// The old version did a task, in so many microseconds.
     pub(crate) fn old_done(&self, wall_us: u64) {
         self.old.done(wall_us);
-        self.bound.ended.fetch_add(1, Ordering::AcqRel);
+        self.bound.ended();
     }
 
     /// The old version failed.
     pub(crate) fn old_failed(&self) {
         self.old.failed(&self.old.failures);
-        self.bound.ended.fetch_add(1, Ordering::AcqRel);
+        self.bound.ended();
     }
 
     /// What was counted in this round.
@@ -149,20 +165,20 @@ impl Turn {
     /// It did its task, in so many microseconds.
     pub(crate) fn done(self, wall_us: u64) {
         self.trial.new.done(wall_us);
-        self.trial.bound.ended.fetch_add(1, Ordering::AcqRel);
+        self.trial.bound.ended();
     }
 
     /// It failed, and the old version then did the task.
     pub(crate) fn failed(mut self) {
         self.is_harm = true;
         self.trial.new.failed(&self.trial.new.failures);
-        self.trial.bound.ended.fetch_add(1, Ordering::AcqRel);
+        self.trial.bound.ended();
     }
 
     /// It failed, and so did the old version.
     pub(crate) fn excused(self) {
         self.trial.new.failed(&self.trial.new.excused);
-        self.trial.bound.ended.fetch_add(1, Ordering::AcqRel);
+        self.trial.bound.ended();
     }
 
     /// It failed, and the old version was interrupted: nobody knows whose fault it was.
@@ -174,7 +190,64 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.is_harm {
-            self.trial.bound.open.fetch_sub(1, Ordering::AcqRel);
+            self.trial.bound.close();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever versions do, and in whatever order.
+        #[test]
+        fn what_runs_or_failed_is_never_beyond_the_bound(
+            harm in prop_oneof![Just(10_u16), 0_u16..1_000],
+            steps in prop::collection::vec((0_u8..10, any::<bool>()), 0..3_000),
+        ) {
+            let (bound, mut running, mut failed) = (Bound::default(), 0_u64, 0_u64);
+            for (step, is_harm) in steps {
+                match step {
+                    0 | 1 => running += u64::from(bound.open(harm)),
+                    2 if running > 0 => {
+                        running -= 1;
+                        failed += u64::from(is_harm);
+                        bound.ended();
+                        if !is_harm {
+                            bound.close();
+                        }
+                    }
+                    _ => bound.ended(),
+                }
+                let ended = bound.ended.load(Ordering::Relaxed);
+                prop_assert!((running + failed) * 1_000 <= ended * u64::from(harm));
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_of_a_hundred_goes_and_the_next_when_it_went_well() {
+        let bound = Bound::default();
+        (0..99).for_each(|_| bound.ended());
+        assert!(!bound.open(10));
+        bound.ended();
+        assert!(bound.open(10) && !bound.open(10));
+        bound.close();
+        assert!(bound.open(10));
+        assert!(Bound::default().open(1_000), "all of them is no bound");
+    }
+
+    #[test]
+    fn a_side_is_what_was_counted() {
+        let counter = SideCounter::default();
+        counter.done(3_000);
+        counter.failed(&counter.failures);
+        counter.failed(&counter.excused);
+        let side = counter.side();
+        assert_eq!((side.attempts, side.failures, side.excused, side.wall.total()), (3, 1, 1, 1));
+        assert!(side.wall.p95_us().is_some_and(|us| us >= 3_000));
     }
 }
