@@ -588,29 +588,40 @@ async fn an_embedded_broker_judges_too_and_the_verdict_is_counted() {
 /// Nothing pushed is active: the file in the folder is what it is judged against.
 #[tokio::test]
 async fn a_version_is_tried_beside_a_file_and_batches_are_taken_apart() {
-    let inside = Inside::embedded();
+    let inside = Inside::embedded().apart();
     let options = HostOptions { fleet: FleetPolicy::Any, ..HostOptions::default() };
     let _host = inside.host("h1", options).await;
     let (shelf, plugin) = (Shelf::new(inside.broker.archive(), "ann"), Identity::from("unruly"));
-    let (component, digest) = version_of("unruly", 7);
-    let (name, number) = ("unruly".parse().expect("a name"), "7");
-    let upload = Upload {
-        name,
-        owner: None,
-        component,
-        version: Some(number.to_owned()),
-        manifest: None,
-        signature: None,
+    let push = async |version: &str, component: Vec<u8>| {
+        let name = "unruly".parse().expect("a name");
+        let version = Some(version.to_owned());
+        let upload =
+            Upload { name, owner: None, component, version, manifest: None, signature: None };
+        shelf.push(upload).await.expect("pushed");
     };
-    shelf.push(upload).await.expect("pushed");
+    let reaches = async |state: PushedState| {
+        eventually_within(PATIENCE, &format!("it is {state:?}"), || async {
+            let pushed = inside.plugin().await?.pushed;
+            pushed.into_iter().find(|it| it.state == state)
+        })
+        .await
+    };
     let plan =
         CanaryPlan { harm_permille: 1_000, shares_permille: vec![500], ..CanaryPlan::default() };
-    shelf.begin_canary(&plugin, number, &plan, inside.now().await).await.expect("begun");
-    eventually_within(PATIENCE, "it is tried", || async {
-        let pushed = inside.plugin().await?.pushed;
-        pushed.iter().any(|it| it.state == PushedState::Canary).then_some(())
-    })
-    .await;
+    let begin = async |version: &str| {
+        let begun = shelf.begin_canary(&plugin, version, &plan, inside.now().await).await;
+        begun.expect("begun");
+    };
+    // Tasks of types that it does not handle would wait once it is promoted.
+    push("6", version_that("good").0).await;
+    begin("6").await;
+    assert_eq!(reaches(PushedState::Rejected).await.gate.as_deref(), Some("task_type_lost"));
+    shelf.stop_canary(&plugin, inside.now().await).await.expect("stopped");
+    reaches(PushedState::Ready).await;
+    let (component, digest) = version_of("unruly", 7);
+    push("7", component).await;
+    begin("7").await;
+    reaches(PushedState::Canary).await;
     let tasks = (0..100).map(|_| task("together", "x")).collect();
     let submitted = inside.client.submit_many(tasks).await.expect("submitted");
     let ids: Vec<TaskId> = submitted.into_iter().map(|one| one.id).collect();
