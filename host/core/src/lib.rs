@@ -8,6 +8,7 @@ mod admission;
 mod alert;
 mod autoscale;
 mod breaker;
+pub mod canary;
 mod child;
 mod disposition;
 mod limits;

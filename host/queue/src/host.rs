@@ -201,6 +201,8 @@ pub enum PushedState {
     Ready,
     /// It serves tasks.
     Serving,
+    /// A canary: it serves a share of tasks, beside another version.
+    Canary,
     /// It failed a gate.
     Rejected,
 }

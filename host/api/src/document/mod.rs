@@ -5,6 +5,7 @@
 //! they gave them: whoever shows them escapes them.
 
 mod batch;
+mod canary;
 mod kept;
 mod overview;
 mod plugin;
@@ -15,6 +16,7 @@ mod sent;
 mod task;
 
 pub use batch::{BatchDocument, SubmittedDocument};
+pub use canary::{CanaryDocument, CanaryRoundDocument, CanarySideDocument, CanaryVerdictDocument};
 pub use kept::{
     AccessDocument, DescriptionDocument, GrantedDocument, HandlerDocument, InspectionDocument,
     KeptPlugin, MissingDocument, PluginStep, PluginVersion, RefusedDocument,

@@ -5,6 +5,7 @@
 
 mod admission;
 mod announce;
+mod canaries;
 mod lines;
 mod phase;
 mod sample;
