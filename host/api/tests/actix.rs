@@ -72,6 +72,11 @@ impl Site {
     }
 }
 
+/// Do this in a system of actix's, with an application that serves there.
+fn in_actix(test: impl AsyncFnOnce(Site)) {
+    actix_web::rt::System::new().block_on(async { test(Site::new().await).await });
+}
+
 async fn answer(stream: &mut TcpStream) -> (u16, String, String) {
     let mut bytes = Vec::new();
     let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await.unwrap();
@@ -95,91 +100,95 @@ async fn answer(stream: &mut TcpStream) -> (u16, String, String) {
     (status, head, body)
 }
 
-#[actix_web::test]
-async fn an_application_has_the_api_as_a_scope() {
-    let site = Site::new().await;
-    assert_eq!(site.ask("GET", "/", b"").await.2, "an application of its own\n");
-    assert_eq!(site.ask("GET", "/v1/queues", b"").await.0, 404);
-    let task = br#"{"type": "echo", "payload": {"a": 1}}"#;
-    let (status, head, sent) = site.ask("POST", "/jobs/v1/tasks", task).await;
-    assert_eq!(status, 201, "{sent}");
-    let at = head.lines().find_map(|line| line.strip_prefix("location: ")).unwrap();
-    assert!(at.starts_with("/jobs/v1/queues/default/tasks/"), "{at}");
-    let (status, head, found) = site.ask("GET", at, b"").await;
-    assert_eq!(status, 200, "{found}");
-    assert!(head.contains("etag: w/\""), "{head}");
-    let listed = site.ask("GET", "/jobs/v1/tasks?type=echo&limit=1", b"").await.2;
-    let listed: Value = serde_json::from_str(&listed).unwrap();
-    assert_eq!(listed["tasks"].as_array().unwrap().len(), 1, "the query goes along");
-    let (status, head, problem) = site.ask("GET", "/jobs/v1/nothing", b"").await;
-    assert_eq!(status, 404, "{problem}");
-    assert!(head.contains("application/problem+json"), "{head}");
-    let (_, _, document) = site.ask("GET", "/jobs/v1/openapi.json", b"").await;
-    let document: Value = serde_json::from_str(&document).unwrap();
-    assert_eq!(document["servers"][0]["url"], "/jobs");
-    assert_eq!(site.ask("GET", "/jobs/dashboard/", b"").await.0, 200);
+#[test]
+fn an_application_has_the_api_as_a_scope() {
+    in_actix(async |site: Site| {
+        assert_eq!(site.ask("GET", "/", b"").await.2, "an application of its own\n");
+        assert_eq!(site.ask("GET", "/v1/queues", b"").await.0, 404);
+        let task = br#"{"type": "echo", "payload": {"a": 1}}"#;
+        let (status, head, sent) = site.ask("POST", "/jobs/v1/tasks", task).await;
+        assert_eq!(status, 201, "{sent}");
+        let at = head.lines().find_map(|line| line.strip_prefix("location: ")).unwrap();
+        assert!(at.starts_with("/jobs/v1/queues/default/tasks/"), "{at}");
+        let (status, head, found) = site.ask("GET", at, b"").await;
+        assert_eq!(status, 200, "{found}");
+        assert!(head.contains("etag: w/\""), "{head}");
+        let listed = site.ask("GET", "/jobs/v1/tasks?type=echo&limit=1", b"").await.2;
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        assert_eq!(listed["tasks"].as_array().unwrap().len(), 1, "the query goes along");
+        let (status, head, problem) = site.ask("GET", "/jobs/v1/nothing", b"").await;
+        assert_eq!(status, 404, "{problem}");
+        assert!(head.contains("application/problem+json"), "{head}");
+        let (_, _, document) = site.ask("GET", "/jobs/v1/openapi.json", b"").await;
+        let document: Value = serde_json::from_str(&document).unwrap();
+        assert_eq!(document["servers"][0]["url"], "/jobs");
+        assert_eq!(site.ask("GET", "/jobs/dashboard/", b"").await.0, 200);
 
-    // The address goes along: who shows no token is known by it.
-    let mut stream = TcpStream::connect(&site.address).await.unwrap();
-    let head = "GET /jobs/v1/whoami HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let (status, _, who) = answer(&mut stream).await;
-    assert_eq!((status, who.contains("anonymous on loopback")), (200, true), "{who}");
+        // The address goes along: who shows no token is known by it.
+        let mut stream = TcpStream::connect(&site.address).await.unwrap();
+        let head = "GET /jobs/v1/whoami HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let (status, _, who) = answer(&mut stream).await;
+        assert_eq!((status, who.contains("anonymous on loopback")), (200, true), "{who}");
+    });
 }
 
-#[actix_web::test]
-async fn bodies_are_bounded_by_the_router() {
-    let site = Site::new().await;
-    let large = format!(r#"{{"type": "echo", "payload": "{}"}}"#, "x".repeat(BODY_BYTES));
-    let (status, _, problem) = site.ask("POST", "/jobs/v1/tasks", large.as_bytes()).await;
-    assert_eq!(status, 413, "{problem}");
-    // More than actix-web takes by itself, and less than the router does.
-    let fits = format!(r#"{{"type": "echo", "payload": "{}"}}"#, "x".repeat(BODY_BYTES / 2));
-    assert_eq!(site.ask("POST", "/jobs/v1/tasks", fits.as_bytes()).await.0, 201);
+#[test]
+fn bodies_are_bounded_by_the_router() {
+    in_actix(async |site: Site| {
+        let large = format!(r#"{{"type": "echo", "payload": "{}"}}"#, "x".repeat(BODY_BYTES));
+        let (status, _, problem) = site.ask("POST", "/jobs/v1/tasks", large.as_bytes()).await;
+        assert_eq!(status, 413, "{problem}");
+        // More than actix-web takes by itself, and less than the router does.
+        let fits = format!(r#"{{"type": "echo", "payload": "{}"}}"#, "x".repeat(BODY_BYTES / 2));
+        assert_eq!(site.ask("POST", "/jobs/v1/tasks", fits.as_bytes()).await.0, 201);
+    });
 }
 
-#[actix_web::test]
-async fn streams_go_both_ways_as_they_come() {
-    let site = Site::new().await;
-    // JSON Lines are stored while more come.
-    let mut stream = site.begin("POST /jobs/v1/tasks/bulk HTTP/1.1").await;
-    let head = "content-type: application/jsonl\r\ntransfer-encoding: chunked\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.unwrap();
-    let line = "{\"type\": \"echo\", \"payload\": 1}\n";
-    let piece = |lines: usize| format!("{:x}\r\n{}\r\n", line.len() * lines, line.repeat(lines));
-    stream.write_all(piece(3_000).as_bytes()).await.unwrap();
-    let queue = QueueName::default();
-    let stored = async {
-        loop {
-            let known = site.broker.queues().await.unwrap().contains(&queue);
-            if known && site.broker.stats(&queue).await.unwrap().pending > 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, stored)
-        .await
-        .expect("the first are stored before the last come");
-    stream.write_all(format!("{}0\r\n\r\n", piece(1)).as_bytes()).await.unwrap();
-    let (status, _, answers) = answer(&mut stream).await;
-    assert_eq!((status, answers.lines().count()), (200, 3_001));
-
-    // Events come as they happen.
-    let policy = QueuePolicy { events: Some(100), ..site.broker.policy(&queue).await.unwrap() };
-    site.broker.set_policy(&queue, &policy).await.unwrap();
-    let mut stream = site.begin("GET /jobs/v1/queues/default/events HTTP/1.1").await;
-    stream.write_all(b"\r\n").await.unwrap();
-    let mut heard = Vec::new();
-    let hear = async |stream: &mut TcpStream, heard: &mut Vec<u8>, what: &str| {
-        let hearing = async {
-            while !String::from_utf8_lossy(heard).contains(what) {
-                assert!(stream.read_buf(heard).await.unwrap() > 0, "it ended");
+#[test]
+fn streams_go_both_ways_as_they_come() {
+    in_actix(async |site: Site| {
+        // JSON Lines are stored while more come.
+        let mut stream = site.begin("POST /jobs/v1/tasks/bulk HTTP/1.1").await;
+        let head = "content-type: application/jsonl\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let line = "{\"type\": \"echo\", \"payload\": 1}\n";
+        let piece =
+            |lines: usize| format!("{:x}\r\n{}\r\n", line.len() * lines, line.repeat(lines));
+        stream.write_all(piece(3_000).as_bytes()).await.unwrap();
+        let queue = QueueName::default();
+        let stored = async {
+            loop {
+                let known = site.broker.queues().await.unwrap().contains(&queue);
+                if known && site.broker.stats(&queue).await.unwrap().pending > 0 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, hearing).await.expect("it is heard");
-    };
-    hear(&mut stream, &mut heard, "text/event-stream").await;
-    site.ask("POST", "/jobs/v1/tasks", line.as_bytes()).await;
-    hear(&mut stream, &mut heard, "event: submitted").await;
+        tokio::time::timeout(PATIENCE, stored)
+            .await
+            .expect("the first are stored before the last come");
+        stream.write_all(format!("{}0\r\n\r\n", piece(1)).as_bytes()).await.unwrap();
+        let (status, _, answers) = answer(&mut stream).await;
+        assert_eq!((status, answers.lines().count()), (200, 3_001));
+
+        // Events come as they happen.
+        let policy = QueuePolicy { events: Some(100), ..site.broker.policy(&queue).await.unwrap() };
+        site.broker.set_policy(&queue, &policy).await.unwrap();
+        let mut stream = site.begin("GET /jobs/v1/queues/default/events HTTP/1.1").await;
+        stream.write_all(b"\r\n").await.unwrap();
+        let mut heard = Vec::new();
+        let hear = async |stream: &mut TcpStream, heard: &mut Vec<u8>, what: &str| {
+            let hearing = async {
+                while !String::from_utf8_lossy(heard).contains(what) {
+                    assert!(stream.read_buf(heard).await.unwrap() > 0, "it ended");
+                }
+            };
+            tokio::time::timeout(PATIENCE, hearing).await.expect("it is heard");
+        };
+        hear(&mut stream, &mut heard, "text/event-stream").await;
+        site.ask("POST", "/jobs/v1/tasks", line.as_bytes()).await;
+        hear(&mut stream, &mut heard, "event: submitted").await;
+    });
 }

@@ -36,6 +36,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, OriginalUri, Request};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bulkhead_core::PluginName;
 use bulkhead_queue::{Broker, Client, SubmitLimits};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::compression::CompressionLayer;
@@ -231,6 +232,7 @@ pub fn openapi() -> Document {
         description = "Submit tasks, follow them, and operate queues, schedules, plugins and \
                        hosts. All times are Unix milliseconds unless a field says otherwise.",
     ),
+    components(schemas(PluginName)),
     tags(
         (name = "tasks", description = "Submit tasks and follow them"),
         (name = "queues", description = "Look at queues and operate them"),
