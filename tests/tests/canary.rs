@@ -557,7 +557,7 @@ async fn an_embedded_broker_judges_too_and_the_verdict_is_counted() {
     has(PushedState::Ready).await;
     let now = inside.now().await;
     let plan = CanaryPlan { shares_permille: vec![500], ..CanaryPlan::default() };
-    shelf.begin_canary(&plugin, "trap", &plan, now).await.expect("begun");
+    shelf.begin_canary(&plugin, "trap", &plan, &[], now).await.expect("begun");
     has(PushedState::Canary).await;
     let (mut ids, deadline) = (Vec::new(), tokio::time::Instant::now() + PATIENCE);
     let canary = loop {
@@ -609,7 +609,7 @@ async fn a_version_is_tried_beside_a_file_and_batches_are_taken_apart() {
     let plan =
         CanaryPlan { harm_permille: 1_000, shares_permille: vec![500], ..CanaryPlan::default() };
     let begin = async |version: &str| {
-        let begun = shelf.begin_canary(&plugin, version, &plan, inside.now().await).await;
+        let begun = shelf.begin_canary(&plugin, version, &plan, &[], inside.now().await).await;
         begun.expect("begun");
     };
     // Tasks of types that it does not handle would wait once it is promoted.

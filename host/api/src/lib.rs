@@ -32,7 +32,7 @@ pub use local::{
     About, Alert, Complaint, Latency, Local, LocalType, Percentiles, Phase, Recent, RecentQueue,
     RecentType, SettingDocument, TypeLimits,
 };
-pub use plugins::{PluginActivated, PluginPushed, PluginRef, PluginUpload, Plugins};
+pub use plugins::{CanaryAsk, PluginActivated, PluginPushed, PluginRef, PluginUpload, Plugins};
 pub use problem::Problem;
 pub use service::{router, service};
 pub use socket::{Socket, SocketError};

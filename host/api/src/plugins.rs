@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bulkhead_core::{Digest, PluginId, PluginName, TenantName};
 
-use crate::document::{InspectionDocument, KeptPlugin, PluginVersion};
+use crate::document::{CanaryDocument, InspectionDocument, KeptPlugin, PluginVersion};
 use crate::problem::Problem;
 
 /// A plugin: its name, and the tenant whose it is.
@@ -62,6 +62,22 @@ pub struct PluginActivated {
     pub before: Option<Digest>,
 }
 
+/// How a version is to be tried on a share of its plugin's tasks. What is not said is as `bulkhead
+/// plugin canary` has it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CanaryAsk {
+    /// The share of each round, each more than 0 and below 1 and larger than the one before.
+    pub shares: Option<Vec<f64>>,
+    /// Whether tenants are chosen, with all of their tasks, and not tasks.
+    pub by_tenant: bool,
+    /// Attempts on each side that are enough for one round.
+    pub attempts: Option<u64>,
+    /// The share of all tasks that may fail on the version or run on it, from 0 to 1.
+    pub harm: Option<f64>,
+    /// How long it may take.
+    pub within: Option<Duration>,
+}
+
 /// What looks after the plugins that are kept for all hosts. Each change is written in the
 /// journal, in the name of its actor.
 #[async_trait]
@@ -106,6 +122,23 @@ pub trait Plugins: Send + Sync {
 
     /// Let all hosts serve the version that was active before.
     async fn roll_back(&self, plugin: &PluginRef, actor: &str) -> Result<PluginActivated, Problem>;
+
+    /// Let a share of the plugin's tasks go to a version, until it is judged.
+    async fn begin_canary(
+        &self,
+        plugin: &PluginRef,
+        version: &str,
+        ask: CanaryAsk,
+        actor: &str,
+    ) -> Result<CanaryDocument, Problem>;
+
+    /// End the canary that runs: its version serves all tasks, or none any more.
+    async fn end_canary(
+        &self,
+        plugin: &PluginRef,
+        promote: bool,
+        actor: &str,
+    ) -> Result<CanaryDocument, Problem>;
 
     /// Forget all versions of a plugin; how many they were.
     async fn remove(&self, plugin: &PluginRef, actor: &str) -> Result<usize, Problem>;

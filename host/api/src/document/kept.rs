@@ -5,8 +5,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::CanaryDocument;
+
 /// A plugin that is kept for all hosts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct KeptPlugin {
     /// `NAME`, or `OWNER/NAME` if it is a tenant's.
     pub plugin: String,
@@ -22,6 +24,8 @@ pub struct KeptPlugin {
     pub versions: Vec<PluginVersion>,
     /// What was activated, the latest last.
     pub steps: Vec<PluginStep>,
+    /// The canary that runs, or the last one.
+    pub canary: Option<CanaryDocument>,
 }
 
 /// A version that is kept.

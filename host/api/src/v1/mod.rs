@@ -16,6 +16,7 @@ mod live;
 mod plugins;
 mod queues;
 mod results;
+mod rollout;
 mod schedules;
 mod selection;
 mod sla;
@@ -300,8 +301,10 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(plugins::history))
         .routes(routes!(plugins::upload))
         .routes(routes!(plugins::inspect))
-        .routes(routes!(plugins::activate))
-        .routes(routes!(plugins::roll_back))
+        .routes(routes!(rollout::activate))
+        .routes(routes!(rollout::roll_back))
+        .routes(routes!(rollout::canary, rollout::begin_canary, rollout::stop_canary))
+        .routes(routes!(rollout::promote_canary))
         .routes(routes!(live::overview))
         .routes(routes!(live::live))
         .routes(routes!(events::all))

@@ -1,4 +1,4 @@
-//! Plugins that are kept for all hosts: which there are, which serve, and what is changed.
+//! Plugins that are kept for all hosts: which there are, which serve, what comes in and goes.
 //!
 //! Whoever keeps them knows nothing of callers; which plugins a caller sees is decided here. A
 //! token of a tenant is about that tenant's plugins, and only those.
@@ -18,10 +18,8 @@ use utoipa::{IntoParams, ToSchema};
 use super::extract::{Json, Path, Query};
 use super::upload::{Form, Upload};
 use super::{Api, Caller, Problems, Scope};
-use crate::document::{
-    FollowState, Following, InspectionDocument, KeptPlugin, PluginStep, PluginVersion, followed,
-};
-use crate::plugins::{PluginActivated, PluginRef, Plugins};
+use crate::document::{InspectionDocument, KeptPlugin, PluginStep, PluginVersion};
+use crate::plugins::{PluginRef, Plugins};
 use crate::problem::{Kind, Problem};
 
 /// Whose plugin.
@@ -46,7 +44,7 @@ impl Whose {
         }
     }
 
-    fn plugin(self, caller: &Caller, name: PluginName) -> Result<PluginRef, Problem> {
+    pub(super) fn plugin(self, caller: &Caller, name: PluginName) -> Result<PluginRef, Problem> {
         Ok(PluginRef { owner: self.owner(caller)?, name })
     }
 }
@@ -135,6 +133,7 @@ async fn all(
             active: None,
             versions: Vec::new(),
             steps: Vec::new(),
+            canary: None,
         });
     }
     let now = plugins.into_iter().map(|(name, kept)| (name, PluginNow::of(kept, hosts)));
@@ -289,103 +288,6 @@ pub(super) async fn upload(
     Ok((status, Json(uploaded)).into_response())
 }
 
-/// Which version is to serve.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Choice {
-    /// The beginning of its digest, at least six digits of it, or what it calls itself.
-    version: String,
-    /// Even if a host has refused it.
-    #[serde(default)]
-    force: bool,
-}
-
-/// What an activation came to.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = PluginActivation)]
-pub(super) struct Activated {
-    /// `NAME`, or `OWNER/NAME`.
-    plugin: String,
-    /// sha256 of the version that is active now.
-    digest: String,
-    /// What it calls itself.
-    version: Option<String>,
-    /// sha256 of the one that was active.
-    before: Option<String>,
-    /// How far hosts have followed by now. They take a moment: `get_plugin` says when all have.
-    hosts: Vec<Following>,
-}
-
-/// Let all hosts serve a version of a plugin
-///
-/// A version that a running host has refused already is 409, unless `force` says otherwise.
-#[utoipa::path(post, operation_id = "activate_plugin", path = "/v1/plugins/{plugin}/activate",
-    tag = "plugins", params(("plugin" = PluginName, Path), Whose), request_body = Choice,
-    responses((status = 200, body = Activated), Problems))]
-pub(super) async fn activate(
-    From(api): From<Api>,
-    caller: Caller,
-    Path(name): Path<PluginName>,
-    Query(whose): Query<Whose>,
-    Json(choice): Json<Choice>,
-) -> Result<Json<Activated>, Problem> {
-    caller.may(Scope::Operate)?;
-    let plugin = whose.plugin(&caller, name)?;
-    let plugins = api.plugins()?;
-    if !choice.force {
-        let meant = plugins.meant(&plugin, &choice.version).await?;
-        let hosts = api.broker().hosts().await?;
-        let mut followed = followed(&hosts, plugin.id().as_str(), meant.digest).into_iter();
-        if let Some(refused) = followed.find(|host| host.state == FollowState::Refused) {
-            let (gate, reason) = (refused.gate.unwrap_or_default(), refused.reason);
-            let detail = format!(
-                "{} has refused {} {} at the gate `{gate}`: {}; with `force` it is active all the \
-                 same, and hosts that refuse it keep what they serve",
-                refused.host,
-                plugin.id(),
-                meant.digest.short(),
-                reason.as_deref().unwrap_or_default()
-            );
-            let problem = Problem::new(Kind::Conflict, detail);
-            return Err(Problem { gate: Some(gate), reason, ..problem });
-        }
-    }
-    let activated = plugins.activate(&plugin, &choice.version, &caller.name).await?;
-    told(&api, &plugin, activated).await
-}
-
-/// Let all hosts serve the version of a plugin that was active before
-#[utoipa::path(post, operation_id = "roll_back_plugin", path = "/v1/plugins/{plugin}/rollback",
-    tag = "plugins", params(("plugin" = PluginName, Path), Whose),
-    responses((status = 200, body = Activated), Problems))]
-pub(super) async fn roll_back(
-    From(api): From<Api>,
-    caller: Caller,
-    Path(name): Path<PluginName>,
-    Query(whose): Query<Whose>,
-) -> Result<Json<Activated>, Problem> {
-    caller.may(Scope::Operate)?;
-    let plugin = whose.plugin(&caller, name)?;
-    let activated = api.plugins()?.roll_back(&plugin, &caller.name).await?;
-    told(&api, &plugin, activated).await
-}
-
-async fn told(
-    api: &Api,
-    plugin: &PluginRef,
-    activated: PluginActivated,
-) -> Result<Json<Activated>, Problem> {
-    let PluginActivated { version, before } = activated;
-    let hosts = api.broker().hosts().await?;
-    Ok(Json(Activated {
-        plugin: plugin.id().to_string(),
-        digest: version.digest.to_string(),
-        before: before.map(|before| before.to_string()),
-        hosts: followed(&hosts, plugin.id().as_str(), version.digest),
-        version: version.version,
-    }))
-}
-
 /// What was forgotten.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = PluginRemoved)]
@@ -420,14 +322,14 @@ fn may_bring(caller: &Caller) -> Result<(), Problem> {
     caller.may(if caller.tenant.is_some() { Scope::Operate } else { Scope::Admin })
 }
 
-fn unknown(plugin: &PluginRef) -> Problem {
+pub(super) fn unknown(plugin: &PluginRef) -> Problem {
     let id = plugin.id();
     Problem::not_found(format!("there is no plugin {id}; /v1/plugins lists all"))
 }
 
 impl Api {
     /// Who keeps plugins, where somebody does.
-    fn plugins(&self) -> Result<&Arc<dyn Plugins>, Problem> {
+    pub(super) fn plugins(&self) -> Result<&Arc<dyn Plugins>, Problem> {
         self.plugins.as_ref().ok_or_else(|| {
             Problem::not_found(
                 "no host with plugins answers here; ask the API of a host, or use `bulkhead \

@@ -4,15 +4,16 @@
 //! one gives the verdict. A version is activated before its canary is said to be promoted:
 //! whoever dies between the two leaves a canary whose version is active, which others finish.
 
+use bulkhead_api::document::CanaryDocument;
 use bulkhead_core::canary::{Judgement, Side};
 use bulkhead_core::{Digest, UnixMs};
-use bulkhead_queue::{Archive, Document, DocumentId, DocumentKind, Expected, QueueError};
+use bulkhead_queue::{Archive, Document, DocumentId, DocumentKind, Expected, HostInfo, QueueError};
 
 use super::canary::{
     Canary, CanaryCounts, CanaryEnd, CanaryPlan, CanaryRound, CanaryVerdict, counted,
 };
 use super::shelf::{FleetError, Shelf, TRIES, key, parsed, unknown, written};
-use super::{Activation, meant};
+use super::{Activation, Fleet, meant};
 use crate::plugins::Identity;
 
 /// How long counts are kept after their canary's time is over, in milliseconds.
@@ -30,12 +31,14 @@ pub enum CanaryTurn {
 }
 
 impl Shelf<'_> {
-    /// Let a share of a plugin's tasks go to a version that was pushed.
+    /// Let a share of a plugin's tasks go to a version that was pushed, where one of these hosts
+    /// or all of them serve another one.
     pub async fn begin_canary(
         &self,
         plugin: &Identity,
         text: &str,
         plan: &CanaryPlan,
+        hosts: &[HostInfo],
         now: UnixMs,
     ) -> Result<Canary, FleetError> {
         plan.check().map_err(FleetError::Refused)?;
@@ -43,6 +46,12 @@ impl Shelf<'_> {
         let versions = fleet.versions_of(plugin);
         if versions.is_empty() {
             return Err(unknown(plugin));
+        }
+        if fleet.active(plugin).is_none() && !is_served(plugin, hosts) {
+            return Err(FleetError::Refused(format!(
+                "nothing serves `{plugin}` yet that a canary could be judged against: no version \
+                 of it is active, and no running host has it in its folder; activate one first"
+            )));
         }
         let version = meant(versions, text).map_err(FleetError::NotFound)?;
         let base = fleet.activations.get(plugin).and_then(Activation::active);
@@ -177,6 +186,20 @@ impl Shelf<'_> {
         let document = written(counts)?;
         self.archive.put_document(&id, &document, &Expected::Anything, Some(ttl_ms)).await?;
         Ok(())
+    }
+
+    /// How a plugin's canary stands, or how the last one ended.
+    pub async fn canary_document(
+        &self,
+        fleet: &Fleet,
+        plugin: &Identity,
+    ) -> Result<Option<CanaryDocument>, QueueError> {
+        let Some(canary) = fleet.canaries.get(plugin) else { return Ok(None) };
+        let sides = match canary.verdict.is_none() {
+            true => self.counted(canary).await?,
+            false => Default::default(),
+        };
+        Ok(Some(canary.document(&sides)))
     }
 
     /// What all hosts counted in the present round of a canary: the new side, then the old one.
@@ -342,6 +365,13 @@ pub(super) fn percent(permille: u16) -> String {
     }
 }
 
+/// Whether a running host serves the plugin, pushed or not.
+fn is_served(plugin: &Identity, hosts: &[HostInfo]) -> bool {
+    let name = plugin.to_string();
+    let mut infos = hosts.iter().flat_map(|host| &host.plugins).filter(|info| info.name == name);
+    infos.any(|info| info.serving.is_some())
+}
+
 fn id(plugin: &Identity) -> Result<DocumentId, FleetError> {
     Ok(DocumentId::new(DocumentKind::Canary, key(plugin)?))
 }
@@ -420,7 +450,7 @@ mod tests {
         let (broker, plugin) = stage().await;
         let shelves: Vec<Shelf<'_>> =
             (0..5).map(|at| Shelf::new(broker.archive(), format!("host h{at}"))).collect();
-        let canary = shelves[0].begin_canary(&plugin, "2", &plan(), 10).await.unwrap();
+        let canary = shelves[0].begin_canary(&plugin, "2", &plan(), &[], 10).await.unwrap();
         // No host alone has seen enough.
         for (at, shelf) in shelves.iter().enumerate() {
             let counts = counts(&canary, (1, 1), (0, 100));
@@ -450,7 +480,7 @@ mod tests {
     async fn a_version_that_is_not_worse_grows_and_is_activated_in_the_end() {
         let (broker, plugin) = stage().await;
         let shelf = Shelf::new(broker.archive(), "host h1");
-        let canary = shelf.begin_canary(&plugin, "2", &plan(), 10).await.unwrap();
+        let canary = shelf.begin_canary(&plugin, "2", &plan(), &[], 10).await.unwrap();
         let enough = counts(&canary, (0, 100), (0, 900));
         shelf.count_canary("h1", &enough, canary.ends_at, 11).await.unwrap();
         assert_eq!(shelf.judge_canary(&plugin, 12).await.unwrap(), CanaryTurn::Grows(500));
@@ -475,7 +505,7 @@ mod tests {
     async fn a_promotion_that_was_cut_off_is_finished_by_others() {
         let (broker, plugin) = stage().await;
         let shelf = Shelf::new(broker.archive(), "host h1");
-        let canary = shelf.begin_canary(&plugin, "2", &plan(), 10).await.unwrap();
+        let canary = shelf.begin_canary(&plugin, "2", &plan(), &[], 10).await.unwrap();
         assert!(shelf.activate_over(&plugin, canary.digest, canary.base, 11).await.unwrap());
         assert!(shelf.read().await.unwrap().canary(&plugin).is_none(), "nobody is tried any more");
         let CanaryTurn::Ended(verdict) = shelf.judge_canary(&plugin, 12).await.unwrap() else {
@@ -490,7 +520,7 @@ mod tests {
     async fn a_canary_whose_base_is_gone_is_not_promoted_over_what_is_active() {
         let (broker, plugin) = stage().await;
         let shelf = Shelf::new(broker.archive(), "ann");
-        let canary = shelf.begin_canary(&plugin, "2", &plan(), 10).await.unwrap();
+        let canary = shelf.begin_canary(&plugin, "2", &plan(), &[], 10).await.unwrap();
         let base = canary.base;
         shelf.activate(&plugin, "3", 11).await.unwrap();
         assert!(!shelf.activate_over(&plugin, canary.digest, base, 12).await.unwrap());
@@ -504,7 +534,7 @@ mod tests {
         let (broker, plugin) = stage().await;
         let shelf = Shelf::new(broker.archive(), "ann");
         let short = CanaryPlan { within_ms: 1_000, ..plan() };
-        let canary = shelf.begin_canary(&plugin, "2", &short, 10).await.unwrap();
+        let canary = shelf.begin_canary(&plugin, "2", &short, &[], 10).await.unwrap();
         for number in 4..=KEPT_VERSIONS as u32 + 6 {
             push(&shelf, number).await;
         }

@@ -13,9 +13,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bulkhead_api::document::{
-    AccessDocument, InspectionDocument, KeptPlugin, PluginStep, PluginVersion, RefusedDocument,
+    AccessDocument, CanaryDocument, InspectionDocument, KeptPlugin, PluginStep, PluginVersion,
+    RefusedDocument,
 };
-use bulkhead_api::{PluginActivated, PluginPushed, PluginRef, PluginUpload, Plugins, Problem};
+use bulkhead_api::{
+    CanaryAsk, PluginActivated, PluginPushed, PluginRef, PluginUpload, Plugins, Problem,
+};
 use bulkhead_core::{Digest, TenantName};
 use bulkhead_queue::Broker;
 use bulkhead_sandbox::{
@@ -27,8 +30,10 @@ use tokio::sync::Mutex;
 
 pub use self::inspection::{access, described};
 use crate::clock::unix_ms;
-use crate::config::quantity::Size;
-use crate::fleet::{Activated, FleetError, Pushed, Shelf, Step, Upload, Version, meant};
+use crate::config::quantity::{Size, Span};
+use crate::fleet::{
+    Activated, CanaryBy, CanaryPlan, FleetError, Pushed, Shelf, Step, Upload, Version, meant,
+};
 use crate::host::isolation;
 use crate::manifest::{self, MAX_MANIFEST_BYTES};
 use crate::options::HostOptions;
@@ -201,7 +206,8 @@ impl Plugins for Gatehouse {
     }
 
     async fn kept(&self) -> Result<Vec<KeptPlugin>, Problem> {
-        let fleet = self.shelf("").read().await?;
+        let shelf = self.shelf("");
+        let fleet = shelf.read().await?;
         let mut plugins: BTreeMap<&Identity, KeptPlugin> = BTreeMap::new();
         for (identity, versions) in &fleet.versions {
             let kept = plugins.entry(identity).or_insert_with(|| nothing_of(identity));
@@ -211,6 +217,9 @@ impl Plugins for Gatehouse {
             let kept = plugins.entry(identity).or_insert_with(|| nothing_of(identity));
             kept.active = activation.active();
             kept.steps = activation.steps.iter().map(step).collect();
+        }
+        for (identity, kept) in &mut plugins {
+            kept.canary = shelf.canary_document(&fleet, identity).await?;
         }
         Ok(plugins.into_values().collect())
     }
@@ -301,6 +310,33 @@ impl Plugins for Gatehouse {
         Ok(told(&self.shelf(actor).roll_back(&identity(plugin), unix_ms()).await?))
     }
 
+    async fn begin_canary(
+        &self,
+        plugin: &PluginRef,
+        version: &str,
+        ask: CanaryAsk,
+        actor: &str,
+    ) -> Result<CanaryDocument, Problem> {
+        let (plan, hosts) = (plan(ask)?, self.broker.hosts().await?);
+        let (shelf, plugin) = (self.shelf(actor), identity(plugin));
+        let begun = shelf.begin_canary(&plugin, version, &plan, &hosts, unix_ms()).await?;
+        Ok(begun.document(&Default::default()))
+    }
+
+    async fn end_canary(
+        &self,
+        plugin: &PluginRef,
+        promote: bool,
+        actor: &str,
+    ) -> Result<CanaryDocument, Problem> {
+        let (shelf, plugin) = (self.shelf(actor), identity(plugin));
+        let ended = match promote {
+            true => shelf.promote_canary(&plugin, unix_ms()).await?,
+            false => shelf.stop_canary(&plugin, unix_ms()).await?,
+        };
+        Ok(ended.document(&Default::default()))
+    }
+
     async fn remove(&self, plugin: &PluginRef, actor: &str) -> Result<usize, Problem> {
         Ok(self.shelf(actor).remove(&identity(plugin), unix_ms()).await?)
     }
@@ -326,6 +362,28 @@ fn nothing_of(identity: &Identity) -> KeptPlugin {
         active: None,
         versions: Vec::new(),
         steps: Vec::new(),
+        canary: None,
+    }
+}
+
+fn plan(ask: CanaryAsk) -> Result<CanaryPlan, FleetError> {
+    let usual = CanaryPlan::default();
+    Ok(CanaryPlan {
+        shares_permille: match ask.shares {
+            Some(shares) => shares.into_iter().map(permille).collect::<Result<_, _>>()?,
+            None => usual.shares_permille,
+        },
+        by: if ask.by_tenant { CanaryBy::Tenant } else { CanaryBy::Task },
+        attempts: ask.attempts.unwrap_or(usual.attempts),
+        harm_permille: ask.harm.map_or(Ok(usual.harm_permille), permille)?,
+        within_ms: ask.within.map_or(usual.within_ms, |within| Span(within).as_ms()),
+    })
+}
+
+fn permille(share: f64) -> Result<u16, FleetError> {
+    match (0.0..=1.0).contains(&share) {
+        true => Ok((share * 1_000.0).round() as u16),
+        false => Err(FleetError::Refused(format!("{share} is no share: from 0 to 1 is one"))),
     }
 }
 

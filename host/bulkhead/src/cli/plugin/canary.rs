@@ -5,8 +5,7 @@ use std::str::FromStr;
 use anyhow::Result;
 use bulkhead::Identity;
 use bulkhead::config::quantity::Span;
-use bulkhead::core::canary::Side;
-use bulkhead::fleet::{Activated, Canary, CanaryBy, CanaryPlan, Fleet, Shelf};
+use bulkhead::fleet::{Activated, Canary, CanaryBy, CanaryPlan, Shelf};
 use bulkhead::queue::Broker;
 use bulkhead_api::document::CanaryDocument;
 use clap::{Args, ValueEnum};
@@ -129,8 +128,8 @@ impl CanaryArgs {
         if !self.force {
             refuse_refused(&*broker, &shelf, plugin, version, "got no tasks").await?;
         }
-        judged_against_something(&*broker, &shelf, plugin).await?;
-        let canary = shelf.begin_canary(plugin, version, &plan, figures::now()).await?;
+        let hosts = broker.hosts().await?;
+        let canary = shelf.begin_canary(plugin, version, &plan, &hosts, figures::now()).await?;
         let document = canary.document(&Default::default());
         if session.out.is_json() {
             session.out.document(&document)?;
@@ -139,29 +138,6 @@ impl CanaryArgs {
         }
         Ok(Exit::Done)
     }
-}
-
-/// There must be a version that serves, pushed or not.
-async fn judged_against_something(
-    broker: &dyn Broker,
-    shelf: &Shelf<'_>,
-    plugin: &Identity,
-) -> Result<()> {
-    let fleet = shelf.read().await?;
-    if fleet.versions_of(plugin).is_empty() || fleet.active(plugin).is_some() {
-        return Ok(());
-    }
-    let name = plugin.to_string();
-    let hosts = broker.hosts().await?;
-    let mut served = hosts.iter().flat_map(|host| &host.plugins).filter(|info| info.name == name);
-    if served.any(|info| info.serving.is_some()) {
-        return Ok(());
-    }
-    Err(failed(format!(
-        "nothing serves `{name}` yet that a canary could be judged against: no version of it is \
-         active, and no running host has it in its folder; `bulkhead plugin activate` lets one \
-         serve"
-    )))
 }
 
 async fn stop(session: &Session, plugin: &Identity) -> Result<Exit> {
@@ -189,27 +165,13 @@ async fn promote(session: &Session, plugin: &Identity, timeout: Span) -> Result<
     wait(session, &*broker, plugin, &activated, timeout).await
 }
 
-/// How a plugin's canary stands, or how the last one ended.
-pub(super) async fn of(
-    shelf: &Shelf<'_>,
-    fleet: &Fleet,
-    plugin: &Identity,
-) -> Result<Option<CanaryDocument>> {
-    let Some(canary) = fleet.canaries.get(plugin) else { return Ok(None) };
-    let sides: [Side; 2] = match canary.verdict.is_none() {
-        true => shelf.counted(canary).await?,
-        false => Default::default(),
-    };
-    Ok(Some(canary.document(&sides)))
-}
-
 /// The canaries that run, by plugin.
 pub(super) async fn running(broker: &dyn Broker) -> Result<Vec<CanaryDocument>> {
     let shelf = Shelf::new(broker.archive(), actor());
     let fleet = shelf.read().await?;
     let mut running = Vec::new();
     for plugin in fleet.canaries.keys().filter(|plugin| fleet.canary(plugin).is_some()) {
-        running.extend(of(&shelf, &fleet, plugin).await?);
+        running.extend(shelf.canary_document(&fleet, plugin).await?);
     }
     Ok(running)
 }
