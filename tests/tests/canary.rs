@@ -220,8 +220,11 @@ fn tenant(name: &str) -> TenantName {
 fn harmless(views: &[TaskView], old: Digest) {
     let hits = views.iter().filter(|view| was_hit(view)).count();
     assert!(hits >= 3 && hits * 100 <= views.len(), "{hits} of {}", views.len());
+    let fuel = |view: &TaskView| view.last_report().map_or(0, |report| report.metering.fuel);
+    let least = views.iter().filter(|view| !was_hit(view)).map(fuel).min().expect("most of them");
     for view in views {
         assert_eq!((view.state, view.attempts(), version(view)), (State::Completed, 1, old));
+        assert!(!was_hit(view) || fuel(view) > least, "what both versions used is told");
     }
 }
 

@@ -24,8 +24,8 @@ pub(crate) struct Table {
     operators: ByType,
     /// Where tenants brought plugins.
     brought: Option<Box<Brought>>,
-    /// Where versions are on trial.
-    trials: Option<Box<BTreeMap<Identity, Arc<Trial>>>>,
+    /// What is on trial, by plugin; mostly nothing.
+    trials: BTreeMap<Identity, Arc<Trial>>,
     serves: Vec<Serves>,
     takes_batches: bool,
     most_bytes: u64,
@@ -82,18 +82,16 @@ impl Table {
     /// The same with versions on trial.
     pub(super) fn with<'a>(mut self, trials: impl Iterator<Item = &'a Arc<Trial>>) -> Self {
         let of = |trial: &Arc<Trial>| (trial.serving.identity.clone(), trial.clone());
-        let trials: BTreeMap<Identity, Arc<Trial>> = trials.map(of).collect();
-        for trial in trials.values() {
+        self.trials = trials.map(of).collect();
+        for trial in self.trials.values() {
             self.most_bytes = self.most_bytes.max(trial.serving.plugin.most_bytes());
         }
-        self.trials = (!trials.is_empty()).then(|| Box::new(trials));
         self
     }
 
     /// What is on trial beside a version that serves.
     pub(crate) fn trial(&self, serving: &Serving) -> Option<&Arc<Trial>> {
-        let trials = self.trials.as_ref()?;
-        let trial = trials.get(&serving.identity)?;
+        let trial = self.trials.get(&serving.identity)?;
         (trial.base == serving.plugin.digest()).then_some(trial)
     }
 
