@@ -6,6 +6,7 @@
 
 mod batch;
 mod kept;
+mod overview;
 mod plugin;
 mod queue;
 mod rollout;
@@ -18,6 +19,7 @@ pub use kept::{
     AccessDocument, DescriptionDocument, GrantedDocument, HandlerDocument, InspectionDocument,
     KeptPlugin, MissingDocument, PluginStep, PluginVersion, RefusedDocument,
 };
+pub use overview::{HostNow, Look, Overview, QueueNow};
 pub use plugin::PluginDocument;
 pub use queue::{PolicyDocument, QueueDocument};
 pub use rollout::{FollowState, Following, followed};

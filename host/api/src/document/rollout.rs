@@ -121,6 +121,8 @@ mod tests {
             fleet: true,
             scaling: None,
             refusing: Vec::new(),
+            types: Vec::new(),
+            tenants: Vec::new(),
         }
     }
 
