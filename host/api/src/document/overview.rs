@@ -74,7 +74,7 @@ pub struct Overview {
     /// By name.
     pub hosts: Vec<HostNow>,
     /// How fast tasks went in the last minute, as the host that is asked counted them; nothing
-    /// where no host answers.
+    /// where no host is asked.
     pub latency: Option<Latency>,
 }
 

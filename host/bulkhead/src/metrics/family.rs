@@ -82,13 +82,13 @@ pub(crate) trait Series: Send + Sync + 'static {
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    pub(crate) fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
+    /// What was counted so far.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 
-    /// What was counted so far.
-    pub(crate) fn total(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
     }
 
     /// Take the value of something that is counted elsewhere.
@@ -223,17 +223,14 @@ impl<S: Series> Family<S> {
         series.entry(values).or_insert_with(|| Arc::new(S::new(self.declared))).clone()
     }
 
-    /// Look at each series, by the values of its labels. Those without labels are passed over.
-    pub(crate) fn visit(&self, mut look: impl FnMut(&[&str], &S)) {
-        for (values, series) in self.series.read().iter().filter(|(values, _)| !values.is_empty()) {
-            let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
-            look(&values, series);
-        }
-    }
-
     /// The upper bounds of its buckets, in what is counted inside.
     pub(crate) fn bounds(&self) -> &'static [u64] {
         self.declared.bounds
+    }
+
+    /// Look at each series with the values of its labels.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(&[Cow<'static, str>], &S)) {
+        self.series.read().iter().for_each(|(values, series)| look(values, series));
     }
 
     /// The one series of a metric without labels.

@@ -42,23 +42,27 @@ impl Moment {
     fn of(metrics: &Metrics, at: UnixMs) -> Self {
         let families = metrics.families();
         let mut moment = Self { at, ..Self::default() };
-        families.pickup.visit(|labels, series| {
-            add(moment.waits.entry(labels[0].to_owned()).or_default(), &series.buckets());
+        families.pickup.for_each(|labels, series| {
+            let [queue, _] = labels else { return };
+            add(moment.waits.entry(queue.to_string()).or_default(), &series.buckets());
         });
-        families.latency.visit(|labels, series| {
-            add(moment.latency.entry(labels[0].to_owned()).or_default(), &series.buckets());
+        families.latency.for_each(|labels, series| {
+            let [queue] = labels else { return };
+            add(moment.latency.entry(queue.to_string()).or_default(), &series.buckets());
         });
-        families.run.visit(|labels, series| {
-            moment.run.insert((labels[0].to_owned(), labels[1].to_owned()), series.buckets());
+        families.run.for_each(|labels, series| {
+            let [queue, task_type] = labels else { return };
+            moment.run.insert((queue.to_string(), task_type.to_string()), series.buckets());
         });
-        families.attempts.visit(|labels, series| {
-            let key = (labels[0].to_owned(), labels[1].to_owned());
+        families.attempts.for_each(|labels, series| {
+            let [queue, task_type, outcome] = labels else { return };
+            let key = (queue.to_string(), task_type.to_string());
             let (done, failed) = moment.attempts.entry(key).or_default();
-            match labels[2] {
-                "done" => *done += series.total(),
+            match outcome.as_ref() {
+                "done" => *done += series.get(),
                 // Nobody failed.
                 "returned" | "cancelled" => {}
-                _ => *failed += series.total(),
+                _ => *failed += series.get(),
             }
         });
         moment

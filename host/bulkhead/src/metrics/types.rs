@@ -13,28 +13,28 @@ impl Metrics {
         let families = self.families();
         let mut types: BTreeMap<String, TypeFigures> = BTreeMap::new();
         // The labels are the queue, the type and, of attempts, the outcome.
-        families.attempts.visit(|labels, attempts| {
+        families.attempts.for_each(|labels, attempts| {
             let [_, task_type, outcome] = labels else { return };
-            if *outcome == "returned" {
+            if outcome == "returned" {
                 return;
             }
             let of = figures(&mut types, task_type);
-            of.attempts += attempts.total();
+            of.attempts += attempts.get();
             // Nobody failed where somebody cancelled.
-            if *outcome != "done" && *outcome != FailureKind::Cancelled.as_str() {
-                of.failed += attempts.total();
+            if outcome != "done" && outcome != FailureKind::Cancelled.as_str() {
+                of.failed += attempts.get();
             }
         });
-        families.run.visit(|labels, run| {
+        families.run.for_each(|labels, run| {
             let [_, task_type] = labels else { return };
             let of = figures(&mut types, task_type);
             let buckets = run.buckets();
             of.run.resize(buckets.len(), 0);
             of.run.iter_mut().zip(buckets).for_each(|(sum, more)| *sum += more);
         });
-        families.fuel.visit(|labels, fuel| {
+        families.fuel.for_each(|labels, fuel| {
             let [_, task_type] = labels else { return };
-            figures(&mut types, task_type).fuel += fuel.total();
+            figures(&mut types, task_type).fuel += fuel.get();
         });
         types.into_values().take(HostInfo::TYPES).collect()
     }
