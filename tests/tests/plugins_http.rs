@@ -176,6 +176,57 @@ async fn a_plugin_is_uploaded_activated_rolled_back_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_is_tried_by_degrees() {
+    let desk = Desk::new(&[("PLUGINS__FLEET", "any")]).await;
+    let (admin, operator) = (desk.by("root", "admin", &[]), desk.by("ops", "operate,read", &[]));
+    let reader = desk.by("eye", "read", &[]);
+    let [first, second] = [1, 2].map(|number| version_of("unruly", number));
+    for (bytes, _) in [&first, &second] {
+        let form: &[(&str, &[u8])] = &[("component", bytes)];
+        admin.send_form("/v1/plugins/unruly/versions?unchecked=true", form).with(201);
+    }
+    let [first, second] = [first, second].map(|(_, digest)| digest.to_string());
+    let at = "/v1/plugins/unruly/canary";
+    let ask = |more: Value| {
+        let mut ask = json!({"version": second, "shares": [0.25], "attempts": 100_000});
+        ask.as_object_mut().expect("an object").extend(more.as_object().expect("more").clone());
+        ask.to_string()
+    };
+    // There is none, and nothing that one could be judged against.
+    assert_eq!(reader.get(at).status, 404);
+    assert_eq!(operator.send("DELETE", at, "").status, 404);
+    let alone = operator.post(at, &ask(json!({}))).with(422);
+    assert!(alone["detail"].as_str().expect("text").contains("nothing serves"), "{alone}");
+
+    let activate = json!({"version": first}).to_string();
+    operator.post("/v1/plugins/unruly/activate", &activate).with(200);
+    serves(&reader, "unruly", &first).await;
+    assert_eq!(reader.post(at, &ask(json!({}))).status, 403);
+    for wrong in [json!({"shares": [0.5, 0.25]}), json!({"harm": 7.0}), json!({"attempts": 0})] {
+        assert_eq!(operator.post(at, &ask(wrong.clone())).status, 422, "{wrong}");
+    }
+    assert_eq!(operator.post(at, &ask(json!({"speed": 1}))).status, 400);
+    let begun = operator.post(at, &ask(json!({"by": "tenant", "within": "1h"}))).with(201);
+    assert_eq!((&begun["digest"], &begun["base"]), (&json!(second), &json!(first)));
+    assert_eq!((&begun["share"], &begun["by"]), (&json!(0.25), &json!("tenant")));
+    assert_eq!((&begun["verdict"], &begun["harm"]), (&Value::Null, &json!(0.01)));
+    let again = operator.post(at, &ask(json!({}))).with(422);
+    assert!(again["detail"].as_str().expect("text").contains("runs already"), "{again}");
+    let stopped = operator.send("DELETE", at, "").with(200);
+    assert_eq!(stopped["verdict"]["end"], "stopped");
+    assert!(stopped["verdict"]["by"].as_str().expect("a name").contains("ops"), "{stopped}");
+
+    operator.post(at, &ask(json!({}))).with(201);
+    let listed = reader.get("/v1/plugins").with(200);
+    assert_eq!(listed["plugins"][0]["canary"]["verdict"], Value::Null);
+    let promoted = operator.post(&format!("{at}/promote"), "").with(200);
+    assert_eq!(promoted["verdict"]["end"], "promoted");
+    let shown = serves(&reader, "unruly", &second).await;
+    assert_eq!((&shown["active"], &shown["canary"]), (&json!(second), &promoted));
+    assert_eq!(reader.get(at).with(200), promoted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tenants_token_has_the_tenants_plugins_and_no_others() {
     let desk = Desk::new(&[("PLUGINS__FLEET", "any")]).await;
     let admin = desk.by("root", "admin", &[]);
