@@ -347,7 +347,8 @@ pub(super) async fn activate(
                 reason.as_deref().unwrap_or_default()
             );
             let problem = Problem::new(Kind::Conflict, detail);
-            return Err(Problem { gate: Some(gate), reason, ..problem });
+            let reason = reason.map(String::into_boxed_str);
+            return Err(Problem { gate: Some(gate.into()), reason, ..problem });
         }
     }
     let activated = plugins.activate(&plugin, &choice.version, &caller.name).await?;
