@@ -15,7 +15,8 @@ pub struct Problem {
     #[schema(example = "urn:bulkhead:problem:not-found")]
     pub kind: String,
     /// The kind in words.
-    pub title: String,
+    #[schema(value_type = String)]
+    pub title: Box<str>,
     /// The HTTP status.
     pub status: u16,
     /// What happened, and what to do.
@@ -26,12 +27,12 @@ pub struct Problem {
     pub retry_after: Option<u64>,
     /// The gate that a plugin failed, if that is what happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub gate: Option<String>,
+    #[schema(value_type = Option<String>, nullable = false)]
+    pub gate: Option<Box<str>>,
     /// Why it failed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub reason: Option<String>,
+    #[schema(value_type = Option<String>, nullable = false)]
+    pub reason: Option<Box<str>>,
 }
 
 /// The media type of problem documents.
@@ -135,7 +136,7 @@ impl Problem {
     #[must_use]
     pub fn at_gate(plugin: &str, gate: &str, reason: &str) -> Self {
         let detail = format!("{plugin} fails the gate `{gate}` here: {reason}");
-        let (gate, reason) = (Some(gate.to_owned()), Some(reason.to_owned()));
+        let (gate, reason) = (Some(gate.into()), Some(reason.into()));
         Self { gate, reason, ..Self::new(Kind::Refused, detail) }
     }
 

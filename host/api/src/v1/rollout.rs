@@ -120,7 +120,8 @@ async fn refuse_refused(
         reason.as_deref().unwrap_or_default()
     );
     let problem = Problem::new(Kind::Conflict, detail);
-    Err(Problem { gate: Some(gate), reason, ..problem })
+    let reason = reason.map(String::into_boxed_str);
+    Err(Problem { gate: Some(gate.into()), reason, ..problem })
 }
 
 /// How a version is to be tried. Shares are from 0 to 1.
