@@ -180,6 +180,37 @@ async fn a_host_tells_how_it_stands_and_how_fast_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_autoscaler_decides_is_told_with_its_reason() {
+    let site = Site::new().await;
+    let mut command = HostProcess::command();
+    command.args(["--broker", &site.server.url(), "run", "--name", "h", "--concurrency", "8"]);
+    command.arg("--plugins").arg(site.folder()).env("BULKHEAD_API__LISTEN", "127.0.0.1:0");
+    for (key, value) in [("ENABLED", "true"), ("INTERVAL", "200ms"), ("UP_COOLDOWN", "0s")] {
+        command.env(format!("BULKHEAD_HOST__AUTOSCALE__{key}"), value);
+    }
+    let host = HostProcess::spawn(command, site.folder().join("h.log"));
+    let api = Http::of(&host).await;
+    let eye = api.with(&run(&site, &["token", "create", "eye", "--scope", "read"]).said());
+    eventually("it is ready", || async { (api.get("/readyz").status == 200).then_some(()) }).await;
+    for _ in 0..20 {
+        run(&site, &["submit", "sleep", "--data", "60000"]).said();
+    }
+    let scaling = eventually("it goes up", || async {
+        let told = eye.get("/v1/hosts").with(200)["hosts"][0]["scaling"].clone();
+        told["changes"][0].is_object().then_some(told)
+    })
+    .await;
+    assert_eq!((&scaling["min"], &scaling["max"]), (&json!(1), &json!(8)));
+    let first = scaling["changes"].as_array().and_then(|changes| changes.last()).expect("a change");
+    assert_eq!(
+        (&first["verdict"]["from"], &first["verdict"]["direction"]),
+        (&json!(1), &json!("up"))
+    );
+    let explained = first["explanation"].as_str().expect("text");
+    assert!(explained.contains("more work waits than there are slots"), "{explained}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn readiness_follows_the_broker() {
     let mut site = Site::new().await;
     let host = host(&site, &[]).await;
