@@ -26,7 +26,7 @@ async function send(method, path, body) {
   if (body !== undefined) options.body = JSON.stringify(body);
   let answer;
   try {
-    answer = await fetch(`../v1${path}`, options);
+    answer = await fetch(`../v1${path}`, { ...options, signal: AbortSignal.timeout(30_000) });
   } catch {
     throw new Problem({ detail: "the host does not answer" }, 0);
   }
@@ -36,6 +36,13 @@ async function send(method, path, body) {
     throw new Problem(document, answer.status);
   }
   return answer;
+}
+
+/** Text from beside the API. */
+export async function text(path) {
+  const answer = await fetch(path, { headers: headers() });
+  if (!answer.ok) throw new Problem(null, answer.status);
+  return answer.text();
 }
 
 export const get = async (path) => (await send("GET", path)).json();

@@ -1,0 +1,7 @@
+//! The dashboard of a real host, used in a real browser.
+//!
+//! Every tab fails its test if the page logs an error, throws, or breaks its own policy.
+
+mod stand;
+
+mod roles;

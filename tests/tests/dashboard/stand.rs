@@ -1,0 +1,98 @@
+//! A host with a dashboard, and a browser before it.
+
+use std::process::Command;
+
+use bulkhead_tests::{
+    Chromium, HostProcess, Http, Ran, Site, Tab, eventually, install_as, install_shipped,
+};
+
+/// A host on a server of its own, and a browser.
+pub(crate) struct Stand {
+    pub(crate) site: Site,
+    pub(crate) host: HostProcess,
+    pub(crate) api: Http,
+    browser: Chromium,
+}
+
+/// A name that a file may have and that a page must show as it is.
+pub(crate) const HOSTILE_NAME: &str = "<img src=x onerror=alert(1)>";
+
+impl Stand {
+    /// A host with plugins that work, and one that does not.
+    pub(crate) async fn new() -> Self {
+        let site = Site::new().await;
+        install_shipped(site.folder(), "text-stats");
+        install_as(site.folder(), HOSTILE_NAME, b"no component");
+        let host = Self::start(&site, "127.0.0.1:0");
+        let api = Http::of(&host).await;
+        let stand = Self { site, host, api, browser: Chromium::start() };
+        stand.ready().await;
+        stand
+    }
+
+    fn start(site: &Site, listen: &str) -> HostProcess {
+        let mut command: Command = HostProcess::command();
+        command.args(["--broker", &site.server.url(), "run", "--name", "harbour", "--plugins"]);
+        command.arg(site.folder()).env("BULKHEAD_API__LISTEN", listen);
+        HostProcess::spawn(command, site.folder().join("h.log"))
+    }
+
+    async fn ready(&self) {
+        eventually("it serves", || async {
+            let hosts = self.site.client.broker().hosts().await.ok()?;
+            let host = hosts.iter().find(|host| host.pid == self.host.pid())?;
+            let known = host.plugins.iter().filter(|one| one.serving.is_some()).count();
+            (known == 2 && host.plugins.len() == 3).then_some(())
+        })
+        .await;
+    }
+
+    /// End the host, and start another one at the same address.
+    pub(crate) async fn restart(&mut self) {
+        let address = self.api.base().trim_start_matches("http://").to_owned();
+        self.host.kill();
+        self.host = Self::start(&self.site, &address);
+        Http::of(&self.host).await;
+        self.ready().await;
+    }
+
+    /// The text of a new token.
+    pub(crate) fn token(&self, name: &str, more: &[&str]) -> String {
+        let broker = self.site.server.url();
+        Ran::of(&[&["--broker", broker.as_str(), "token", "create", name], more].concat()).said()
+    }
+
+    /// A tab in which nobody has signed in.
+    pub(crate) fn stranger(&self) -> Tab {
+        let tab = self.browser.tab();
+        tab.expect_complaint("status of 401");
+        tab.go(&format!("{}/", self.api.base()));
+        tab.shows("Who asks?");
+        tab
+    }
+
+    /// A tab in which somebody has signed in with a token of these scopes.
+    pub(crate) fn tab(&self, scopes: &str) -> Tab {
+        self.signed_in(&self.token("somebody", &["--scope", scopes]))
+    }
+
+    /// A tab in which a token was shown.
+    pub(crate) fn signed_in(&self, token: &str) -> Tab {
+        let tab = self.stranger();
+        sign_in(&tab, token);
+        tab.until("somebody is let in", "document.querySelectorAll('#nav a').length > 0");
+        tab
+    }
+}
+
+/// Show a token.
+pub(crate) fn sign_in(tab: &Tab, token: &str) {
+    tab.write("Token", token);
+    tab.press("Enter");
+}
+
+/// Open a page by its address within the dashboard.
+pub(crate) fn open(tab: &Tab, page: &str) {
+    tab.js(&format!("location.hash = '#/{page}'"));
+    tab.until("the page stands", "document.querySelector('main h1') !== null");
+}
