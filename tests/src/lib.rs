@@ -18,8 +18,8 @@ mod process;
 mod receiver;
 mod site;
 
-pub use bulkhead_stage::{Persistence, Proxy, RedisServer, eventually, eventually_within};
 pub use browser::{Chromium, Scheme, Tab};
+pub use bulkhead_stage::{Persistence, Proxy, RedisServer, eventually, eventually_within};
 pub use collector::Collector;
 pub use command::{Ran, Started, ran};
 pub use exposition::Exposition;

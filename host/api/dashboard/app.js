@@ -55,6 +55,8 @@ const shared = {
 /** Figures that are kept: ten minutes of one a second. */
 const KEPT = 600;
 
+/** Whether a page was shown before. */
+let gone = false;
 let leaving = new AbortController();
 let streaming = new AbortController();
 
@@ -87,7 +89,9 @@ async function show() {
   title(known?.title ?? "Not found");
   const place = h("div", { class: "page" });
   replace(main, place);
-  main.focus({ preventScroll: true });
+  // Who goes somewhere is taken there; who has just come begins at the beginning.
+  if (gone) main.focus({ preventScroll: true });
+  gone = true;
   scrollTo(0, 0);
   if (!draw) {
     const hidden = PAGES.some(({ name }) => name === page);
@@ -99,7 +103,9 @@ async function show() {
   try {
     await draw({ place, rest, query, signal, shared, title });
   } catch (problem) {
-    if (!signal.aborted && problem.status !== 401) append(place, [h("p", { class: "failed", role: "alert" }, problem.message)]);
+    if (signal.aborted || problem.status === 401) return;
+    if (!place.querySelector("h1")) replace(place, h("h1", {}, known.title));
+    append(place, [h("p", { class: "failed", role: "alert" }, problem.message)]);
   }
 }
 

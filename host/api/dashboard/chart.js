@@ -4,7 +4,7 @@
 import { h, redraw, s } from "./dom.js";
 import { clock, short } from "./format.js";
 
-const LEFT = 46, RIGHT = 10, TOP = 10, BOTTOM = 22;
+const LEFT = 54, RIGHT = 10, TOP = 10, BOTTOM = 22;
 const size = () => (innerWidth < 700 ? { W: 360, H: 180 } : { W: 640, H: 190 });
 
 /** The moment that the reader points at, by the title of the chart. */

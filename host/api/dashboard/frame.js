@@ -25,7 +25,7 @@ export function frame(who, pages, here, signOut) {
   redraw(document.getElementById("nav"), pages.map(({ name, title }) =>
     h("a", { href: `#/${name}`, "aria-current": name === here ? "page" : null }, icon(name), h("span", {}, title))));
   const role = who && (["admin", "operate", "submit"].find((scope) => who.scopes.includes(scope)) ?? "read only");
-  redraw(document.getElementById("who"), who ? [h("span", { class: "name" }, who.name), h("span", { class: "soft" }, who.tenant ? `${role}, tenant ${who.tenant}` : role)] : null,
+  redraw(document.getElementById("who"), who ? [h("span", { class: "name", title: who.name }, /\((.*)\)$/.exec(who.name)?.[1] ?? who.name), h("span", { class: "soft" }, who.tenant ? `${role}, tenant ${who.tenant}` : role)] : null,
     who && sessionStorage.length ? h("button", { type: "button", class: "quiet", onclick: signOut }, "Sign out") : null, themes());
 }
 

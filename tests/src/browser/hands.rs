@@ -31,6 +31,17 @@ impl Tab {
         self.click_found(text, &find);
     }
 
+    /// Click the one button or link within a part of the page that says this.
+    #[track_caller]
+    pub fn click_in(&self, part: &str, text: &str) {
+        let find = format!(
+            "(root) => [...root.querySelectorAll({} + ' :is(button, a)')].filter((one) => one.textContent.trim() === {})",
+            json!(part),
+            json!(text)
+        );
+        self.click_found(text, &find);
+    }
+
     /// Click the one visible element of a selector.
     #[track_caller]
     pub fn click_on(&self, selector: &str) {
@@ -95,10 +106,11 @@ impl Tab {
             letter => (i64::from(letter.to_ascii_uppercase().as_bytes()[0]), letter),
         };
         let name = if key == "Space" { " " } else { key };
-        let event = |kind: &str, text: &str| {
-            json!({"type": kind, "key": name, "code": key, "windowsVirtualKeyCode": code, "modifiers": modifiers, "text": text})
-        };
-        self.call("Input.dispatchKeyEvent", event(if text.is_empty() { "rawKeyDown" } else { "keyDown" }, text));
+        let event = |kind: &str, text: &str| json!({"type": kind, "key": name, "code": key, "windowsVirtualKeyCode": code, "modifiers": modifiers, "text": text});
+        self.call(
+            "Input.dispatchKeyEvent",
+            event(if text.is_empty() { "rawKeyDown" } else { "keyDown" }, text),
+        );
         self.call("Input.dispatchKeyEvent", event("keyUp", ""));
     }
 }

@@ -70,8 +70,7 @@ impl Tab {
 
     #[track_caller]
     fn evaluate(&self, expression: &str) -> Result<Value, String> {
-        let asked =
-            json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
+        let asked = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
         let answer = self.call("Runtime.evaluate", asked);
         match answer.get("exceptionDetails") {
             Some(thrown) => Err(thrown["exception"]["description"].to_string()),
@@ -90,12 +89,17 @@ impl Tab {
             // A page that is left throws away what was asked of it.
             let value = self.evaluate(expression);
             let falsy = |value: &Value| {
-                matches!(value, Value::Null | Value::Bool(false)) || *value == json!(0) || *value == json!("")
+                matches!(value, Value::Null | Value::Bool(false))
+                    || *value == json!(0)
+                    || *value == json!("")
             };
             match value {
                 Ok(value) if !falsy(&value) => return value,
                 last if Instant::now() >= deadline => {
-                    panic!("not within {PATIENCE:?}: {what} ({last:?}); the page says:\n{}", self.text())
+                    panic!(
+                        "not within {PATIENCE:?}: {what} ({last:?}); the page says:\n{}",
+                        self.text()
+                    )
                 }
                 _ => std::thread::sleep(Duration::from_millis(20)),
             }
@@ -105,13 +109,19 @@ impl Tab {
     /// Wait until the page shows a text.
     #[track_caller]
     pub fn shows(&self, text: &str) {
-        self.until(&format!("it shows `{text}`"), &format!("document.body.innerText.includes({})", json!(text)));
+        self.until(
+            &format!("it shows `{text}`"),
+            &format!("document.body.innerText.includes({})", json!(text)),
+        );
     }
 
     /// Wait until the page shows a text no more.
     #[track_caller]
     pub fn shows_no_more(&self, text: &str) {
-        self.until(&format!("it shows `{text}` no more"), &format!("!document.body.innerText.includes({})", json!(text)));
+        self.until(
+            &format!("it shows `{text}` no more"),
+            &format!("!document.body.innerText.includes({})", json!(text)),
+        );
     }
 
     /// What the page says.
@@ -172,7 +182,9 @@ fn complaint(event: &Value) -> Option<String> {
     let params = &event["params"];
     match event["method"].as_str()? {
         "Runtime.exceptionThrown" => Some(params["exceptionDetails"].to_string()),
-        "Runtime.consoleAPICalled" if ["error", "warning", "assert"].contains(&params["type"].as_str()?) => {
+        "Runtime.consoleAPICalled"
+            if ["error", "warning", "assert"].contains(&params["type"].as_str()?) =>
+        {
             Some(params["args"].to_string())
         }
         "Log.entryAdded" if ["error", "warning"].contains(&params["entry"]["level"].as_str()?) => {

@@ -4,4 +4,12 @@
 
 mod stand;
 
+mod access;
+mod actions;
+mod hostile;
+mod keyboard;
+mod live;
+mod long_lists;
+mod pages;
+mod pictures;
 mod roles;

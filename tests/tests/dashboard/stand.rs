@@ -2,30 +2,42 @@
 
 use std::process::Command;
 
+use bulkhead_core::TaskId;
 use bulkhead_tests::{
     Chromium, HostProcess, Http, Ran, Site, Tab, eventually, install_as, install_shipped,
 };
+use serde_json::Value;
 
 /// A host on a server of its own, and a browser.
 pub(crate) struct Stand {
     pub(crate) site: Site,
     pub(crate) host: HostProcess,
     pub(crate) api: Http,
+    refused: usize,
     browser: Chromium,
 }
+
+/// Whether a page has drawn what it asked for.
+pub(crate) const DRAWN: &str = "document.querySelector('main :is(td, dd, .nothing, .soon)')";
 
 /// A name that a file may have and that a page must show as it is.
 pub(crate) const HOSTILE_NAME: &str = "<img src=x onerror=alert(1)>";
 
 impl Stand {
-    /// A host with plugins that work, and one that does not.
+    /// A host with two plugins that work, and two files that do not.
     pub(crate) async fn new() -> Self {
         let site = Site::new().await;
-        install_shipped(site.folder(), "text-stats");
         install_as(site.folder(), HOSTILE_NAME, b"no component");
+        install_as(site.folder(), "broken", b"no component");
+        Self::on(site, 2).await
+    }
+
+    /// A host at a site whose folder holds so many files that are no plugins.
+    pub(crate) async fn on(site: Site, refused: usize) -> Self {
+        install_shipped(site.folder(), "text-stats");
         let host = Self::start(&site, "127.0.0.1:0");
         let api = Http::of(&host).await;
-        let stand = Self { site, host, api, browser: Chromium::start() };
+        let stand = Self { site, host, api, refused, browser: Chromium::start() };
         stand.ready().await;
         stand
     }
@@ -42,7 +54,7 @@ impl Stand {
             let hosts = self.site.client.broker().hosts().await.ok()?;
             let host = hosts.iter().find(|host| host.pid == self.host.pid())?;
             let known = host.plugins.iter().filter(|one| one.serving.is_some()).count();
-            (known == 2 && host.plugins.len() == 3).then_some(())
+            (known == 2 && host.plugins.len() == 2 + self.refused).then_some(())
         })
         .await;
     }
@@ -54,6 +66,17 @@ impl Stand {
         self.host = Self::start(&self.site, &address);
         Http::of(&self.host).await;
         self.ready().await;
+    }
+
+    /// The API, asked by an administrator.
+    pub(crate) fn admin(&self) -> Http {
+        self.api.with(&self.token("root", &["--scope", "admin"]))
+    }
+
+    /// Submit a task as JSON; its id.
+    pub(crate) fn submit(&self, api: &Http, task: &Value) -> TaskId {
+        let id = api.post("/v1/tasks", &task.to_string()).with(201)["id"].clone();
+        id.as_str().expect("an id").parse().expect("an id")
     }
 
     /// The text of a new token.
@@ -93,6 +116,17 @@ pub(crate) fn sign_in(tab: &Tab, token: &str) {
 
 /// Open a page by its address within the dashboard.
 pub(crate) fn open(tab: &Tab, page: &str) {
-    tab.js(&format!("location.hash = '#/{page}'"));
-    tab.until("the page stands", "document.querySelector('main h1') !== null");
+    let go = "(() => { const here = document.querySelector('main > *'); if (location.hash !== to && here) here.dataset.left = ''; location.hash = to; })()";
+    tab.js(&format!("window.to = '#/{page}'; {go}"));
+    stands(tab);
+}
+
+/// Wait until a page that was gone to stands.
+pub(crate) fn stands(tab: &Tab) {
+    tab.until("the page stands", "document.querySelector('main > :not([data-left]) h1') !== null");
+}
+
+/// The address of a task's page.
+pub(crate) fn page_of(id: TaskId) -> String {
+    format!("tasks/default/{id}")
 }

@@ -51,11 +51,11 @@ export function taskList({ name, filters, actions, empty, signal, shared }) {
     : h("span", { class: "soft" }, "Mark rows to act on many at once."));
   const list = longTable({ name, columns, more, again, draw: cells, empty, choose: actions ? show : null });
   if (actions) show([]);
-  let [seen, at] = [null, Date.now()];
+  const told = (now) => JSON.stringify(now?.queues.map((queue) => [queue.queue, queue.totals, queue.running]));
+  let [seen, at] = [told(shared.overview), Date.now()];
   shared.hear(signal, (now) => {
-    const said = JSON.stringify(now.queues.map((queue) => [queue.queue, queue.totals, queue.running]));
-    const changed = seen !== null && said !== seen;
-    if (!changed) { seen = said; return; }
+    const said = told(now);
+    if (said === seen) return;
     if (Date.now() - at < AGAIN_MS || !list.calm() || document.hidden) return;
     [seen, at] = [said, Date.now()];
     list.reload().catch(() => {});
