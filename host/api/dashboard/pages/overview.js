@@ -66,8 +66,10 @@ function charts(past, before) {
   const shares = [
     series("slots", (one) => percent(sum(one.hosts, (host) => host.in_flight), sum(one.hosts, (host) => host.concurrency)), { filled: true }),
     series("memory", (one) => percent(sum(one.hosts, (host) => host.held_bytes), sum(one.hosts, (host) => host.budget_bytes)))];
-  const of = (name) => ({ before: before.rates[name] });
-  const was = (name) => ({ before: before.depths[name] });
+  // One point of the past alone would draw a line of which nothing is known.
+  const several = (points) => ({ before: points?.length > 1 ? points : [] });
+  const of = (name) => several(before.rates[name]);
+  const was = (name) => several(before.depths[name]);
   return [
     chart("Throughput", [series("completed", rate("completed"), { filled: true, ...of("completed") }), series("submitted", rate("submitted"), of("submitted"))], { unit: "/s", least: 1 }),
     chart("Queue depth", [series("pending", depth("pending"), { filled: true, ...was("pending") }), series("running", depth("running"), was("running")), series("scheduled", depth("scheduled"), was("scheduled"))], { least: 4 }),
