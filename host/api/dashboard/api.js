@@ -68,9 +68,14 @@ export async function follow(path, { signal, onevent, onstate }) {
   let last = null;
   let pause = 500;
   while (!signal.aborted) {
+    const attempt = new AbortController();
+    let patience;
+    // A host that lives says at least every 15 seconds that it does.
+    const hear = () => { clearTimeout(patience); patience = setTimeout(() => attempt.abort(), 40_000); };
     try {
+      hear();
       const more = last ? { "last-event-id": last } : {};
-      const answer = await fetch(`../v1${path}`, { headers: headers(more), signal });
+      const answer = await fetch(`../v1${path}`, { headers: headers(more), signal: AbortSignal.any([signal, attempt.signal]) });
       if (!answer.ok) throw new Problem(await answer.json().catch(() => null), answer.status);
       onstate?.(true);
       pause = 500;
@@ -79,6 +84,7 @@ export async function follow(path, { signal, onevent, onstate }) {
       for (;;) {
         const { value, done } = await reader.read();
         if (done) break;
+        hear();
         text += value;
         let end;
         while ((end = text.indexOf("\n\n")) >= 0) {
@@ -93,6 +99,8 @@ export async function follow(path, { signal, onevent, onstate }) {
     } catch (problem) {
       if (signal.aborted) return;
       if (problem.status === 401) dispatchEvent(new Event("unauthorized"));
+    } finally {
+      clearTimeout(patience);
     }
     onstate?.(false);
     await new Promise((resolve) => setTimeout(resolve, pause));

@@ -93,7 +93,7 @@ impl Chromium {
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let session = self.pipe.call(None, "Target.attachToTarget", &attach);
         let session = session["sessionId"].as_str().expect("a session");
-        Tab::new(self.pipe.clone(), session)
+        Tab::new(self.pipe.clone(), session, context)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A page in a tab: what it shows, what it says of itself, how it is looked at.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,15 +27,21 @@ pub enum Scheme {
 pub struct Tab {
     pipe: Arc<Pipe>,
     session: String,
+    context: Value,
     complaints: RefCell<Vec<String>>,
     expected: RefCell<Vec<String>>,
 }
 
 impl Tab {
-    pub(super) fn new(pipe: Arc<Pipe>, session: &str) -> Self {
+    pub(super) fn new(pipe: Arc<Pipe>, session: &str, context: &Value) -> Self {
         let complaints = RefCell::default();
-        let tab =
-            Self { pipe, session: session.to_owned(), complaints, expected: RefCell::default() };
+        let tab = Self {
+            pipe,
+            session: session.to_owned(),
+            context: context.clone(),
+            complaints,
+            expected: RefCell::default(),
+        };
         for domain in ["Page", "Runtime", "Log"] {
             tab.call(&format!("{domain}.enable"), json!({}));
         }
@@ -149,6 +156,13 @@ impl Tab {
             {"name": "prefers-reduced-motion", "value": motion},
         ]);
         self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+    }
+
+    /// Keep files that the page gives away in this folder.
+    pub fn downloads_into(&self, folder: &Path) {
+        let asked =
+            json!({"behavior": "allow", "downloadPath": folder, "browserContextId": self.context});
+        self.pipe.call(None, "Browser.setDownloadBehavior", &asked);
     }
 
     /// What is seen, as PNG.

@@ -106,6 +106,17 @@ async fn axe_finds_no_breach_on_any_page_in_light_in_dark_and_on_a_phone() {
     }
     assert!(breaches.is_empty(), "{} breaches:\n{}", breaches.len(), breaches.join("\n"));
 
+    // A theme is chosen and kept, whatever the system prefers.
+    let ground = "getComputedStyle(document.documentElement).backgroundColor";
+    let dark = tab.js(ground);
+    tab.click("Theme: as the system");
+    tab.until("it is light", &format!("{ground} !== '{}'", dark.as_str().expect("a colour")));
+    tab.js("location.reload()");
+    tab.click("Theme: light");
+    tab.until("it is dark", &format!("{ground} === '{}'", dark.as_str().expect("a colour")));
+    tab.click("Theme: dark");
+    tab.shows("Theme: as the system");
+
     // Who prefers less motion gets none.
     let moving = "(() => { const one = document.createElement('div'); one.className = 'note'; document.getElementById('notes').append(one); const style = getComputedStyle(one); const button = getComputedStyle(document.querySelector('button')); const said = [style.animationName, button.transitionDuration]; one.remove(); return said; })()";
     assert_eq!(tab.js(moving), json!(["none", "0s"]));

@@ -92,6 +92,14 @@ async fn guest_text_is_shown_as_text_and_runs_nothing() {
     );
     harmless(&tab);
 
+    let policy = "fetch('.').then((answer) => answer.headers.get('content-security-policy'))";
+    let policy = tab.js(policy).as_str().expect("a policy").to_owned();
+    for part in
+        ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"]
+    {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
     // Should text reach a place where HTML is made after all, the policy of the page stops it.
     let thrown = tab.js("(() => { try { document.createElement('div').innerHTML = '<b>x</b>'; return ''; } catch (error) { return error.name; } })()");
     assert_eq!(thrown, "TypeError");

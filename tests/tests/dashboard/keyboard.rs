@@ -83,6 +83,13 @@ async fn everything_is_reached_and_used_by_keys() {
     assert_eq!(stand.site.stats().await.failed, 39);
     tab.until("the focus is somewhere of use", "document.activeElement !== document.body");
 
+    // The list is loaded again by a key, and marks are gone with it.
+    to(&tab, "Mark all that are loaded");
+    tab.press("Space");
+    tab.shows("39 marked");
+    tab.press("r");
+    tab.shows_no_more("39 marked");
+
     // Search, then open what is found.
     tab.press("/");
     assert_eq!(tab.js("document.activeElement.name"), "failure");

@@ -49,7 +49,7 @@ async fn figures_come_in_by_themselves_and_again_after_a_restart() {
     }
     stand.host.kill();
     tab.shows("no connection");
-    stand.restart().await;
+    stand.restart(&[]).await;
     tab.shows("live");
     open(&tab, "");
     stand.submit(&api, &json!({"type": "unserved", "payload": ""}));

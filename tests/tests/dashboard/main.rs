@@ -10,6 +10,7 @@ mod hostile;
 mod keyboard;
 mod live;
 mod long_lists;
+mod modules;
 mod pages;
 mod pictures;
 mod roles;

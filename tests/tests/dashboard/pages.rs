@@ -2,9 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bulkhead_tests::eventually;
 use serde_json::json;
 
-use crate::stand::{HOSTILE_NAME, Stand, open, page_of};
+use crate::stand::{HOSTILE_NAME, Stand, go, open, page_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_shows_what_the_host_has() {
@@ -43,10 +44,10 @@ async fn every_page_shows_what_the_host_has() {
         "all plots are drawn",
         "document.querySelectorAll('figure.chart svg path[d]').length >= 12",
     );
-    tab.until(
-        "fuel and percentiles come in",
-        "[...document.querySelectorAll('.card')].every((card) => !card.innerText.includes('–'))",
-    );
+    tab.until("fuel comes in", &format!("!{}.includes('–')", card("Fuel")));
+    let later = stand.submit(&api, &json!({"type": "echo", "payload": "later"}));
+    tab.until("so do percentiles", &format!("!{}.includes('–')", card("Run time, p95")));
+    stand.site.wait(later).await;
     tab.point_at("section:nth-of-type(2) > figure.chart");
     tab.until(
         "a plot tells the values of the moment that is pointed at",
@@ -54,7 +55,7 @@ async fn every_page_shows_what_the_host_has() {
     );
     tab.until("and marks it", "document.querySelectorAll('figure.chart .dot').length === 3");
 
-    tab.click("Queues");
+    go(&tab, "Queues");
     tab.until("the queue is listed", "document.querySelector('td a[href=\"#/queues/default\"]')");
     tab.click("default");
     for text in
@@ -63,10 +64,10 @@ async fn every_page_shows_what_the_host_has() {
         tab.shows(text);
     }
 
-    tab.click("Tasks");
+    go(&tab, "Tasks");
     tab.until(
         "all are listed",
-        "document.querySelectorAll('table.long tbody tr:not(.spacer)').length === 7",
+        "document.querySelectorAll('table.long tbody tr:not(.spacer)').length === 8",
     );
     tab.write("Type", "flaky");
     tab.click("Search");
@@ -84,6 +85,17 @@ async fn every_page_shows_what_the_host_has() {
         4,
         "payload and output are coloured"
     );
+
+    let kept = tempfile::tempdir().expect("a folder");
+    tab.downloads_into(kept.path());
+    tab.js("[...document.querySelectorAll('button')].findLast((one) => one.innerText === 'Download').click()");
+    eventually("the output is kept as a file", || async {
+        let file = std::fs::read_dir(kept.path()).ok()?.next()?.ok()?;
+        let named = file.file_name().to_string_lossy().starts_with(&order.to_string());
+        let whole = std::fs::read(file.path()).ok()? == br#"{"express":true,"order":4711}"#;
+        (named && whole).then_some(())
+    })
+    .await;
 
     open(&tab, &page_of(flaky));
     for text in ["Attempt 2", "attempt 1 of 1 that fail", "done at attempt 2", "then retry"] {
@@ -108,7 +120,7 @@ async fn every_page_shows_what_the_host_has() {
     tab.shows("half");
     tab.shows("50 %");
 
-    tab.click("Dead letters");
+    go(&tab, "Dead letters");
     tab.until(
         "both are listed",
         "document.querySelectorAll('table.long tbody tr:not(.spacer)').length === 2",
@@ -121,7 +133,7 @@ async fn every_page_shows_what_the_host_has() {
     );
     tab.shows("reject: never");
 
-    tab.click("Schedules");
+    go(&tab, "Schedules");
     tab.shows("30 3 * * *");
     tab.until(
         "it is listed twice, by time too",
@@ -131,7 +143,7 @@ async fn every_page_shows_what_the_host_has() {
     tab.shows("\"report\": \"sales\"");
     tab.until("its next fires are told", "document.querySelectorAll('main tbody tr').length >= 5");
 
-    tab.click("Plugins");
+    go(&tab, "Plugins");
     for text in [
         "unruly",
         "text-stats",
@@ -143,18 +155,26 @@ async fn every_page_shows_what_the_host_has() {
     ] {
         tab.shows(text);
     }
-    tab.click("Tenants");
+    go(&tab, "Tenants");
     for text in ["What they used", "acme", "Worth", "500", "weight 30"] {
         tab.shows(text);
     }
-    tab.click("Hosts");
+    go(&tab, "Hosts");
     for text in ["harbour", "1 of", "Memory held", "2 serve, 2 refused"] {
         tab.shows(text);
     }
-    tab.click("Journal");
+    go(&tab, "Journal");
     for text in ["somebody", "token.create", "PUT /v1/queues/{queue}/policy"] {
         tab.shows(text);
     }
     open(&tab, "nowhere");
     tab.shows("There is no such page");
+}
+
+/// What a card says.
+fn card(name: &str) -> String {
+    format!(
+        "[...document.querySelectorAll('.card')].find((card) => card.innerText.startsWith({})).innerText",
+        json!(name)
+    )
 }

@@ -7,7 +7,7 @@ use crate::stand::{DRAWN, Stand, open, page_of, sign_in};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_let_in_and_are_kept_in_the_tab_alone() {
-    let stand = Stand::new().await;
+    let mut stand = Stand::new().await;
     let tab = stand.stranger();
     sign_in(&tab, "bh_nobody_knows_this");
     tab.shows("The token is unknown, expired or revoked.");
@@ -47,6 +47,14 @@ async fn tokens_let_in_and_are_kept_in_the_tab_alone() {
     open(&tab, "hosts");
     tab.shows("The token is unknown, expired or revoked.");
     tab.shows("Who asks?");
+    assert!(!stand.host.log().contains(&token), "the host logs no token");
+
+    drop(tab);
+    stand.restart(&[("ANONYMOUS", r#"["read"]"#)]).await;
+    let visitor = stand.visitor();
+    visitor.shows("anonymous on loopback");
+    visitor.shows("read only");
+    assert!(!visitor.text().contains("Sign out"), "nobody has signed in");
 }
 
 /// What changes something; none of it is there for who may only read.

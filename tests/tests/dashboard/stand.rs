@@ -35,17 +35,18 @@ impl Stand {
     /// A host at a site whose folder holds so many files that are no plugins.
     pub(crate) async fn on(site: Site, refused: usize) -> Self {
         install_shipped(site.folder(), "text-stats");
-        let host = Self::start(&site, "127.0.0.1:0");
+        let host = Self::start(&site, "127.0.0.1:0", &[]);
         let api = Http::of(&host).await;
         let stand = Self { site, host, api, refused, browser: Chromium::start() };
         stand.ready().await;
         stand
     }
 
-    fn start(site: &Site, listen: &str) -> HostProcess {
+    fn start(site: &Site, listen: &str, settings: &[(&str, &str)]) -> HostProcess {
         let mut command: Command = HostProcess::command();
         command.args(["--broker", &site.server.url(), "run", "--name", "harbour", "--plugins"]);
         command.arg(site.folder()).env("BULKHEAD_API__LISTEN", listen);
+        command.envs(settings.iter().map(|(key, value)| (format!("BULKHEAD_API__{key}"), value)));
         HostProcess::spawn(command, site.folder().join("h.log"))
     }
 
@@ -59,11 +60,11 @@ impl Stand {
         .await;
     }
 
-    /// End the host, and start another one at the same address.
-    pub(crate) async fn restart(&mut self) {
+    /// End the host, and start another one at the same address, with these settings of `[api]`.
+    pub(crate) async fn restart(&mut self, settings: &[(&str, &str)]) {
         let address = self.api.base().trim_start_matches("http://").to_owned();
         self.host.kill();
-        self.host = Self::start(&self.site, &address);
+        self.host = Self::start(&self.site, &address, settings);
         Http::of(&self.host).await;
         self.ready().await;
     }
@@ -85,11 +86,17 @@ impl Stand {
         Ran::of(&[&["--broker", broker.as_str(), "token", "create", name], more].concat()).said()
     }
 
-    /// A tab in which nobody has signed in.
-    pub(crate) fn stranger(&self) -> Tab {
+    /// A tab before the dashboard.
+    pub(crate) fn visitor(&self) -> Tab {
         let tab = self.browser.tab();
         tab.expect_complaint("status of 401");
         tab.go(&format!("{}/", self.api.base()));
+        tab
+    }
+
+    /// A tab in which nobody has signed in.
+    pub(crate) fn stranger(&self) -> Tab {
+        let tab = self.visitor();
         tab.shows("Who asks?");
         tab
     }
@@ -118,6 +125,13 @@ pub(crate) fn sign_in(tab: &Tab, token: &str) {
 pub(crate) fn open(tab: &Tab, page: &str) {
     let go = "(() => { const here = document.querySelector('main > *'); if (location.hash !== to && here) here.dataset.left = ''; location.hash = to; })()";
     tab.js(&format!("window.to = '#/{page}'; {go}"));
+    stands(tab);
+}
+
+/// Go to a page by the navigation.
+pub(crate) fn go(tab: &Tab, title: &str) {
+    tab.js("document.querySelector('main > *').dataset.left = ''");
+    tab.click_in("#nav", title);
     stands(tab);
 }
 
