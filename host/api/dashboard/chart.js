@@ -61,13 +61,13 @@ function nearest(points, at) {
 }
 
 function inside(title, series, options) {
-  const { format = short } = options;
+  const { format = short, moment = clock } = options;
   const { from, to } = period(series);
   const at = pointed.title === title && to > from ? Math.max(from, Math.min(to, pointed.at)) : null;
   const there = (one) => (at === null || one.points.length === 0 ? last(one) : one.points[nearest(one.points, at)][1]);
   const key = series.map((one, n) => h("span", { class: `key s${n}` }, `${one.name} `, h("b", {}, tell(there(one), options))));
   const caption = h("figcaption", {}, h("strong", {}, title),
-    h("span", { class: "keys" }, at === null ? null : h("span", { class: "when" }, clock(at)), key));
+    h("span", { class: "keys" }, at === null ? null : h("span", { class: "when" }, moment(at)), key));
   if (!(to > from)) return [caption, h("p", { class: "collecting" }, "Collecting: the first points appear within seconds.")];
   const { W, H } = size();
   const top = nice(Math.max(options.least ?? 0, ...series.flatMap((one) => one.points.map(([, value]) => value ?? 0)), 1e-9));
@@ -79,7 +79,7 @@ function inside(title, series, options) {
     if (share % 0.5 === 0) drawn.append(s("text", { x: LEFT - 8, y: y(top * share) + 4, "text-anchor": "end" }, format(top * share)));
   }
   for (const [share, anchor] of [[0, "start"], [0.5, "middle"], [1, "end"]]) {
-    drawn.append(s("text", { x: x(from + (to - from) * share), y: H - 5, "text-anchor": anchor }, clock(from + (to - from) * share)));
+    drawn.append(s("text", { x: x(from + (to - from) * share), y: H - 5, "text-anchor": anchor }, moment(from + (to - from) * share)));
   }
   series.forEach((one, n) => {
     const runs = split(one.points);

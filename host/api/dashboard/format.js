@@ -44,7 +44,8 @@ export function ago(at, now = Date.now()) {
   if (!at) return "";
   const ms = now - at;
   if (Math.abs(ms) < 1000) return "now";
-  const rounded = span(Math.floor(Math.abs(ms) / 1000) * 1000);
+  const step = Math.abs(ms) < 600_000 ? 1000 : 60_000;
+  const rounded = span(Math.floor(Math.abs(ms) / step) * step).replace(" min 0 s", " min");
   return ms > 0 ? `${rounded} ago` : `in ${rounded}`;
 }
 

@@ -70,6 +70,7 @@ async fn bytes_text_and_figures_are_read_as_they_are() {
         ("it.bytes(1536)", "1.5 KiB"),
         ("it.short(1234567)", "1.2 M"),
         ("it.ago(1000, 62000)", "1 min 1 s ago"),
+        ("it.ago(1000, 3122000)", "52 min ago"),
         ("it.ago(62000, 1000)", "in 1 min 1 s"),
     ] {
         assert_eq!(of(&tab, "format.js", call), wanted, "{call}");

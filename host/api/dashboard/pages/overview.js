@@ -109,7 +109,7 @@ export function queueTable(now, past) {
   const link = (queue) => `#/queues/${encodeURIComponent(queue.queue)}`;
   const line = (queue) => spark(past.map((one) => one.queues.find((other) => other.queue === queue.queue)?.pending), "s2");
   return table(
-    [["Queue"], ["State"], ["Pending", "number"], ["", "wide"], ["Running", "number"], ["Scheduled", "number wide"], ["Blocked", "number wide"], ["Dead", "number"], ["Oldest", "number wide"], ["In /s", "number wide"], ["Out /s", "number"]],
+    [["Queue"], ["State"], ["Pending", "number"], ["", "wide"], ["Running", "number"], ["Scheduled", "number wide"], ["Blocked", "number wide"], ["Dead", "number"], ["Oldest", "number wide"], ["In /s", "number wide"], ["Out /s", "number wide"]],
     now.queues.map((queue) => [
       h("a", { href: link(queue) }, queue.queue), badge(queue.paused ? "paused" : "active"),
       count(queue.pending), line(queue), count(queue.running), count(queue.scheduled), count(queue.blocked),

@@ -21,7 +21,7 @@ export async function schedules({ place, signal, shared }) {
     const found = (await get("/schedules")).schedules;
     if (signal.aborted) return;
     const next = found.filter((one) => one.next && !one.paused).sort((a, b) => a.next - b.next).slice(0, 5);
-    redraw(soon, next.length ? h("ol", { class: "soon" }, next.map((one) => h("li", {}, h("b", {}, moment(one.next)), " ", link(one), h("span", { class: "soft" }, ` ${one.task.type}`)))) : h("p", { class: "soft" }, "Nothing will fire."));
+    redraw(soon, next.length ? h("ol", { class: "soon" }, next.map((one) => h("li", {}, h("b", {}, moment(one.next)), " ", link(one), h("span", { class: "soft" }, ` submits ${one.task.type} to ${one.queue}`)))) : h("p", { class: "soft" }, "Nothing will fire."));
     redraw(list, table(
       [["Schedule"], ["Queue", "wide"], ["Type"], ["When"], ["State"], ["Next"], ["Last", "wide"], ["Fired", "number wide"], ["Skipped", "number wide"]],
       found.map((one) => [link(one), one.queue, one.task.type, when(one.timing), state(one), one.paused ? "" : moment(one.next), one.last ? moment(one.last.at) : "", count(one.fired), count(one.skipped)]),

@@ -52,7 +52,7 @@ function usage(rows) {
   const series = all.slice(0, 5).map(([tenant]) => ({ name: tenant, points: [...perDay].map(([day, used]) => [Date.parse(day), used.get(tenant) ?? 0]) }));
   return [
     table([["Tenant"], ["", "wide"], ...COLUMNS], all.map(([tenant, used]) => [h("a", { href: `#/tasks?tenant=${encodeURIComponent(tenant)}` }, tenant), bar(used.fuel / top, `${short(used.fuel)} fuel`, "fair"), ...figures(used)]), "Nothing ran in these days."),
-    perDay.size > 1 ? chart("Fuel by day", series, {}) : null];
+    perDay.size > 1 ? chart("Fuel by day", series, { moment: (at) => new Date(at).toISOString().slice(0, 10) }) : null];
 }
 
 const byType = (rows) => table([["Plugin"], ["Type"], ...COLUMNS],
