@@ -13,6 +13,7 @@
 
 mod depth;
 mod drain;
+mod hosts;
 mod inside;
 mod peers;
 mod pickup;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Parser;
 
+use drain::Drain;
 use report::Report;
 use stage::Stage;
 
@@ -69,11 +71,11 @@ async fn run(arguments: &Arguments) -> Result<()> {
     let mut report = Report::default();
     let wanted =
         |name: &str| arguments.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let noop = |tasks, concurrency| Drain::noop(&arguments.host, tasks, concurrency);
     for round in 0..arguments.runs.max(1) {
         eprintln!("round {} of {}", round + 1, arguments.runs.max(1));
         if wanted("drain_noop") {
-            let drained =
-                drain::run(&arguments.host, arguments.tasks, arguments.concurrency).await?;
+            let drained = drain::run(noop(arguments.tasks, arguments.concurrency)).await?;
             report.add("drain_noop", drained.per_second, "tasks/s");
             report.add("submit_bulk", drained.submitted_per_second, "tasks/s");
             report.add("host_cpu", drained.host_cpu_seconds_per_10k, "s/10k tasks");
@@ -108,25 +110,27 @@ async fn run(arguments: &Arguments) -> Result<()> {
             report.add("depth_longest_in_flight", depth.longest_in_flight_ms, "ms");
         }
         if wanted("host_rss") {
-            let drained = drain::run(&arguments.host, arguments.tasks, 64).await?;
+            let drained = drain::run(noop(arguments.tasks, 64)).await?;
             report.add("host_rss", drained.host_peak_rss_mb, "MB");
             report.add("drain_noop_64", drained.per_second, "tasks/s");
         }
         if wanted("isolation") {
-            let tasks = arguments.tasks;
-            let threads = drain::run(&arguments.host, tasks, arguments.concurrency).await?;
-            let processes =
-                drain::run_in(&arguments.host, tasks, arguments.concurrency, "process").await?;
+            let threads = noop(arguments.tasks, arguments.concurrency);
+            let processes = drain::run(Drain { isolation: "process", ..threads }).await?;
+            let threads = drain::run(threads).await?;
             let ratio = processes.per_second / threads.per_second;
             report.add("isolation_drain_noop", processes.per_second, "tasks/s");
             report.add("isolation_drain_ratio", ratio, "ratio");
             report.add("isolation_worker_rss", processes.worker_rss_mb, "MB");
             // One at a time, so that what an attempt takes longer is not hidden behind others.
-            let few = (tasks / 20).max(1);
-            let threads = drain::run(&arguments.host, few, 1).await?;
-            let processes = drain::run_in(&arguments.host, few, 1, "process").await?;
+            let threads = noop((arguments.tasks / 20).max(1), 1);
+            let processes = drain::run(Drain { isolation: "process", ..threads }).await?;
+            let threads = drain::run(threads).await?;
             let added = 1e6 / processes.per_second - 1e6 / threads.per_second;
             report.add("isolation_added", added, "µs");
+        }
+        if wanted("hosts") {
+            hosts::run(&arguments.host, arguments.tasks, &mut report).await?;
         }
         if wanted("pickup") {
             let picked = pickup::run(&arguments.host).await?;

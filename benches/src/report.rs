@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 /// Figures by name, in the order in which the names first came.
 #[derive(Default)]
 pub(crate) struct Report {
-    order: Vec<&'static str>,
-    figures: BTreeMap<&'static str, (Vec<f64>, &'static str)>,
+    order: Vec<String>,
+    figures: BTreeMap<String, (Vec<f64>, &'static str)>,
 }
 
 impl Report {
-    pub(crate) fn add(&mut self, name: &'static str, value: f64, unit: &'static str) {
+    pub(crate) fn add(&mut self, name: &str, value: f64, unit: &'static str) {
         if !self.figures.contains_key(name) {
-            self.order.push(name);
+            self.order.push(name.to_owned());
         }
-        self.figures.entry(name).or_insert_with(|| (Vec::new(), unit)).0.push(value);
+        self.figures.entry(name.to_owned()).or_insert_with(|| (Vec::new(), unit)).0.push(value);
     }
 
     pub(crate) fn print(&self, json: bool) {

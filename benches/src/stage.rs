@@ -1,4 +1,4 @@
-//! A server and a host of their own for one measurement.
+//! A server and hosts of their own for one measurement.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bulkhead_core::QueueName;
-use bulkhead_queue::{Client, SubmitLimits};
+use bulkhead_queue::{Client, HostInfo, SubmitLimits};
 use bulkhead_tests::{RedisServer, install};
 use tempfile::TempDir;
 
@@ -17,13 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct Stage {
     pub(crate) server: RedisServer,
     pub(crate) plugins: TempDir,
-    host: Option<Child>,
+    hosts: Vec<Child>,
 }
 
 impl Stage {
     /// A server, no host.
     pub(crate) fn bare() -> Result<Self> {
-        Ok(Self { server: RedisServer::start(), plugins: tempfile::tempdir()?, host: None })
+        Ok(Self { server: RedisServer::start(), plugins: tempfile::tempdir()?, hosts: Vec::new() })
     }
 
     /// A server and the plugin `unruly`; no host yet.
@@ -37,7 +37,7 @@ impl Stage {
         Client::new(Arc::new(self.server.broker().await), SubmitLimits::default())
     }
 
-    /// Start the host and wait until it serves.
+    /// Start one more host and wait until it serves.
     pub(crate) async fn start_host(
         &mut self,
         binary: &Path,
@@ -45,14 +45,18 @@ impl Stage {
         concurrency: u32,
         isolation: &str,
     ) -> Result<()> {
-        let log = std::fs::File::create(self.plugins.path().join("host.log"))?;
+        let number = self.hosts.len() + 1;
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.plugins.path().join("host.log"))?;
         let child = Command::new(binary)
             .args([
                 "--broker",
                 &self.server.url(),
                 "run",
                 "--name",
-                "bench-host-with-a-name-of-usual-length-1",
+                &format!("bench-host-with-a-name-of-usual-length-{number}"),
                 "--plugins",
             ])
             .arg(self.plugins.path())
@@ -66,11 +70,12 @@ impl Stage {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {}", binary.display()))?;
-        self.host = Some(child);
+        self.hosts.push(child);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let hosts = client.broker().hosts().await?;
-            if hosts.iter().any(|h| h.plugins.iter().any(|p| p.serving.is_some())) {
+            let serves = |host: &HostInfo| host.plugins.iter().any(|p| p.serving.is_some());
+            if hosts.iter().filter(|host| serves(host)).count() == number {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "the host does not serve: {}", self.host_log());
@@ -82,15 +87,16 @@ impl Stage {
         std::fs::read_to_string(self.plugins.path().join("host.log")).unwrap_or_default()
     }
 
-    /// CPU seconds and peak resident megabytes of the host so far.
+    /// CPU seconds of all hosts so far, and peak resident megabytes of the largest.
     pub(crate) fn host_usage(&self) -> Result<(f64, f64)> {
-        let pid = self.host.as_ref().context("no host runs")?.id();
-        Ok((cpu_seconds(pid)?, peak_rss_mb(pid)?))
+        self.hosts.iter().map(Child::id).try_fold((0.0, 0.0), |(cpu, rss): (f64, f64), pid| {
+            Ok((cpu + cpu_seconds(pid)?, rss.max(peak_rss_mb(pid)?)))
+        })
     }
 
     /// Peak resident megabytes of the largest worker process that the host has; 0 if it has none.
     pub(crate) fn worker_rss_mb(&self) -> Result<f64> {
-        let host = self.host.as_ref().context("no host runs")?.id().to_string();
+        let host = self.hosts.first().context("no host runs")?.id().to_string();
         let mut most = 0.0_f64;
         for entry in std::fs::read_dir("/proc")?.flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
@@ -138,7 +144,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        if let Some(mut host) = self.host.take() {
+        for host in &mut self.hosts {
             let _ = host.kill();
             let _ = host.wait();
         }

@@ -97,12 +97,54 @@ impl Http {
     #[must_use]
     #[track_caller]
     pub fn send(&self, method: &str, path: &str, body: &str) -> HttpAnswer {
+        self.send_as(method, path, None, body.as_bytes().to_vec())
+    }
+
+    /// Send a form of several parts.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    #[must_use]
+    #[track_caller]
+    pub fn send_form(&self, path: &str, parts: &[(&str, &[u8])]) -> HttpAnswer {
+        const BOUNDARY: &str = "between-these-parts";
+        let mut body = Vec::new();
+        for (name, bytes) in parts {
+            let head = format!(
+                "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"; \
+                 filename=\"{name}\"\r\n\r\n"
+            );
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(bytes);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+        let media_type = format!("multipart/form-data; boundary={BOUNDARY}");
+        self.send_as("POST", path, Some(&media_type), body)
+    }
+
+    /// Send bytes of a media type.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    #[must_use]
+    #[track_caller]
+    pub fn send_as(
+        &self,
+        method: &str,
+        path: &str,
+        media_type: Option<&str>,
+        body: Vec<u8>,
+    ) -> HttpAnswer {
         let uri = format!("{}{path}", self.base);
         let mut request = ureq::http::Request::builder().method(method).uri(uri);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let request = request.body(body.to_owned()).expect("a request");
+        if let Some(media_type) = media_type {
+            request = request.header("content-type", media_type);
+        }
+        let request = request.body(body).expect("a request");
         let mut answer = self.agent.run(request).expect("an answer");
         let content_type = answer.headers().get("content-type");
         HttpAnswer {

@@ -15,6 +15,7 @@ mod inside;
 mod known_plugins;
 mod losing;
 mod process;
+mod pseudo_terminal;
 mod receiver;
 mod site;
 
@@ -33,5 +34,6 @@ pub use http::{Http, HttpAnswer, ask_socket};
 pub use inside::{Inside, Running};
 pub use losing::LosingBroker;
 pub use process::HostProcess;
+pub use pseudo_terminal::PseudoTerminal;
 pub use receiver::{Received, Receiver, Span};
 pub use site::{Site, failure, lost_leases, output, task};

@@ -83,6 +83,103 @@ async fn a_task_is_submitted_run_and_fetched_by_http() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_tells_how_it_stands_and_how_fast_it_is() {
+    let site = Site::new().await;
+    let config = site.folder().join("bulkhead.toml");
+    let settings = "[config.unruly]\npassword = \"hush\"\n\
+                    [alerts.fast]\nsignal = \"p95_latency\"\nabove = \"60s\"\n\
+                    [alerts.good]\nsignal = \"success_rate\"\nbelow = 0.9\n";
+    std::fs::write(&config, settings).expect("a file");
+    let mut command = HostProcess::command();
+    command.args(["--config", config.to_str().expect("text"), "--broker", &site.server.url()]);
+    command.args(["run", "--name", "h", "--concurrency", "3", "--plugins"]).arg(site.folder());
+    command.env("BULKHEAD_API__LISTEN", "127.0.0.1:0");
+    let host = HostProcess::spawn(command, site.folder().join("h.log"));
+    let api = Http::of(&host).await;
+    eventually("it is ready", || async { (api.get("/readyz").status == 200).then_some(()) }).await;
+    let token = |name, scopes, more: &[&str]| {
+        api.with(
+            &run(&site, &[&["token", "create", name, "--scope", scopes], more].concat()).said(),
+        )
+    };
+    let (reader, admin) = (token("eye", "read", &[]), token("root", "admin", &[]));
+    let acme = token("acme", "read", &["--tenant", "acme"]);
+
+    let before = reader.get("/v1/overview").with(200);
+    assert_eq!(before["latency"], json!({"pick_up": null, "run": null}), "nothing has run");
+    for _ in 0..5 {
+        site.ended("echo", "x").await;
+    }
+    site.ended("trap", "").await;
+    let after = eventually("it is counted", || async {
+        let told = reader.get("/v1/overview").with(200);
+        told["latency"]["run"].is_object().then_some(told)
+    })
+    .await;
+    for times in ["pick_up", "run"] {
+        let of = |share: &str| after["latency"][times][share].as_f64().expect("milliseconds");
+        assert!(of("p50_ms") <= of("p95_ms") && of("p95_ms") <= of("p99_ms"), "{after}");
+    }
+    let sla = eventually("all are counted", || async {
+        let told = reader.get("/v1/sla").with(200);
+        let judged = told["queues"][0]["targets"][1]["met"].is_boolean();
+        (told["queues"][0]["done"] == 5 && judged).then_some(told)
+    })
+    .await;
+    let queue = &sla["queues"][0];
+    assert_eq!((&sla["host"], &queue["queue"]), (&json!("h"), &json!("default")));
+    assert!(queue["success_rate"].as_f64().expect("a share") < 0.9, "{sla}");
+    assert!(queue["latency"]["p95_ms"].as_f64().is_some() && queue["wait"].is_object(), "{sla}");
+    let types = queue["types"].as_array().expect("types");
+    let echo = types.iter().find(|it| it["type"] == "echo").expect("echo");
+    assert_eq!((&echo["done"], &echo["success_rate"]), (&json!(5), &json!(1.0)));
+    let met =
+        |at: usize| (queue["targets"][at]["alert"].clone(), queue["targets"][at]["met"].clone());
+    assert_eq!([met(0), met(1)], [(json!("fast"), json!(true)), (json!("good"), json!(false)),]);
+    assert_eq!(queue["met"], false);
+
+    let status = reader.get("/v1/status").with(200);
+    assert_eq!((&status["host"], &status["phase"]), (&json!("h"), &json!("serving")));
+    assert_eq!((&status["hosts"], &status["concurrency"]), (&json!(1), &json!(3)));
+    assert_eq!((&status["queues"], &status["plugins"]), (&json!(1), &json!(1)));
+    let uptime = reader.get("/v1/uptime").with(200);
+    assert_eq!(uptime["pid"], host.pid());
+    assert_eq!(uptime["hosts"][0]["host"], "h");
+    assert!(uptime["started_at"].as_u64() > Some(0) && uptime["uptime_ms"].is_u64());
+
+    let types = reader.get("/v1/types").with(200);
+    let echo = types["types"].as_array().expect("types").iter().find(|it| it["type"] == "echo");
+    let echo = echo.expect("echo").clone();
+    assert_eq!((&echo["plugin"], &echo["agreed"]), (&json!("unruly"), &json!(true)));
+    assert_eq!(echo["versions"][0]["hosts"], json!(["h"]));
+    assert!(echo["limits"]["wall_ms"].as_u64() > Some(0), "{echo}");
+    assert!(!acme.get("/v1/types").with(200)["types"].as_array().expect("types").is_empty());
+    assert!(reader.get("/v1/hosts").with(200)["hosts"][0]["scaling"].is_null(), "it is fixed");
+
+    assert_eq!(reader.get("/v1/diagnostics").status, 403);
+    let found = admin.get("/v1/diagnostics").with(200);
+    let setting = |key: &str| {
+        let settings = found["settings"].as_array().expect("settings");
+        settings.iter().find(|it| it["key"] == key).unwrap_or_else(|| panic!("{key}")).clone()
+    };
+    assert_eq!(setting("host.concurrency")["value"], 3);
+    assert_eq!(setting("config.unruly.password")["value"], "…");
+    assert!(!found.to_string().contains("hush"), "{found}");
+    assert_eq!(found["limits"]["waiters"], 1_000);
+    assert!(found["components"].as_array().expect("parts").len() == 4, "{found}");
+    assert!(found["recent_errors"].is_array() && found["engine"].is_string());
+
+    let tenants = reader.get("/v1/tenants").with(200);
+    assert_eq!(tenants["tenants"][0]["tenant"], "default");
+    assert!(tenants["tenants"][0]["used_today"]["attempts"].as_u64() >= Some(6), "{tenants}");
+    assert!(tenants["tenants"][0]["queues"][0]["policy"]["weight"].is_u64(), "{tenants}");
+    assert_eq!(acme.get("/v1/tenants").with(200), json!({"tenants": [], "count": 0}));
+    for path in ["/v1/status", "/v1/sla", "/v1/uptime", "/v1/diagnostics"] {
+        assert_eq!(acme.get(path).status, 403, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn readiness_follows_the_broker() {
     let mut site = Site::new().await;
     let host = host(&site, &[]).await;

@@ -76,7 +76,7 @@ async fn schemathesis_finds_no_breach() {
             .args(["--request-timeout", "20", "--no-color"])
             .current_dir(folder.path()),
     );
-    assert!(said.contains("Tested: 4"), "{said}");
+    assert!(said.contains("Tested: 6"), "{said}");
     assert!(!said.contains("returned only 401"), "{said}");
 }
 

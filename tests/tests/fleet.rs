@@ -128,7 +128,7 @@ impl Fleet {
             let pushed = pushed.into_iter().find(|pushed| pushed.digest == digest)?;
             match pushed.state {
                 PushedState::Loading => None,
-                PushedState::Ready | PushedState::Serving => Some(None),
+                PushedState::Ready | PushedState::Serving | PushedState::Canary => Some(None),
                 PushedState::Rejected => Some(pushed.gate.zip(pushed.reason)),
             }
         })

@@ -44,7 +44,7 @@ async fn concurrency_goes_up_under_load_and_down_after_it(place: Inside) {
     };
     let autoscale = Some(autoscale);
     let options = HostOptions { concurrency: 16, autoscale, ..HostOptions::default() };
-    let _host = place.host("elastic", options).await;
+    let host = place.host("elastic", options).await;
     let idle = info(&place, "elastic").await.expect("a host");
     assert_eq!(idle.concurrency, 2, "it begins with the least");
     // They wait and need next to no CPU.
@@ -65,6 +65,12 @@ async fn concurrency_goes_up_under_load_and_down_after_it(place: Inside) {
     assert_eq!((down.verdict.direction, down.verdict.reason), (Direction::Down, Reason::Idle));
     let bounds = scaling.changes.iter().all(|change| (2..=12).contains(&change.verdict.to));
     assert!(bounds, "{scaling:?}");
+    let told = host.metrics.render();
+    assert!(told.contains("bulkhead_autoscaler_target 2.0"), "{told}");
+    for direction in ["up", "down", "hold"] {
+        let decisions = format!("bulkhead_autoscaler_decisions_total{{direction=\"{direction}\"}}");
+        assert!(told.contains(&decisions), "{decisions}: {told}");
+    }
 }
 
 /// A machine whose disk is as full as the test says.

@@ -26,6 +26,7 @@ const RULES: &[(&str, Rule)] = &[
     ("Redis is known under host/queue/src/redis only", redis_has_its_place),
     ("wasmtime is known under host/sandbox only", wasmtime_has_its_place),
     ("axum is known under host/api only", axum_has_its_place),
+    ("actix-web is an option of host/api that nothing turns on", actix_is_an_option),
     ("only main and config of a host read the environment", environment_has_its_place),
     ("core has no input, output, clock or randomness", core_is_pure),
     ("no unsafe code but where machine code is loaded", nothing_is_unsafe),
@@ -160,6 +161,24 @@ fn wasmtime_has_its_place(source: &Source) -> Vec<Breach> {
 
 fn axum_has_its_place(source: &Source) -> Vec<Breach> {
     known_in(source, &["host/api/"], &["host/api/"], "axum")
+}
+
+fn actix_is_an_option(source: &Source) -> Vec<Breach> {
+    let mut found = known_in(source, &["host/api/"], &["host/api/"], "actix_web");
+    if source.is_cargo_manifest() {
+        let turns_on = |line: &str| line.contains("\"actix\"") && line.contains("features");
+        let is_named =
+            |line: &str| line.starts_with("actix-web") && !source.is_under(&["host/api/"]);
+        for (at, line) in source.text.lines().enumerate() {
+            let is_table = source.path == "Cargo.toml";
+            if (turns_on(line) && !line.starts_with("required-features"))
+                || (is_named(line) && !is_table)
+            {
+                found.push(Breach { line: at + 1, what: line.to_owned() });
+            }
+        }
+    }
+    found
 }
 
 fn environment_has_its_place(source: &Source) -> Vec<Breach> {
@@ -383,6 +402,13 @@ fn libraries_are_found_outside_their_places() {
     check(wasmtime_has_its_place, "host/queue/Cargo.toml", depends, &[2]);
     check(axum_has_its_place, "host/bulkhead/src/a.rs", "fn a() -> axum::Router {", &[1]);
     check(axum_has_its_place, "host/api/src/a.rs", "fn a() -> axum::Router {", &[]);
+    check(actix_is_an_option, "host/bulkhead/src/a.rs", "use actix_web::App;", &[1]);
+    check(actix_is_an_option, "host/api/tests/a.rs", "use actix_web::App;", &[]);
+    let turned_on = "bulkhead-api = { workspace = true, features = [\"actix\"] }\n";
+    check(actix_is_an_option, "host/bulkhead/Cargo.toml", turned_on, &[1]);
+    check(actix_is_an_option, "tests/Cargo.toml", "actix-web.workspace = true\n", &[1]);
+    check(actix_is_an_option, "host/api/Cargo.toml", "actix = [\"dep:actix-web\"]\n", &[]);
+    check(actix_is_an_option, "Cargo.toml", "actix-web = { version = \"4\" }\n", &[]);
 }
 
 #[test]

@@ -24,15 +24,20 @@ const KUBERNETES: &str = "1.30.0";
 const MOST_EXPOSED: &str = "20";
 
 /// Sets that the chart is rendered with: what is off by default, and what stands in for another.
-const RENDERED: [&[&str]; 2] = [
+const RENDERED: [&[&str]; 3] = [
     &[],
     &[
         "keda.enabled=true",
-        "keda.url=http://bulkhead/v1/queues/default",
-        "keda.authentication=token",
+        "keda.tokenSecretName=token",
         "broker.secretName=broker",
         "plugins.volume.configMap.name=plugins",
         "nodeSelector.disk=fast",
+    ],
+    &[
+        "api.enabled=false",
+        "keda.enabled=true",
+        "keda.url=http://elsewhere/v1/queues/default",
+        "keda.authentication=token",
     ],
 ];
 

@@ -67,7 +67,7 @@ impl Step {
 fn plan(has_nextest: bool) -> Vec<Step> {
     // One selection for binaries and tests: building the host's package alone would
     // choose other features for its dependencies and compile wasmtime once more.
-    let binaries = Step::new("binaries and tests", "build --workspace --bins --tests");
+    let binaries = Step::new("binaries and tests", "build --workspace --bins --tests --examples");
     let tests = if has_nextest {
         "nextest run --workspace"
     } else {
@@ -80,6 +80,8 @@ fn plan(has_nextest: bool) -> Vec<Step> {
         Step::new("documents", "doc --workspace --no-deps").with("RUSTDOCFLAGS", "-Dwarnings"),
         binaries,
         Step::new("doc tests", "test --workspace --doc"),
+        // No part of the binary's build, so no part of the workspace's.
+        Step::new("the API on actix-web", "test -p bulkhead-api --features actix --test actix"),
         Step::new("tests", tests),
     ]
 }
@@ -110,8 +112,9 @@ mod tests {
                 "fmt --all --check",
                 "clippy --workspace --all-targets -- -D warnings",
                 "doc --workspace --no-deps",
-                "build --workspace --bins --tests",
+                "build --workspace --bins --tests --examples",
                 "test --workspace --doc",
+                "test -p bulkhead-api --features actix --test actix",
                 "nextest run --workspace",
             ]
         );
@@ -120,8 +123,8 @@ mod tests {
     #[test]
     fn without_nextest_cargo_runs_the_same_tests() {
         let (with, without) = (arguments(true), arguments(false));
-        assert_eq!(with[..5], without[..5]);
-        assert_eq!(without[5..], ["test --workspace --tests --no-fail-fast"]);
+        assert_eq!(with[..6], without[..6]);
+        assert_eq!(without[6..], ["test --workspace --tests --no-fail-fast"]);
     }
 
     #[test]

@@ -155,7 +155,7 @@ fn shade(svg: &mut String, phases: &[Phase], x: &impl Fn(f64) -> f64) {
 fn legend(svg: &mut String) {
     let mut x = LEFT;
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"18\" fill=\"{INK}\">changed by</text>");
-    x += 76.0;
+    x += 84.0;
     for signal in Signal::ALL {
         let name = signal.as_str().replace('_', " ");
         let fill = colour(signal);

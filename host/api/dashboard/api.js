@@ -22,11 +22,12 @@ function headers(more = {}) {
 }
 
 async function send(method, path, body) {
-  const options = { method, headers: headers(body === undefined ? {} : { "content-type": "application/json" }) };
-  if (body !== undefined) options.body = JSON.stringify(body);
+  const json = body !== undefined && !(body instanceof FormData);
+  const options = { method, headers: headers(json ? { "content-type": "application/json" } : {}) };
+  if (body !== undefined) options.body = json ? JSON.stringify(body) : body;
   let answer;
   try {
-    answer = await fetch(`../v1${path}`, { ...options, signal: AbortSignal.timeout(30_000) });
+    answer = await fetch(`../v1${path}`, { ...options, signal: AbortSignal.timeout(body instanceof FormData ? 180_000 : 30_000) });
   } catch {
     throw new Problem({ detail: "the host does not answer" }, 0);
   }
@@ -50,6 +51,8 @@ export const post = async (path, body) => {
   const answer = await send("POST", path, body);
   return answer.status === 204 ? null : answer.json();
 };
+/** Send a form with files. */
+export const upload = async (path, form) => (await send("POST", path, form)).json();
 export const put = async (path, body) => (await send("PUT", path, body)).json();
 export const remove = (path) => send("DELETE", path);
 

@@ -4,7 +4,7 @@
 //! token of whoever sits before them. Their policy lets no script run but theirs.
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{OriginalUri, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
@@ -61,9 +61,7 @@ const FILES: &[File] = files! {
 
 /// `/dashboard/` and its files; `/` leads there.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let mut router = Router::new()
-        .route("/", get(async || Redirect::temporary("dashboard/")))
-        .route("/dashboard", get(async || Redirect::temporary("dashboard/")));
+    let mut router = Router::new().route("/", get(begin)).route("/dashboard", get(begin));
     for file in FILES {
         let path = if file.0 == "index.html" { "" } else { file.0 };
         let tag = tag(file.2);
@@ -73,6 +71,13 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         );
     }
     router
+}
+
+/// Lead to the dashboard, wherever it is nested.
+async fn begin(request: Request) -> Redirect {
+    let whole = request.extensions().get::<OriginalUri>().map_or("", |uri| uri.path());
+    let place = whole.strip_suffix(request.uri().path()).unwrap_or(whole);
+    Redirect::temporary(&format!("{}/dashboard/", place.trim_end_matches('/')))
 }
 
 fn tag(bytes: &[u8]) -> String {

@@ -1,16 +1,25 @@
-//! The API of a host.
+//! What a host answers by HTTP.
 //!
-//! [`broker`] lets other processes use the broker that a host has in its own process: the
-//! host serves it on a Unix socket ([`Socket`]), and [`RemoteBroker`] is a
-//! [`Broker`](bulkhead_queue::Broker) that speaks to it, so that whatever works with a
-//! broker works with a running host. This crate knows the queue and nothing of Wasm.
+//! [`v1`] is the API and its OpenAPI document, [`auth`] tells callers apart, [`service`] puts
+//! both together with the probes and the dashboard, and [`Listener`] and [`Socket`] serve that.
+//! Other programs nest [`router`] in routers of their own, or put `actix::scope` (feature `actix`)
+//! into their actix-web application.
+//!
+//! [`broker`] is for other processes of one machine: a host serves the broker that it has in its
+//! own process on a Unix socket, and [`RemoteBroker`] is a [`Broker`](bulkhead_queue::Broker)
+//! that speaks to it. This crate knows the queue and nothing of Wasm: what only a host knows it
+//! asks by [`Local`] and [`Plugins`].
 
+#[cfg(feature = "actix")]
+pub mod actix;
 pub mod asked;
 pub mod auth;
 pub mod broker;
 mod dashboard;
 pub mod document;
 mod listen;
+mod local;
+mod plugins;
 mod problem;
 mod service;
 mod socket;
@@ -19,8 +28,13 @@ pub mod v1;
 pub use axum::Router;
 pub use broker::RemoteBroker;
 pub use listen::{ListenError, Listener, Tls, TlsError, TlsFiles};
+pub use local::{
+    About, Alert, Complaint, Latency, Local, LocalType, Percentiles, Phase, Recent, RecentQueue,
+    RecentType, SettingDocument, TypeLimits,
+};
+pub use plugins::{PluginActivated, PluginPushed, PluginRef, PluginUpload, Plugins};
 pub use problem::Problem;
-pub use service::{Alert, Local, Phase, service};
+pub use service::{router, service};
 pub use socket::{Socket, SocketError};
 
 /// The wall clock, which stamps what is submitted. The broker's own decides when anything is due.

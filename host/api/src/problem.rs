@@ -24,6 +24,14 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub retry_after: Option<u64>,
+    /// The gate that a plugin failed, if that is what happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub gate: Option<String>,
+    /// Why it failed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub reason: Option<String>,
 }
 
 /// The media type of problem documents.
@@ -118,7 +126,29 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             retry_after: None,
+            gate: None,
+            reason: None,
         }
+    }
+
+    /// A plugin that failed a gate on its way in.
+    #[must_use]
+    pub fn at_gate(plugin: &str, gate: &str, reason: &str) -> Self {
+        let detail = format!("{plugin} fails the gate `{gate}` here: {reason}");
+        let (gate, reason) = (Some(gate.to_owned()), Some(reason.to_owned()));
+        Self { gate, reason, ..Self::new(Kind::Refused, detail) }
+    }
+
+    /// What is understood and cannot be done.
+    #[must_use]
+    pub fn refused(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Refused, detail)
+    }
+
+    /// What has to be asked for again, in so many seconds.
+    #[must_use]
+    pub fn busy(detail: impl Into<String>, seconds: u64) -> Self {
+        Self::new(Kind::TooMany, detail).after(seconds)
     }
 
     /// A request that this version does not understand.
@@ -127,7 +157,8 @@ impl Problem {
     }
 
     /// There is nothing of this name.
-    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn not_found(detail: impl Into<String>) -> Self {
         Self::new(Kind::NotFound, detail)
     }
 

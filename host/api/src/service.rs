@@ -12,10 +12,10 @@ use axum::{Json, Router};
 use bulkhead_queue::Broker;
 use serde::Serialize;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use utoipa::ToSchema;
 
 use crate::auth::{Caller, Guard, Scope};
 use crate::dashboard;
+use crate::local::{Local, Phase};
 use crate::problem::Problem;
 use crate::v1::{self, Api};
 
@@ -23,61 +23,6 @@ use crate::v1::{self, Api};
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 /// How long a browser may believe what it was told of other origins.
 const CORS_BELIEVED: Duration = Duration::from_secs(600);
-
-/// What a host's own process knows and no broker does.
-pub trait Local: Send + Sync {
-    /// Where it is in its life.
-    fn phase(&self) -> Phase;
-
-    /// What it counts, as OpenMetrics text.
-    fn metrics(&self) -> String;
-
-    /// How its alerts stand.
-    fn alerts(&self) -> Vec<Alert>;
-
-    /// What it logs: a level, or directives.
-    fn log_level(&self) -> String;
-
-    /// Let it log by others from now on; whether they are others, or why they make no sense.
-    fn set_log_level(&self, directives: &str) -> Result<bool, String>;
-}
-
-/// How one alert stands for one queue.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Alert {
-    /// Its name.
-    pub alert: String,
-    /// The queue.
-    pub queue: String,
-    /// What is watched, as `depth` or `oldest_age`.
-    pub signal: String,
-    /// Too much is more than this; nothing if too little is what is bad.
-    pub above: Option<f64>,
-    /// Too little is less than this.
-    pub below: Option<f64>,
-    /// What it has to come back to.
-    pub clear: f64,
-    /// Its last value: tasks, seconds or a share; nothing if there was nothing to judge.
-    pub value: Option<f64>,
-    /// `quiet`, `pending` or `firing`.
-    pub state: String,
-    /// Since when it is pending or fires, in Unix milliseconds.
-    pub since: Option<u64>,
-    /// When it was looked at last, in Unix milliseconds.
-    pub looked_at: u64,
-}
-
-/// Where a host is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// It loads its plugins.
-    Starting,
-    /// It takes tasks.
-    Serving,
-    /// It takes no more tasks; those that run may end.
-    Draining,
-}
 
 /// The routes of a host: `/healthz`, `/readyz` and the dashboard for everybody, `/v1` and
 /// `/metrics` behind the guard. Web
@@ -92,6 +37,30 @@ pub fn service(api: Api, guard: Guard, local: Arc<dyn Local>, cors: &[String]) -
     let guarded = guard.layer(v1::router(api.of(local)).merge(metrics));
     let router = guarded.merge(probes).merge(dashboard::router());
     if cors.is_empty() { router } else { router.layer(cors_for(cors)) }
+}
+
+/// The routes for an application that nests them: `/v1` behind the guard, and the dashboard. Without
+/// a dashboard, nest `guard.layer(v1::router(api))`.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use bulkhead_api::Router;
+/// use bulkhead_api::auth::{Guard, GuardOptions};
+/// use bulkhead_api::v1::{Api, ApiOptions};
+/// use bulkhead_queue::{Broker, EmbeddedBroker, SubmitLimits};
+///
+/// let broker: Arc<dyn Broker> = Arc::new(EmbeddedBroker::in_memory());
+/// let api = Api::new(broker.clone(), SubmitLimits::default(), ApiOptions::default());
+/// let jobs = bulkhead_api::router(api, Guard::new(broker, GuardOptions::default()));
+/// let app: Router = Router::new().nest("/jobs", jobs);
+/// ```
+///
+/// The OpenAPI document at `/jobs/v1/openapi.json` then has `/jobs` as its server, and what answers
+/// point to is below `/jobs`. The guard knows who shows a token; callers from the same machine it
+/// knows by a [`Peer`](crate::auth::Peer) that the application puts into requests.
+pub fn router(api: Api, guard: Guard) -> Router {
+    guard.layer(v1::router(api)).merge(dashboard::router())
 }
 
 fn cors_for(origins: &[String]) -> CorsLayer {

@@ -9,10 +9,12 @@ pub mod alerts;
 mod clock;
 pub mod config;
 pub mod fleet;
+pub mod gatehouse;
 pub mod grants;
 mod host;
 pub mod layers;
 mod log_control;
+mod log_tail;
 mod machine;
 pub mod manifest;
 mod memory;
@@ -37,6 +39,7 @@ pub use bulkhead_sandbox::{
 };
 pub use host::{Host, HostBuilder, HostError, HostFacts, Phases, VitalCounts, Vitals};
 pub use log_control::LogControl;
+pub use log_tail::LogTail;
 pub use machine::{CpuTime, Linux, Machine, MemoryUse};
 pub use metrics::Metrics;
 pub use options::{

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::check_directives;
+use crate::log_tail::LogTail;
 
 /// Puts a filter in the place of the one before.
 type Replace = dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync;
@@ -19,6 +20,7 @@ type Replace = dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync;
 pub struct LogControl(Arc<Inner>);
 
 struct Inner {
+    tail: LogTail,
     directives: Mutex<String>,
     replace: Box<Replace>,
 }
@@ -30,13 +32,21 @@ impl fmt::Debug for LogControl {
 }
 
 impl LogControl {
-    /// The control of a log that has these directives and whose filter `replace` replaces.
+    /// The control of a log that has these directives, whose filter `replace` replaces, and whose
+    /// last complaints `tail` keeps.
     pub fn new(
         directives: &str,
+        tail: LogTail,
         replace: impl Fn(EnvFilter) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         let directives = Mutex::new(directives.to_owned());
-        Self(Arc::new(Inner { directives, replace: Box::new(replace) }))
+        Self(Arc::new(Inner { tail, directives, replace: Box::new(replace) }))
+    }
+
+    /// The warnings and errors that were logged last.
+    #[must_use]
+    pub fn tail(&self) -> &LogTail {
+        &self.0.tail
     }
 
     /// The directives that hold, such as `info,bulkhead_queue=debug`.
@@ -96,7 +106,7 @@ mod tests {
         let (filter, handle) = tracing_subscriber::reload::Layer::new(filter);
         let log = tracing_subscriber::fmt::layer().with_writer(written.clone());
         let subscriber = tracing_subscriber::registry().with(filter).with(log);
-        let control = LogControl::new("warn", move |filter| {
+        let control = LogControl::new("warn", LogTail::default(), move |filter| {
             handle.reload(filter).map_err(|error| error.to_string())
         });
         tracing::subscriber::with_default(subscriber, || {

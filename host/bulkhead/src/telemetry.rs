@@ -3,8 +3,8 @@
 use std::io::{IsTerminal, stderr};
 
 use anyhow::{Context, Result, anyhow};
-use bulkhead::LogControl;
 use bulkhead::config::{LogFormat, LogOptions};
+use bulkhead::{LogControl, LogTail};
 use tracing_subscriber::fmt::time::{SystemTime, Uptime};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
@@ -24,12 +24,14 @@ pub(crate) fn install(options: &LogOptions) -> Result<LogControl> {
         }
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
+    let tail = LogTail::default();
     Registry::default()
         .with(filter)
         .with(lines)
+        .with(tail.clone())
         .try_init()
         .map_err(|error| anyhow!("cannot start logging: {error}"))?;
-    Ok(LogControl::new(&options.level, move |filter| {
+    Ok(LogControl::new(&options.level, tail, move |filter| {
         handle.reload(filter).map_err(|error| error.to_string())
     }))
 }

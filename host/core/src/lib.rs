@@ -8,6 +8,7 @@ mod admission;
 mod alert;
 mod autoscale;
 mod breaker;
+pub mod canary;
 mod child;
 mod disposition;
 mod limits;
@@ -29,6 +30,7 @@ mod schema;
 mod state;
 mod task;
 mod terms;
+mod trace;
 
 pub use admission::{Admission, AdmissionMarks, DiskMark, MachineState, Mark, Strain};
 pub use alert::{AlertChange, AlertRule, AlertSignal, AlertState, Bound, quantile};
@@ -54,6 +56,7 @@ pub use schedule::{Due, Missed, Schedule, Template, Timing, TimingError, fire_id
 pub use state::State;
 pub use task::{IdError, Payload, Task, TaskId, TraceContext};
 pub use terms::{BatchId, BatchRef, Conflict, OnFailedParent, TaskRef, TermKey, Terms, Unique};
+pub use trace::TraceParent;
 
 /// Milliseconds since the Unix epoch.
 pub type UnixMs = u64;

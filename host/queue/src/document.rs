@@ -29,11 +29,16 @@ pub enum DocumentKind {
     Version,
     /// Which version of a plugin all hosts are to serve, and which ones before.
     Activation,
+    /// A version of a plugin that some of its tasks go to, until it is judged.
+    Canary,
+    /// What one host counted of that.
+    CanaryCounts,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Token, Self::Version, Self::Activation];
+    pub const ALL: [Self; 5] =
+        [Self::Token, Self::Version, Self::Activation, Self::Canary, Self::CanaryCounts];
 
     /// Its name in keys and signals.
     #[must_use]
@@ -42,6 +47,8 @@ impl DocumentKind {
             Self::Token => "token",
             Self::Version => "version",
             Self::Activation => "activation",
+            Self::Canary => "canary",
+            Self::CanaryCounts => "canary_counts",
         }
     }
 

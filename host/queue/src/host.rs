@@ -40,6 +40,39 @@ pub struct HostInfo {
     /// Why it takes on no more work; empty while it does.
     #[serde(default)]
     pub refusing: Vec<String>,
+    /// What it counted of the task types that it ran, at most [`HostInfo::TYPES`].
+    #[serde(default)]
+    pub types: Vec<TypeFigures>,
+    /// Whose attempts it runs, most first, at most [`HostInfo::TENANTS`].
+    #[serde(default)]
+    pub tenants: Vec<TenantLoad>,
+}
+
+/// What a host counted of one task type, over all its queues, since it started.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct TypeFigures {
+    /// The type; `other` for those beyond what a host tells apart.
+    pub task_type: String,
+    /// Attempts that were settled; those that were given back are not among them.
+    pub attempts: u64,
+    /// Of which failed.
+    pub failed: u64,
+    /// Fuel that they used.
+    pub fuel: u64,
+    /// How many ran so long: in the bucket of each of [`TIMES_US`](crate::TIMES_US), and beyond
+    /// the last.
+    pub run: Vec<u64>,
+}
+
+/// How many attempts of one tenant a host runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct TenantLoad {
+    /// The tenant.
+    pub tenant: String,
+    /// Attempts that run.
+    pub in_flight: u32,
 }
 
 /// How a host's concurrency follows its load.
@@ -74,6 +107,11 @@ pub struct ScalingChange {
 }
 
 impl HostInfo {
+    /// Task types that a host tells of.
+    pub const TYPES: usize = 101;
+    /// Tenants that a host tells of.
+    pub const TENANTS: usize = 100;
+
     /// What hosts serve of a plugin, if that is not the same everywhere: hosts by digest.
     pub fn mixed(hosts: &[Self], plugin: &str) -> Option<Vec<(Option<Digest>, Vec<String>)>> {
         let served = |host: &Self| {
@@ -163,6 +201,8 @@ pub enum PushedState {
     Ready,
     /// It serves tasks.
     Serving,
+    /// A canary: it serves a share of tasks, beside another version.
+    Canary,
     /// It failed a gate.
     Rejected,
 }

@@ -49,7 +49,7 @@ pub use held::{HeldBy, HeldTenant};
 pub use history::{Resolution, Sample};
 pub use host::{
     HostInfo, HostMemory, HostScaling, PluginInfo, PushedState, PushedVersion, RejectedVersion,
-    ScalingChange, ServingVersion,
+    ScalingChange, ServingVersion, TenantLoad, TypeFigures,
 };
 pub use journal::{JournalEntry, JournalLine, JournalRange};
 pub use kv::{

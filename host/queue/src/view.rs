@@ -390,7 +390,8 @@ pub struct QueueStats {
     /// its first 8 tasks are.
     #[serde(default)]
     pub by_priority: [u64; Priority::CLASSES],
-    /// Tenants with the most tasks that have not ended, at most 100.
+    /// Tenants with the most tasks that have not ended, at most 100; where more than 20,000 have
+    /// such tasks, of about so many of them.
     pub by_tenant: Vec<TenantDepth>,
     /// Tenants whose tasks a bound of theirs holds back, as far as a host has come upon it,
     /// at most 100.

@@ -1,5 +1,7 @@
 //! What people do to a page: the mouse goes where something is seen, keys go where the focus is.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::Tab;
@@ -85,6 +87,15 @@ impl Tab {
         } else {
             self.call("Input.insertText", json!({"text": text}));
         }
+    }
+
+    /// Choose a file in the one file field of this name.
+    #[track_caller]
+    pub fn choose(&self, name: &str, file: &Path) {
+        let field = json!({"expression": format!("document.querySelector('input[type=file][name={name}]')")});
+        let field = self.call("Runtime.evaluate", field);
+        let chosen = json!({"files": [file], "objectId": field["result"]["objectId"]});
+        self.call("DOM.setFileInputFiles", chosen);
     }
 
     /// Press a key by its name, as `Tab`, `Enter`, `ArrowDown`, `Shift+Tab` or a letter.

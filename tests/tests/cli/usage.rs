@@ -36,6 +36,7 @@ fn help_shows_every_command_and_the_exit_codes() {
         "doctor",
         "plugin reload",
         "config check",
+        "top",
     ] {
         let mut args: Vec<&str> = command.split(' ').collect();
         args.push("--help");

@@ -1,7 +1,9 @@
 //! What is pressed happens in the broker.
 
+use std::time::Duration;
+
 use bulkhead_core::{QueueName, State};
-use bulkhead_tests::{Tab, eventually, output};
+use bulkhead_tests::{Tab, digest_of, eventually, eventually_within, guest, output, version_of};
 use serde_json::json;
 
 use crate::stand::{Stand, open, page_of};
@@ -215,6 +217,75 @@ async fn queues_schedules_plugins_and_tokens_are_operated() {
     tab.shows("visitor is revoked");
     eventually("it is worth nothing", || async {
         (visitor.get("/v1/whoami").status == 401).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugins_are_uploaded_looked_at_activated_rolled_back_and_forgotten() {
+    let stand = Stand::new().await;
+    let tab = stand.tab("admin");
+    let files = tempfile::tempdir().expect("a folder");
+    let mut digests = Vec::new();
+    open(&tab, "plugins");
+    for number in [1, 2] {
+        let (bytes, digest) = version_of("unruly", number);
+        let file = files.path().join("unruly.wasm");
+        std::fs::write(&file, bytes).expect("written");
+        tab.click("Upload a version");
+        tab.choose("component", &file);
+        tab.until(
+            "it is named after its file",
+            "document.querySelector('dialog input[name=name]').value === 'unruly'",
+        );
+        tab.click("Upload it");
+        let short = digest.to_string()[..12].to_owned();
+        tab.shows(&format!("{short} is kept"));
+        tab.until("its dialog is gone", "!document.querySelector('dialog')");
+        digests.push((digest.to_string(), short));
+    }
+    let wrong = files.path().join("wrong.wasm");
+    std::fs::write(&wrong, guest("wrongworld")).expect("written");
+    tab.click("Upload a version");
+    tab.choose("component", &wrong);
+    tab.click("Upload it");
+    tab.until(
+        "it says why it refuses",
+        "document.querySelector('dialog .failed').innerText.includes('world')",
+    );
+    tab.press("Escape");
+
+    let [(first, one), (second, two)] = &digests[..] else { panic!("two versions") };
+    tab.click_on(&format!("button[title='Look at {one}']"));
+    for text in ["Grants", "Asks for", "needs no grant", "Handles", "Returns its payload."] {
+        tab.shows(text);
+    }
+    tab.click("Close");
+    for (digest, short) in [(first, one), (second, two)] {
+        tab.click_on(&format!("button[title='Activate {short}']"));
+        tab.click_on("dialog button.danger");
+        tab.shows(&format!("{short} is active; hosts follow"));
+        serves(&stand, digest).await;
+    }
+    tab.click("Roll back");
+    tab.click_on("dialog button.danger");
+    tab.shows(&format!("{one} is active again; hosts follow"));
+    serves(&stand, first).await;
+    tab.shows("Activated 3 times");
+    tab.click("Forget");
+    tab.click_on("dialog button.danger");
+    tab.shows("unruly is kept no more");
+    let api = stand.admin();
+    assert_eq!(api.get("/v1/plugins/unruly/history").status, 404);
+    serves(&stand, &digest_of(&guest("unruly")).to_string()).await;
+}
+
+/// Wait until the host serves a version of `unruly`.
+async fn serves(stand: &Stand, digest: &str) {
+    eventually_within(Duration::from_secs(120), "the host follows", || async {
+        let hosts = stand.site.client.broker().hosts().await.ok()?;
+        let unruly = hosts[0].plugins.iter().find(|one| one.name == "unruly")?;
+        (unruly.serving.as_ref()?.digest.to_string() == digest).then_some(())
     })
     .await;
 }

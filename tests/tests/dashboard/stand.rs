@@ -45,7 +45,10 @@ impl Stand {
     fn start(site: &Site, listen: &str, settings: &[(&str, &str)]) -> HostProcess {
         let mut command: Command = HostProcess::command();
         command.args(["--broker", &site.server.url(), "run", "--name", "harbour", "--plugins"]);
-        command.arg(site.folder()).env("BULKHEAD_API__LISTEN", listen);
+        command
+            .arg(site.folder())
+            .env("BULKHEAD_API__LISTEN", listen)
+            .env("BULKHEAD_PLUGINS__FLEET", "any");
         command.envs(settings.iter().map(|(key, value)| (format!("BULKHEAD_API__{key}"), value)));
         HostProcess::spawn(command, site.folder().join("h.log"))
     }

@@ -13,7 +13,8 @@ export async function tenants({ place, query, signal, shared }) {
   const [used, fair, quotas, types] = Array.from({ length: 4 }, () => h("div"));
   const choice = h("nav", { class: "tabs", "aria-label": "Days" }, [1, 7, 30, 90].map((n) => h("a", { href: `#/tenants?days=${n}`, "aria-current": n === days ? "page" : null }, n === 1 ? "Today" : `${n} days`)));
   replace(place, head("Tenants", null, choice), panel("What they used", used),
-    shared.seesAll() ? [panel("Shares", h("p", { class: "soft" }, "Of the attempts of these days, by queue: what a tenant's weight is worth among those that had tasks, and what it got. A tenant that asked for less than its share leaves it to others."), fair), panel("Quotas", quotas)] : null,
+    shared.seesAll() ? [panel("Shares", h("p", { class: "soft" }, "Of the attempts of these days, by queue: what a tenant's weight is worth among those that had tasks, and what it got. A tenant that asked for less than its share leaves it to others."), fair)] : null,
+    panel("Quotas", quotas),
     panel("By plugin and task type", types));
   const draw = async () => {
     const from = new Date(Date.now() - (days - 1) * 86400_000).toISOString().slice(0, 10);
@@ -21,6 +22,9 @@ export async function tenants({ place, query, signal, shared }) {
     if (signal.aborted) return;
     redraw(used, usage(rows));
     redraw(types, byType(rows));
+    const known = (await get("/tenants")).tenants;
+    if (signal.aborted) return;
+    redraw(quotas, quotaTable(known));
     if (!shared.seesAll()) return;
     const queues = await Promise.all([...new Set([...rows.map((row) => row.queue), ...(shared.overview?.queues ?? []).map((one) => one.queue)])].slice(0, 50).map(async (queue) => {
       const path = `/queues/${encodeURIComponent(queue)}`;
@@ -29,7 +33,6 @@ export async function tenants({ place, query, signal, shared }) {
     }));
     if (signal.aborted) return;
     redraw(fair, shares(rows, queues));
-    redraw(quotas, quotaTable(queues));
   };
   await draw();
   every(3000, signal, draw);
@@ -38,7 +41,7 @@ export async function tenants({ place, query, signal, shared }) {
 const add = (into, row) => { for (const key of FIGURES) into[key] = (into[key] ?? 0) + row[key]; return into; };
 const sums = (rows, of) => { const all = new Map(); for (const row of rows) all.set(of(row), add(all.get(of(row)) ?? {}, row)); return all; };
 const figures = (used) => [count(used.attempts), short(used.fuel), micros(used.cpu_us), short(used.kib_ms / 1_048_576_000), count(used.host_calls), bytes(used.bytes_in), bytes(used.bytes_out)];
-const COLUMNS = [["Attempts", "number"], ["Fuel", "number"], ["CPU", "number"], ["GiB·s", "number wide"], ["Host calls", "number wide"], ["In", "number wide"], ["Out", "number wide"]];
+const COLUMNS = [["Attempts", "number"], ["Fuel", "number"], ["CPU", "number wide"], ["GiB·s", "number wide"], ["Host calls", "number wide"], ["In", "number wide"], ["Out", "number wide"]];
 const most = (sums) => [...sums].sort(([, a], [, b]) => b.fuel - a.fuel).slice(0, 200);
 
 function usage(rows) {
@@ -81,18 +84,12 @@ function shares(rows, queues) {
 const percent = (share) => `${Math.round(share * 100)} %`;
 
 /** Tenants with bounds, or that a bound holds back. */
-function quotaTable(queues) {
-  const lines = queues.flatMap(({ queue, stats, policy }) => {
-    const open = new Map(stats.by_tenant.map((one) => [one.tenant, one.open]));
-    const held = new Map(stats.held_tenants.map((one) => [one.tenant, one]));
-    const names = [...new Set([...Object.keys(policy.tenants ?? {}), ...(policy.other_tenants ? open.keys() : []), ...held.keys()])].slice(0, 100);
-    return names.map((tenant) => {
-      const bounds = boundsOf(policy, tenant);
-      const back = held.get(tenant);
-      return [tenant, queue,
-        bounds.pending ? h("div", { class: "gauge" }, h("div", { class: "said" }, `${count(open.get(tenant) ?? 0)} of ${count(bounds.pending)}`), bar((open.get(tenant) ?? 0) / bounds.pending, `${count(open.get(tenant) ?? 0)} of ${count(bounds.pending)} tasks not ended`)) : count(open.get(tenant) ?? 0),
-        boundsText(bounds), back ? [h("b", {}, back.by.replaceAll("_", " ")), back.until ? [", again ", moment(back.until)] : null] : "–"];
-    });
-  });
+function quotaTable(tenants) {
+  const lines = tenants.flatMap(({ tenant, queues }) => queues.filter(({ policy, held }) => held || bounded(policy)).map(({ queue, open, policy, held }) => [
+    tenant, queue,
+    policy.pending ? h("div", { class: "gauge" }, h("div", { class: "said" }, `${count(open ?? 0)} of ${count(policy.pending)}`), bar((open ?? 0) / policy.pending, `${count(open ?? 0)} of ${count(policy.pending)} tasks not ended`)) : count(open ?? 0),
+    boundsText(policy), held ? [h("b", {}, held.by.replaceAll("_", " ")), held.until ? [", again ", moment(held.until)] : null] : "–"]));
   return table([["Tenant"], ["Queue", "wide"], ["Not ended"], ["Bounds"], ["Held back by"]], lines, "No tenant has a bound; `bulkhead queue limit` sets them.");
 }
+
+const bounded = (policy) => policy.weight !== 10 || Object.entries(policy).some(([name, value]) => !["weight", "when_spent"].includes(name) && value !== null && value !== undefined);

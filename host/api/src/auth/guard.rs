@@ -251,9 +251,12 @@ fn act(request: &Request, caller: &Caller) -> Option<JournalLine> {
         return None;
     }
     let matched = request.extensions().get::<MatchedPath>()?.as_str();
+    // Nested in an application, it begins with where it is nested.
+    let matched = matched.find("/v1/").map_or(matched, |at| &matched[at..]);
     let submits = ["/v1/tasks", "/v1/tasks/bulk", "/v1/queues/{queue}/batches"];
-    // Tokens are written down where they are made.
-    if submits.contains(&matched) || matched.starts_with("/v1/tokens") {
+    // Tokens and plugins are written down where they are changed.
+    let elsewhere = ["/v1/tokens", "/v1/plugins"].iter().any(|path| matched.starts_with(path));
+    if submits.contains(&matched) || elsewhere {
         return None;
     }
     let action = format!("{} {matched}", request.method());

@@ -5,15 +5,26 @@
 //! they gave them: whoever shows them escapes them.
 
 mod batch;
+mod canary;
+mod kept;
+mod overview;
 mod plugin;
 mod queue;
+mod rollout;
 mod schedule;
 mod sent;
 mod task;
 
 pub use batch::{BatchDocument, SubmittedDocument};
+pub use canary::{CanaryDocument, CanaryRoundDocument, CanarySideDocument, CanaryVerdictDocument};
+pub use kept::{
+    AccessDocument, DescriptionDocument, GrantedDocument, HandlerDocument, InspectionDocument,
+    KeptPlugin, MissingDocument, PluginStep, PluginVersion, RefusedDocument,
+};
+pub use overview::{HostNow, Look, Overview, QueueNow};
 pub use plugin::PluginDocument;
 pub use queue::{PolicyDocument, QueueDocument};
+pub use rollout::{FollowState, Following, followed};
 pub use schedule::ScheduleDocument;
 pub use sent::{Sent, SentDocument};
 pub use task::{PayloadDocument, SummaryDocument, TaskDocument, failure, next_name};

@@ -1,7 +1,8 @@
 //! What happens to tasks, as Server-Sent Events.
 //!
 //! The id of each event says how far every queue of the stream has been told, so that a client
-//! that comes back with `Last-Event-ID` goes on where it stopped.
+//! that comes back with `Last-Event-ID` goes on where it stopped. However many streams there are,
+//! one wait for each queue rings for them all ([`super::chimes`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
+use super::chimes::Chime;
 use super::extract::{Path, Query};
 use super::queues::known;
 use super::{Api, Caller, Problems, Scope};
@@ -28,8 +30,6 @@ use crate::problem::Problem;
 
 /// Events read in one call.
 const PAGE: usize = 200;
-/// How long one call waits for news.
-const WAIT: Duration = Duration::from_secs(15);
 /// Queues of one stream.
 const QUEUES: usize = 100;
 
@@ -105,6 +105,8 @@ struct Following {
     kinds: Option<Vec<EventKind>>,
     /// The last event told of each queue.
     told: BTreeMap<QueueName, Option<EventId>>,
+    /// What rings for each queue, and whether there may be something new.
+    chimes: Vec<(QueueName, Chime, bool)>,
     ready: VecDeque<(QueueName, Event)>,
     _place: OwnedSemaphorePermit,
 }
@@ -131,7 +133,12 @@ async fn follow(
         };
         told.insert(queue, last);
     }
-    let following = Following { api, caller, kinds, told, ready: VecDeque::new(), _place: place };
+    let chime = |(queue, last): (&QueueName, &Option<EventId>)| {
+        (queue.clone(), api.chimes.listen(queue, last.clone()), true)
+    };
+    let chimes = told.iter().map(chime).collect();
+    let ready = VecDeque::new();
+    let following = Following { api, caller, kinds, told, chimes, ready, _place: place };
     let messages = stream::unfold(following, |mut following| async {
         let message = following.next().await?;
         Some((Ok::<_, Infallible>(message), following))
@@ -188,24 +195,29 @@ impl Following {
                 let message = Message::default().id(write_told(&self.told));
                 return message.event(event.kind.as_str()).json_data(document).ok();
             }
-            let news: Vec<_> = self
-                .told
-                .iter()
-                .map(|(queue, last)| {
-                    let broker = self.api.broker();
-                    async move {
-                        let found = broker.events(queue, last.as_ref(), PAGE, WAIT).await;
-                        found.map(|events| (queue.clone(), events))
-                    }
-                    .boxed()
-                })
-                .collect();
-            if news.is_empty() {
-                return None;
-            }
-            let (queue, events) = select_all(news).await.0.ok()?;
-            self.ready.extend(events.into_iter().map(|event| (queue.clone(), event)));
+            self.look().await?;
         }
+    }
+
+    /// Read what is new, or wait until something may be.
+    async fn look(&mut self) -> Option<()> {
+        if let Some((queue, chime, may_be)) = self.chimes.iter_mut().find(|(_, _, may_be)| *may_be)
+        {
+            chime.hush();
+            let last = self.told.get(queue).and_then(Option::as_ref);
+            let events = self.api.broker().events(queue, last, PAGE, Duration::ZERO).await.ok()?;
+            *may_be = events.len() == PAGE;
+            self.ready.extend(events.into_iter().map(|event| (queue.clone(), event)));
+            return Some(());
+        }
+        let rings = self.chimes.iter_mut().map(|(_, chime, may_be)| {
+            async move { chime.rung().await.map(|()| *may_be = true) }.boxed()
+        });
+        let rings: Vec<_> = rings.collect();
+        if rings.is_empty() {
+            return None;
+        }
+        select_all(rings).await.0
     }
 }
 

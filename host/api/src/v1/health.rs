@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use super::extract::Json;
 use super::{Api, Caller, Problems, Scope};
+use crate::local::{Alert, Local};
 use crate::problem::{Kind, Problem};
-use crate::service::{Alert, Local};
 
 /// How long the broker may take to say how it is.
 const BROKER_WITHIN: Duration = Duration::from_secs(5);
@@ -34,14 +34,14 @@ pub(super) enum Condition {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
     /// The worst of all.
-    status: Condition,
+    pub(super) status: Condition,
     /// What it is made of.
-    components: Vec<Component>,
+    pub(super) components: Vec<Component>,
 }
 
 /// How one part stands.
 #[derive(Debug, Serialize, ToSchema)]
-struct Component {
+pub(super) struct Component {
     /// `broker`, `hosts`, `plugins` or `alerts`.
     name: String,
     /// How it is.
@@ -63,6 +63,11 @@ impl Component {
     responses((status = 200, body = Health), Problems))]
 pub(super) async fn health(From(api): From<Api>, caller: Caller) -> Result<Json<Health>, Problem> {
     caller.may_for_all(Scope::Read)?;
+    Ok(Json(look(&api).await))
+}
+
+/// Look at each component.
+pub(super) async fn look(api: &Api) -> Health {
     let mut components = Vec::new();
     let asked = tokio::time::timeout(BROKER_WITHIN, api.broker().check()).await;
     components.push(match asked {
@@ -82,7 +87,7 @@ pub(super) async fn health(From(api): From<Api>, caller: Caller) -> Result<Json<
     let firing = firing.map(|alert| format!("{} fires for queue {}", alert.alert, alert.queue));
     components.push(Component::of("alerts", Condition::Degraded, firing.collect()));
     let status = components.iter().map(|component| component.status).max();
-    Ok(Json(Health { status: status.unwrap_or(Condition::Ok), components }))
+    Health { status: status.unwrap_or(Condition::Ok), components }
 }
 
 fn refusals(hosts: &[HostInfo]) -> Vec<String> {
@@ -152,7 +157,7 @@ pub(super) async fn set_log(
 
 impl Api {
     /// The process that answers, where one is known.
-    fn local(&self) -> Result<&Arc<dyn Local>, Problem> {
+    pub(super) fn local(&self) -> Result<&Arc<dyn Local>, Problem> {
         self.local.as_ref().ok_or_else(|| {
             Problem::not_found("no host answers here, so there is nothing of a host's to show")
         })

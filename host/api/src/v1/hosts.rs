@@ -2,7 +2,7 @@
 
 use axum::extract::State as From;
 use axum::response::{IntoResponse, Response};
-use bulkhead_queue::HostInfo;
+use bulkhead_queue::{HostInfo, PluginInfo};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -47,14 +47,7 @@ pub(super) async fn plugins(From(api): From<Api>, caller: Caller) -> Result<Resp
     let mut hosts = api.broker().hosts().await?;
     hosts.sort_by(|a, b| a.name.cmp(&b.name));
     for host in &mut hosts {
-        if let Some(own) = caller.tenant.as_ref().map(|own| own.as_str()) {
-            host.plugins.retain(|plugin| {
-                let serves = plugin.serving.iter().flat_map(|serving| &serving.tenants);
-                plugin.owner.as_deref() == Some(own)
-                    || (plugin.owner.is_none()
-                        && serves.into_iter().any(|who| who == "*" || who == own))
-            });
-        }
+        keep_seen(&caller, &mut host.plugins);
         host.plugins.sort_by(|a, b| a.name.cmp(&b.name));
     }
     let plugins = hosts.iter().flat_map(|host| {
@@ -64,6 +57,16 @@ pub(super) async fn plugins(From(api): From<Api>, caller: Caller) -> Result<Resp
         })
     });
     Ok(Json(Plugins { plugins: plugins.collect() }).into_response())
+}
+
+/// Leave those that a caller may see: a tenant's own, and those that serve it.
+pub(super) fn keep_seen(caller: &Caller, plugins: &mut Vec<PluginInfo>) {
+    let Some(own) = caller.tenant.as_ref().map(|own| own.as_str()) else { return };
+    plugins.retain(|plugin| {
+        let serves = plugin.serving.iter().flat_map(|serving| &serving.tenants);
+        plugin.owner.as_deref() == Some(own)
+            || (plugin.owner.is_none() && serves.into_iter().any(|who| who == "*" || who == own))
+    });
 }
 
 /// Who heard.

@@ -5,6 +5,7 @@
 //! ([`crate::document`]); what goes wrong is a problem document. Nothing here knows Wasm.
 
 mod batches;
+mod chimes;
 mod cursor;
 mod etag;
 mod events;
@@ -12,20 +13,27 @@ mod extract;
 mod health;
 mod hosts;
 mod live;
+mod plugins;
 mod queues;
 mod results;
 mod schedules;
 mod selection;
+mod sla;
+mod status;
 mod submit;
 mod tasks;
+mod tenants;
 mod tokens;
+mod types;
+mod upload;
 mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, OriginalUri, Request};
+use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bulkhead_queue::{Broker, Client, SubmitLimits};
@@ -33,14 +41,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::Server;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::{IntoResponses, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::auth::{Caller, Scope};
+use crate::local::Local;
+use crate::plugins::Plugins;
 use crate::problem::{Kind, Problem};
-use crate::service::Local;
 
 /// Bounds on what is asked of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +84,10 @@ pub struct Api {
     options: ApiOptions,
     waiters: Arc<Semaphore>,
     lookout: Arc<live::Lookout>,
+    chimes: Arc<chimes::Chimes>,
     local: Option<Arc<dyn Local>>,
+    plugins: Option<Arc<dyn Plugins>>,
+    uploads: Arc<Semaphore>,
 }
 
 impl Api {
@@ -82,19 +95,29 @@ impl Api {
     #[must_use]
     pub fn new(broker: Arc<dyn Broker>, limits: SubmitLimits, options: ApiOptions) -> Self {
         Self {
-            lookout: live::Lookout::new(broker.clone()),
+            lookout: live::Lookout::new(broker.clone(), None),
+            chimes: chimes::Chimes::new(broker.clone()),
             client: Client::new(broker, limits),
             limits,
             options,
             waiters: Arc::new(Semaphore::new(options.waiters)),
             local: None,
+            plugins: None,
+            uploads: Arc::new(Semaphore::new(upload::UPLOADS)),
         }
+    }
+
+    /// The same, with the plugins that are kept for all hosts.
+    #[must_use]
+    pub fn keeping(self, plugins: Arc<dyn Plugins>) -> Self {
+        Self { plugins: Some(plugins), ..self }
     }
 
     /// The same, of the process of a host.
     #[must_use]
     pub fn of(self, local: Arc<dyn Local>) -> Self {
-        Self { local: Some(local), ..self }
+        let lookout = live::Lookout::new(self.shared_broker(), Some(local.clone()));
+        Self { local: Some(local), lookout, ..self }
     }
 
     /// The broker that it answers from.
@@ -125,7 +148,7 @@ pub fn router(api: Api) -> Router {
     routes()
         .split_for_parts()
         .0
-        .route("/v1/openapi.json", axum::routing::get(async || axum::Json(openapi())))
+        .route("/v1/openapi.json", axum::routing::get(described))
         .method_not_allowed_fallback(async || {
             Problem::new(Kind::MethodNotAllowed, "the OpenAPI document has what there is")
         })
@@ -140,22 +163,53 @@ pub fn router(api: Api) -> Router {
         .with_state(api)
 }
 
+/// The document, with the place that the API is nested at, if it is nested.
+async fn described(request: Request) -> axum::Json<Document> {
+    let mut document = openapi();
+    let place = nested_at(&request);
+    if !place.is_empty() {
+        document.servers = Some(vec![Server::new(place)]);
+    }
+    axum::Json(document)
+}
+
+/// The path below which an application has these routes; empty where it has them at the top.
+pub(crate) fn nested_at(request: &Request) -> String {
+    let whole = request.extensions().get::<OriginalUri>().map(|uri| uri.path());
+    let place = whole.and_then(|whole| whole.strip_suffix(request.uri().path()));
+    place.unwrap_or_default().to_owned()
+}
+
 /// Give up a request that takes too long.
 async fn within(
     axum::extract::State(api): axum::extract::State<Api>,
     request: Request,
     next: Next,
 ) -> Response {
-    let waits = request.uri().path().ends_with("/wait");
-    let longest = if waits { api.options.longest_wait } else { Duration::ZERO };
+    let longest = match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
+        Some(path) if path.ends_with("/wait") => api.options.longest_wait,
+        Some(path) if path.contains("/versions") => api.gates_take(),
+        _ => Duration::ZERO,
+    };
+    let place = nested_at(&request);
     match tokio::time::timeout(api.options.timeout + longest, next.run(request)).await {
-        Ok(response) => response,
+        Ok(response) => placed(response, &place),
         Err(_) => Problem::new(
             Kind::TimedOut,
             format!("it took over {} seconds and was given up", api.options.timeout.as_secs()),
         )
         .into_response(),
     }
+}
+
+/// What an answer points to is where the API is nested.
+fn placed(mut response: Response, place: &str) -> Response {
+    let location = response.headers().get(header::LOCATION).and_then(|it| it.to_str().ok());
+    let location = location.filter(|to| !place.is_empty() && to.starts_with("/v1/"));
+    if let Some(Ok(location)) = location.map(|to| HeaderValue::from_str(&format!("{place}{to}"))) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
 }
 
 /// The OpenAPI document.
@@ -183,6 +237,7 @@ pub fn openapi() -> Document {
         (name = "schedules", description = "Tasks that are submitted by time"),
         (name = "batches", description = "Tasks that are counted as a group"),
         (name = "usage", description = "What tenants used"),
+        (name = "plugins", description = "Plugins that are kept for all hosts"),
         (name = "hosts", description = "What runs, and with which plugins"),
         (name = "health", description = "Whether all is well, and what is logged"),
         (name = "tokens", description = "Who may ask for what, and who did what"),
@@ -225,6 +280,12 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(health::health))
         .routes(routes!(health::alerts))
         .routes(routes!(health::log, health::set_log))
+        .routes(routes!(status::status))
+        .routes(routes!(status::uptime))
+        .routes(routes!(status::diagnostics))
+        .routes(routes!(sla::sla))
+        .routes(routes!(types::list))
+        .routes(routes!(tenants::list))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::who))
@@ -232,6 +293,13 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(hosts::list))
         .routes(routes!(hosts::plugins))
         .routes(routes!(hosts::rescan))
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::get, plugins::remove))
+        .routes(routes!(plugins::history))
+        .routes(routes!(plugins::upload))
+        .routes(routes!(plugins::inspect))
+        .routes(routes!(plugins::activate))
+        .routes(routes!(plugins::roll_back))
         .routes(routes!(live::overview))
         .routes(routes!(live::live))
         .routes(routes!(events::all))

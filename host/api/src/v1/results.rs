@@ -6,17 +6,24 @@ use axum::extract::State as From;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bulkhead_core::{Outcome, Payload, QueueName, State, TaskId};
+use utoipa::ToSchema;
 
 use super::extract::Path;
 use super::tasks::find;
 use super::{Api, Caller, Problems, Scope};
 use crate::problem::{Kind, Problem};
 
+/// Bytes.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "it only describes bytes in the OpenAPI document")]
+pub(super) struct Binary(Vec<u8>);
+
 /// Download the output of a completed task
 #[utoipa::path(get, operation_id = "get_result", path = "/v1/queues/{queue}/tasks/{id}/result", tag = "tasks",
     params(("queue" = QueueName, Path), ("id" = TaskId, Path)),
     responses((status = 200, description = "The bytes, with the media type that the handler gave",
-        body = Vec<u8>, content_type = "*/*"), Problems))]
+        body = inline(Binary), content_type = "*/*"), Problems))]
 pub(super) async fn output(
     From(api): From<Api>,
     caller: Caller,
@@ -44,7 +51,7 @@ pub(super) async fn output(
 #[utoipa::path(get, operation_id = "get_payload", path = "/v1/queues/{queue}/tasks/{id}/payload", tag = "tasks",
     params(("queue" = QueueName, Path), ("id" = TaskId, Path)),
     responses((status = 200, description = "The bytes, with the media type that the producer gave",
-        body = Vec<u8>, content_type = "*/*"), Problems))]
+        body = inline(Binary), content_type = "*/*"), Problems))]
 pub(super) async fn payload(
     From(api): From<Api>,
     caller: Caller,

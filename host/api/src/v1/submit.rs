@@ -7,7 +7,7 @@ use axum::body::Body as Stream;
 use axum::extract::{FromRequest, State as From};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bulkhead_core::{BatchId, QueueName, TaskId, TenantName, TraceContext};
+use bulkhead_core::{BatchId, QueueName, TaskId, TenantName, TraceContext, TraceParent};
 use bulkhead_queue::{NewTask, SubmitAnswer};
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, StreamExt, stream};
@@ -135,7 +135,7 @@ impl Source {
         };
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         // A trace that is none is nobody's error: it is left out, as the standard says.
-        let trace = text("traceparent").filter(|text| is_traceparent(text));
+        let trace = text("traceparent").filter(|text| TraceParent::parse(text).is_some());
         let trace = trace.map(|traceparent| TraceContext {
             traceparent: traceparent.to_owned(),
             tracestate: text("tracestate").filter(|state| state.len() <= 512).map(str::to_owned),
@@ -220,19 +220,6 @@ impl Fingerprint {
         hash.update(&payload.data);
         Self(hash.finalize().into())
     }
-}
-
-/// Whether a text is a W3C `traceparent`.
-fn is_traceparent(text: &str) -> bool {
-    let lengths = [2, 32, 16, 2];
-    let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let zero = |part: &str| part.bytes().all(|byte| byte == b'0');
-    parts.len() == lengths.len()
-        && parts.iter().zip(lengths).all(|(part, length)| part.len() == length && hex(part))
-        && parts[0] != "ff"
-        && !zero(parts[1])
-        && !zero(parts[2])
 }
 
 /// The id that the so manieth task of a named request has, whoever computes it.

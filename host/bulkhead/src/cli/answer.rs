@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use bulkhead::HostOptions;
 use bulkhead::config::Config;
+use bulkhead::gatehouse::Gatehouse;
 use bulkhead::queue::Broker;
 use bulkhead_api::auth::Guard;
 use bulkhead_api::v1::Api;
@@ -17,11 +19,20 @@ pub(super) struct Answers {
     answering: Vec<JoinHandle<()>>,
 }
 
+/// What a host is asked about by HTTP besides its broker.
+pub(super) struct Known {
+    pub(super) local: Arc<dyn Local>,
+    /// How it runs, and so how it judges plugins.
+    pub(super) options: HostOptions,
+}
+
 /// The routes of a host with this configuration.
-pub(super) fn routes(config: &Config, broker: Arc<dyn Broker>, local: Arc<dyn Local>) -> Router {
+pub(super) fn routes(config: &Config, broker: Arc<dyn Broker>, known: &Known) -> Router {
     let settings = &config.api;
-    let api = Api::new(broker.clone(), config.submit, settings.options);
-    service(api, Guard::new(broker, settings.guard.clone()), local, &settings.cors)
+    let gatehouse = Gatehouse::new(broker.clone(), known.options.clone());
+    let api =
+        Api::new(broker.clone(), config.submit, settings.options).keeping(Arc::new(gatehouse));
+    service(api, Guard::new(broker, settings.guard.clone()), known.local.clone(), &settings.cors)
 }
 
 impl Answers {
@@ -29,12 +40,12 @@ impl Answers {
     pub(super) async fn start(
         config: &Config,
         broker: &Arc<dyn Broker>,
-        local: &Arc<dyn Local>,
+        known: &Known,
     ) -> Result<Self> {
         let settings = &config.api;
         let (stop, stopped) = watch::channel(());
         let mut answers = Self { stop, answering: Vec::new() };
-        let router = routes(config, broker.clone(), local.clone());
+        let router = routes(config, broker.clone(), known);
         let until = |mut stopped: watch::Receiver<()>| async move {
             // Whoever closes drops the sender.
             while stopped.changed().await.is_ok() {}

@@ -1,7 +1,7 @@
 //! Text that somebody else wrote, made safe for a terminal.
 //!
 //! Control characters would let a guest move the cursor, recolour or retitle the
-//! terminal; direction overrides would let it show what is not there.
+//! terminal; direction overrides and separators of lines would let it show what is not there.
 
 use std::fmt::Write;
 
@@ -39,7 +39,7 @@ fn escaped(text: &str, keep: impl Fn(char) -> bool) -> String {
 }
 
 fn is_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod session;
 mod submit;
 mod task;
 mod token;
+mod top;
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -117,6 +118,7 @@ enum Command {
     #[command(subcommand)]
     Token(token::Tokening),
     Journal(journal::Journal),
+    Top(top::Top),
     #[command(subcommand)]
     Host(host::Host),
     #[command(subcommand)]
@@ -185,6 +187,10 @@ impl Cli {
         if !self.is_host() {
             log.level = "warn".into();
         }
+        // The terminal shows the trouble itself.
+        if matches!(&self.command, Command::Top(top) if top.is_live(self.global.json)) {
+            log.level = "off".into();
+        }
         log
     }
 
@@ -214,6 +220,7 @@ impl Cli {
             Command::Secret(secret) => secret.run(&session).await,
             Command::Token(token) => token.run(&session).await,
             Command::Journal(journal) => journal.run(&session).await,
+            Command::Top(top) => top.run(&session).await,
             Command::Host(host) => host.run(&session).await,
             Command::Config(config) => config.run(&session),
             Command::Openapi => openapi(&session),

@@ -9,11 +9,11 @@ use anyhow::{Context, Result};
 use bulkhead::config::quantity::Span;
 use bulkhead::config::{BrokerPlace, Config};
 use bulkhead::queue::{Broker, EmbeddedBroker, QueueError, RedisBroker};
-use bulkhead_api::{Local, RemoteBroker, Router, Socket, broker};
+use bulkhead_api::{RemoteBroker, Router, Socket, broker};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::answer;
+use super::answer::{self, Known};
 use super::exit::{unavailable, usage};
 use super::output::note;
 
@@ -97,6 +97,60 @@ async fn embedded(folder: &Path) -> Result<Arc<dyn Broker>> {
     }
 }
 
+/// The way to the broker of a command that looks at it again and again, however often it goes
+/// away. A folder that no host has open is opened for one look at a time, so that a host can
+/// start on it.
+pub(super) struct Outlook {
+    folder: Option<PathBuf>,
+    /// A server, or a running host.
+    lasting: Option<Arc<dyn Broker>>,
+}
+
+impl Outlook {
+    /// Reach the broker, or fail as every command does.
+    pub(super) async fn open(config: &Config) -> Result<Self> {
+        let broker = for_command(config).await?;
+        match config.broker.place() {
+            BrokerPlace::Embedded(folder) => Ok(Self { folder: Some(folder), lasting: None }),
+            BrokerPlace::Redis | BrokerPlace::Memory => {
+                Ok(Self { folder: None, lasting: Some(broker) })
+            }
+        }
+    }
+
+    /// The broker for one look; whoever has looked drops it.
+    pub(super) async fn broker(&mut self) -> Result<Arc<dyn Broker>, QueueError> {
+        if let Some(lasting) = &self.lasting {
+            return Ok(lasting.clone());
+        }
+        let Some(folder) = &self.folder else {
+            return Err(QueueError::Unavailable("there is no way to it".into()));
+        };
+        let socket = Socket::path_in(folder);
+        if let Ok(remote) = RemoteBroker::connect(&socket).await {
+            return Ok(self.lasting.insert(Arc::new(remote)).clone());
+        }
+        // Opening a folder makes one; the file of a queue has to be there already.
+        if !folder.join(FILE).exists() {
+            let shown = folder.display();
+            return Err(QueueError::Unavailable(format!("no embedded broker is in `{shown}`")));
+        }
+        Ok(Arc::new(open(folder).await?))
+    }
+
+    /// Whether the broker was opened for one look only.
+    pub(super) fn is_brief(&self) -> bool {
+        self.lasting.is_none()
+    }
+
+    /// A look failed: a host may have gone, and another one come.
+    pub(super) fn failed(&mut self) {
+        if self.folder.is_some() {
+            self.lasting = None;
+        }
+    }
+}
+
 /// The folder itself, for a host. Another host keeps it for good and answers; a command that
 /// found no host has it for a moment.
 async fn for_host(folder: &Path) -> Result<EmbeddedBroker> {
@@ -159,7 +213,7 @@ impl HostBroker {
     pub(super) async fn open(
         config: &Config,
         shared: Option<&Path>,
-        local: &Arc<dyn Local>,
+        known: &Known,
     ) -> Result<Self> {
         let is_server = config.broker.place() == BrokerPlace::Redis;
         let (broker, folder): (Arc<dyn Broker>, _) = match config.broker.place() {
@@ -174,7 +228,7 @@ impl HostBroker {
         };
         let service = match folder {
             Some(folder) => {
-                let api = answer::routes(config, broker.clone(), local.clone());
+                let api = answer::routes(config, broker.clone(), known);
                 Some(Service::start(broker::router(broker.clone()).merge(api), folder)?)
             }
             None => None,

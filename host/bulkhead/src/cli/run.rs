@@ -6,13 +6,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bulkhead::config::{Config, Flag, FlagValue};
 use bulkhead::{
-    Alerts, Host, HostOptions, LiveSettings, LogControl, Metrics, Phases, Shutdown, Trigger,
+    Alerts, Host, HostOptions, LiveSettings, LogControl, Metrics, Phases, SettingsWriter, Shutdown,
+    Trigger,
 };
 use bulkhead_api::Local;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::answer::Answers;
+use super::answer::{Answers, Known};
 use super::exit::Exit;
 use super::live;
 use super::open::HostBroker;
@@ -97,12 +98,19 @@ pub(crate) async fn host(
     let phases = Phases::new();
     let alerts = Alerts::default();
     let facts = phases.facts(metrics.clone(), alerts.clone(), session.log.clone());
+    let facts = facts.of(&session.config.host.name, session.config.settings());
     let local: Arc<dyn Local> = Arc::new(facts);
-    let opened = HostBroker::open(&session.config, shared, &local).await?;
-    let ended = match Answers::start(&session.config, &opened.broker, &local).await {
+    let (writer, settings) = LiveSettings::new((*session.config.host.settings.now()).clone());
+    let compiler = Some(session.compiler()?);
+    let isolation = session.isolation()?;
+    let options = HostOptions { settings, compiler, isolation, ..session.config.host.clone() };
+    let known = Known { local, options: options.clone() };
+    let opened = HostBroker::open(&session.config, shared, &known).await?;
+    let ended = match Answers::start(&session.config, &opened.broker, &known).await {
         Ok(answers) => {
+            let told = (phases, metrics, alerts);
             let ended =
-                serve(session, &opened, served, (stop, hangup), (phases, metrics, alerts)).await;
+                serve(session, &opened, served, (stop, hangup), (options, writer), told).await;
             answers.close().await;
             ended
         }
@@ -118,12 +126,9 @@ async fn serve(
     opened: &HostBroker,
     served: impl FnOnce(&str),
     (stop, hangup): (Stop, Signal),
+    (options, writer): (HostOptions, SettingsWriter),
     (phases, metrics, alerts): (Phases, Metrics, Alerts),
 ) -> Result<()> {
-    let (writer, settings) = LiveSettings::new((*session.config.host.settings.now()).clone());
-    let compiler = Some(session.compiler()?);
-    let isolation = session.isolation()?;
-    let options = HostOptions { settings, compiler, isolation, ..session.config.host.clone() };
     let mut builder = Host::builder(opened.broker.clone(), options)
         .metrics(metrics.clone())
         .phases(phases)

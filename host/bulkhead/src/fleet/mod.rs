@@ -5,15 +5,21 @@
 //! those before it. What follows from both is decided here by pure functions, alike on all hosts.
 //! Whether a version is any good is known to hosts alone, which take it through their gates.
 
+mod canary;
 mod shelf;
+mod steer;
 
 use std::collections::{BTreeMap, HashSet};
 
 use bulkhead_core::{Digest, PluginId, PluginName, TenantName, UnixMs};
 use serde::{Deserialize, Serialize};
 
+pub use canary::{
+    Canary, CanaryBy, CanaryCounts, CanaryEnd, CanaryPlan, CanaryRound, CanaryVerdict,
+};
 pub(crate) use shelf::read;
 pub use shelf::{Activated, FleetError, Pushed, Shelf, Upload};
+pub use steer::CanaryTurn;
 
 use crate::plugins::Identity;
 
@@ -125,12 +131,14 @@ impl Activation {
 }
 
 /// All that was pushed, and what is active of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fleet {
     /// By plugin, each sorted by when it was pushed, the newest last.
     pub versions: BTreeMap<Identity, Vec<Version>>,
     /// By plugin.
     pub activations: BTreeMap<Identity, Activation>,
+    /// By plugin, the one that runs or the last one.
+    pub canaries: BTreeMap<Identity, Canary>,
 }
 
 /// What hosts do about one plugin.
@@ -140,6 +148,15 @@ pub struct Wanted<'a> {
     pub active: Option<&'a Version>,
     /// The newest one, which is taken through the gates before anybody activates it.
     pub newest: Option<&'a Version>,
+    /// The one that a canary tries.
+    pub canary: Option<&'a Version>,
+}
+
+impl<'a> Wanted<'a> {
+    /// All of them; one may be there twice.
+    pub fn versions(&self) -> impl Iterator<Item = &'a Version> + use<'a> {
+        [self.active, self.newest, self.canary].into_iter().flatten()
+    }
 }
 
 impl Fleet {
@@ -162,12 +179,35 @@ impl Fleet {
         fleet
     }
 
+    /// The same with canaries.
+    #[must_use]
+    pub fn with(mut self, canaries: impl IntoIterator<Item = Canary>) -> Self {
+        self.canaries.extend(canaries.into_iter().map(|canary| (canary.identity(), canary)));
+        self
+    }
+
+    /// The version of a plugin that all hosts are to serve.
+    #[must_use]
+    pub fn active(&self, identity: &Identity) -> Option<Digest> {
+        self.activations.get(identity).and_then(Activation::active)
+    }
+
+    /// The canary of a plugin, if one is in force.
+    #[must_use]
+    pub fn canary(&self, identity: &Identity) -> Option<&Canary> {
+        let active = self.active(identity);
+        self.canaries.get(identity).filter(|canary| canary.is_in_force(active))
+    }
+
     /// What is wanted of each plugin that was pushed.
     pub fn wanted(&self) -> impl Iterator<Item = (&Identity, Wanted<'_>)> {
         self.versions.iter().map(|(identity, versions)| {
-            let active = self.activations.get(identity).and_then(Activation::active);
-            let active = versions.iter().find(|version| Some(version.digest) == active);
-            (identity, Wanted { active, newest: versions.last() })
+            let of = |digest: Option<Digest>| {
+                versions.iter().find(|version| Some(version.digest) == digest)
+            };
+            let canary = self.canary(identity).map(|canary| canary.digest);
+            let (active, canary) = (of(self.active(identity)), of(canary));
+            (identity, Wanted { active, newest: versions.last(), canary })
         })
     }
 
@@ -177,8 +217,8 @@ impl Fleet {
         self.versions.get(identity).map_or(&[], Vec::as_slice)
     }
 
-    /// The versions that nobody needs any more: all but the newest ones, the active one and the
-    /// one before it.
+    /// The versions that nobody needs any more: all but the newest ones, the active one, the one
+    /// before it, and the one that a canary tries.
     #[must_use]
     pub fn old(&self, identity: &Identity) -> Vec<&Version> {
         let versions = self.versions_of(identity);
@@ -186,8 +226,9 @@ impl Fleet {
         let activation = self.activations.get(identity);
         let active = activation.and_then(Activation::active);
         let before = activation.and_then(|it| it.before(&kept)).map(|step| step.digest);
+        let canary = self.canary(identity).map(|canary| canary.digest);
         let count = versions.len().saturating_sub(KEPT_VERSIONS);
-        let needed = |digest| Some(digest) == active || Some(digest) == before;
+        let needed = |digest| [active, before, canary].contains(&Some(digest));
         versions.iter().take(count).filter(|version| !needed(version.digest)).collect()
     }
 

@@ -14,7 +14,7 @@ use crate::plugins::Identity;
 use crate::trust::MAX_FILE_BYTES;
 
 /// How often a change is tried again that another one came before.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
 
 /// How long a blob is left alone that no version names: one may be about to.
 const STRAY_KEPT_MS: u64 = 3_600_000;
@@ -73,8 +73,8 @@ pub struct Activated {
 
 /// The pushed plugins of one broker, and in whose name they are changed.
 pub struct Shelf<'a> {
-    archive: &'a dyn Archive,
-    actor: String,
+    pub(super) archive: &'a dyn Archive,
+    pub(super) actor: String,
 }
 
 impl<'a> Shelf<'a> {
@@ -143,9 +143,37 @@ impl<'a> Shelf<'a> {
         now: UnixMs,
     ) -> Result<Activated, FleetError> {
         self.switch(plugin, now, |versions, _| {
-            meant(versions, text).map(|version| (version.clone(), false))
+            meant(versions, text)
+                .map(|version| (version.clone(), false))
+                .map_err(FleetError::NotFound)
         })
         .await
+    }
+
+    /// Let all hosts serve a version, if this is what is active. Whether the version is active
+    /// now.
+    pub(super) async fn activate_over(
+        &self,
+        plugin: &Identity,
+        digest: Digest,
+        base: Option<Digest>,
+        now: UnixMs,
+    ) -> Result<bool, FleetError> {
+        let gone = || FleetError::NotFound(format!("{} is not kept any more", digest.short()));
+        let switched = self
+            .step(plugin, now, |versions, activation| {
+                let active = activation.and_then(Activation::active);
+                let version = versions.iter().find(|version| version.digest == digest);
+                match active == base {
+                    true => Ok(Some((version.ok_or_else(gone)?.clone(), false))),
+                    false => Ok(None),
+                }
+            })
+            .await?;
+        match switched {
+            Some(_) => Ok(true),
+            None => Ok(self.read().await?.active(plugin) == Some(digest)),
+        }
     }
 
     /// Go back to the version that was active before.
@@ -154,9 +182,9 @@ impl<'a> Shelf<'a> {
             let kept = versions.iter().map(|version| version.digest).collect();
             let before = activation.and_then(|activation| activation.before(&kept));
             let before = before.and_then(|step| versions.iter().find(|v| v.digest == step.digest));
-            before
-                .map(|version| (version.clone(), true))
-                .ok_or_else(|| "no version that is still kept was active before".to_owned())
+            before.map(|version| (version.clone(), true)).ok_or_else(|| {
+                FleetError::NotFound("no version that is still kept was active before".to_owned())
+            })
         })
         .await
     }
@@ -168,6 +196,7 @@ impl<'a> Shelf<'a> {
         let versions = fleet.versions_of(plugin);
         let activation = DocumentId::new(DocumentKind::Activation, key(plugin)?);
         let was_active = self.archive.delete_document(&activation).await?;
+        self.forget_canary(plugin).await?;
         if versions.is_empty() && !was_active {
             return Err(unknown(plugin));
         }
@@ -179,12 +208,27 @@ impl<'a> Shelf<'a> {
         Ok(versions.len())
     }
 
+    /// Activate what is chosen; a canary that runs has ended by that.
     async fn switch(
         &self,
         plugin: &Identity,
         now: UnixMs,
-        choose: impl Fn(&[Version], Option<&Activation>) -> Result<(Version, bool), String>,
+        choose: impl Fn(&[Version], Option<&Activation>) -> Result<(Version, bool), FleetError>,
     ) -> Result<Activated, FleetError> {
+        let chosen =
+            self.step(plugin, now, |versions, activation| choose(versions, activation).map(Some));
+        let activated = chosen.await?.ok_or_else(|| unknown(plugin))?;
+        self.end_canary_of(plugin, now).await?;
+        Ok(activated)
+    }
+
+    /// Activate what is chosen; nothing if nothing is.
+    async fn step(
+        &self,
+        plugin: &Identity,
+        now: UnixMs,
+        choose: impl Fn(&[Version], Option<&Activation>) -> Result<Option<(Version, bool)>, FleetError>,
+    ) -> Result<Option<Activated>, FleetError> {
         let id = DocumentId::new(DocumentKind::Activation, key(plugin)?);
         for _ in 0..TRIES {
             let fleet = self.read().await?;
@@ -194,8 +238,9 @@ impl<'a> Shelf<'a> {
             }
             let held = self.archive.document(&id).await?;
             let activation: Option<Activation> = held.as_ref().and_then(parsed);
-            let (version, rollback) =
-                choose(versions, activation.as_ref()).map_err(FleetError::NotFound)?;
+            let Some((version, rollback)) = choose(versions, activation.as_ref())? else {
+                return Ok(None);
+            };
             let before = activation.as_ref().and_then(Activation::active);
             let mut steps = activation.map(|activation| activation.steps).unwrap_or_default();
             steps.push(Step {
@@ -213,7 +258,7 @@ impl<'a> Shelf<'a> {
             if self.archive.put_document(&id, &document, &expected, None).await? {
                 let action = if rollback { "plugin.rollback" } else { "plugin.activate" };
                 self.note(action, plugin, &version.digest.to_string()).await?;
-                return Ok(Activated { version, before });
+                return Ok(Some(Activated { version, before }));
             }
         }
         Err(FleetError::Refused(format!(
@@ -238,7 +283,12 @@ impl<'a> Shelf<'a> {
         Ok(())
     }
 
-    async fn note(&self, action: &str, plugin: &Identity, detail: &str) -> Result<(), QueueError> {
+    pub(super) async fn note(
+        &self,
+        action: &str,
+        plugin: &Identity,
+        detail: &str,
+    ) -> Result<(), QueueError> {
         let line = JournalLine::new(&self.actor, action, &plugin.to_string(), detail);
         self.archive.journal(&line).await
     }
@@ -248,27 +298,30 @@ impl<'a> Shelf<'a> {
 pub(crate) async fn read(archive: &dyn Archive) -> Result<Fleet, QueueError> {
     // Activations first: a version that one names is then among the versions.
     let activations = archive.documents(DocumentKind::Activation).await?;
+    let canaries = archive.documents(DocumentKind::Canary).await?;
     let versions = archive.documents(DocumentKind::Version).await?;
     let activations = activations.iter().filter_map(|(_, document)| parsed(document));
-    Ok(Fleet::of(versions.iter().filter_map(|(_, document)| parsed(document)), activations))
+    let canaries = canaries.iter().filter_map(|(_, document)| parsed(document));
+    let versions = versions.iter().filter_map(|(_, document)| parsed(document));
+    Ok(Fleet::of(versions, activations).with(canaries))
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(document: &Document) -> Option<T> {
+pub(super) fn parsed<T: serde::de::DeserializeOwned>(document: &Document) -> Option<T> {
     serde_json::from_slice(&document.0).ok()
 }
 
-fn written(of: &impl serde::Serialize) -> Result<Document, FleetError> {
+pub(super) fn written(of: &impl serde::Serialize) -> Result<Document, FleetError> {
     let bytes = serde_json::to_vec(of);
     bytes.map(Document).map_err(|e| FleetError::Refused(format!("it cannot be written: {e}")))
 }
 
-fn key(plugin: &Identity) -> Result<String, FleetError> {
+pub(super) fn key(plugin: &Identity) -> Result<String, FleetError> {
     let id: Option<PluginId> = plugin.id();
     let id = id.ok_or_else(|| FleetError::NotFound(format!("`{plugin}` is no plugin's name")))?;
     Ok(id.stored())
 }
 
-fn unknown(plugin: &Identity) -> FleetError {
+pub(super) fn unknown(plugin: &Identity) -> FleetError {
     FleetError::NotFound(format!(
         "no version of `{plugin}` was pushed; `bulkhead plugin push` keeps one"
     ))

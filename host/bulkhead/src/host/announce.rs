@@ -4,9 +4,10 @@
 //! An announcement is believed for a while only, so that nobody has to take back that of a
 //! host that was killed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bulkhead_queue::{HostInfo, HostMemory};
+use bulkhead_queue::{HostInfo, HostMemory, TenantLoad};
 
 use super::lines::Lines;
 use crate::clock::unix_ms;
@@ -55,6 +56,17 @@ impl Lines {
         u32::try_from(running).unwrap_or(u32::MAX)
     }
 
+    /// Whose attempts run, most first.
+    fn tenants(&self) -> Vec<TenantLoad> {
+        let mut counts = BTreeMap::new();
+        self.lines.iter().for_each(|line| line.ledger.count_tenants(&mut counts));
+        let load = |(tenant, in_flight)| TenantLoad { tenant, in_flight };
+        let mut tenants: Vec<TenantLoad> = counts.into_iter().map(load).collect();
+        tenants.sort_by(|a, b| b.in_flight.cmp(&a.in_flight).then_with(|| a.tenant.cmp(&b.tenant)));
+        tenants.truncate(HostInfo::TENANTS);
+        tenants
+    }
+
     /// Say again and again that the host runs, and at once when its plugins change.
     pub(super) async fn announce(self) {
         let (mut news, mut rescans) = (self.shared.registry.news(), self.shared.registry.rescans());
@@ -74,6 +86,8 @@ impl Lines {
                 fleet: self.options.fleet != FleetPolicy::Off,
                 scaling: self.vitals.scaling(),
                 refusing: self.vitals.refusing(),
+                types: self.shared.metrics.types(),
+                tenants: self.tenants(),
             };
             if let Err(error) = self.shared.broker.announce_host(&info, ANNOUNCE_TTL).await {
                 tracing::debug!(%error, "cannot announce the host");

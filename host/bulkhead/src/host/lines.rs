@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::admission::Doorkeeper;
 use super::scaling::Scaling;
 use super::vitals::Vitals;
-use super::{HostError, Telemetry, sample};
+use super::{HostError, Telemetry, canaries, sample};
 use crate::alerts::{self, Alerts};
 use crate::clock::unix_ms;
 use crate::metrics;
@@ -116,6 +116,7 @@ impl Lines {
         beside.spawn(follow_requests(broker.clone(), ask, bell.clone()));
         beside.spawn(keeper.run(shutdown.clone()));
         beside.spawn(follow_cancels(self.shared.broker.clone(), self.lines.clone()));
+        beside.spawn(canaries::follow(self.shared.clone()));
         beside.spawn(listen(self.shared.clone(), self.lines.clone(), shutdown.clone()));
         for line in &self.lines {
             beside.spawn(carry(line.clone()));
@@ -129,6 +130,7 @@ impl Lines {
         let lines = self.lines.clone();
         let every = self.options.sample_every;
         beside.spawn(metrics::sample(self.shared.clone(), lines.clone(), every));
+        beside.spawn(self.shared.metrics.clone().remember());
         beside.spawn(alerts::watch(
             self.shared.host.clone(),
             self.options.alerts.clone(),
@@ -184,10 +186,13 @@ async fn follow_requests(
                 bell.ring();
                 pushes.notify_one();
             }
-            Signal::Documents(DocumentKind::Version | DocumentKind::Activation) => {
+            Signal::Documents(
+                DocumentKind::Version | DocumentKind::Activation | DocumentKind::Canary,
+            ) => {
                 pushes.notify_one();
             }
-            Signal::Documents(DocumentKind::Token) | Signal::Task(..) => {}
+            Signal::Documents(DocumentKind::Token | DocumentKind::CanaryCounts)
+            | Signal::Task(..) => {}
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod admission;
 mod announce;
+mod canaries;
 mod lines;
 mod phase;
 mod sample;
@@ -175,6 +176,7 @@ impl HostBuilder {
             },
         )?;
         let Self { broker, traces, phases, alerts, .. } = self;
+        phases.have(&registry);
         let vitals = Vitals::default();
         let telemetry = Telemetry { metrics, traces };
         Ok(Host {
@@ -319,7 +321,7 @@ impl Host {
 }
 
 /// Where the sandbox is to run guests.
-fn isolation(options: &HostOptions) -> Result<Isolation, HostError> {
+pub(crate) fn isolation(options: &HostOptions) -> Result<Isolation, HostError> {
     let IsolationOptions { process, workers, worker_idle, strict, program } = &options.isolation;
     if !process {
         return Ok(Isolation::Thread);

@@ -74,6 +74,7 @@ impl Scaling {
     /// Follow it for ever.
     pub(super) async fn follow(self) {
         let mut scaler = Autoscaler::new(self.policy);
+        self.shared.metrics.autoscale_to(self.shared.permits.total());
         let began = Instant::now();
         let (mut cpu_us, mut looked_at) = (self.machine.process_cpu_us(), began);
         loop {
@@ -104,6 +105,7 @@ impl Scaling {
                 memory: self.memory(),
             });
             self.vitals.note(verdict);
+            self.shared.metrics.autoscaled(&verdict);
             if verdict.is_change() {
                 tracing::info!(concurrency = verdict.to, signal = %verdict.reason.signal(),
                     "concurrency {verdict}");

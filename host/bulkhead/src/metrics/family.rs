@@ -86,6 +86,11 @@ impl Counter {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
+    /// What was counted so far.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Take the value of something that is counted elsewhere.
     pub(crate) fn follow(&self, total: u64) {
         self.0.fetch_max(total, Ordering::Relaxed);
@@ -216,6 +221,19 @@ impl<S: Series> Family<S> {
             false => values,
         };
         series.entry(values).or_insert_with(|| Arc::new(S::new(self.declared))).clone()
+    }
+
+    /// Look at each series, by the values of its labels. Those without labels are passed over.
+    pub(crate) fn visit(&self, mut look: impl FnMut(&[&str], &S)) {
+        for (values, series) in self.series.read().iter().filter(|(values, _)| !values.is_empty()) {
+            let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
+            look(&values, series);
+        }
+    }
+
+    /// The upper bounds of its buckets, in what is counted inside.
+    pub(crate) fn bounds(&self) -> &'static [u64] {
+        self.declared.bounds
     }
 
     /// The one series of a metric without labels.

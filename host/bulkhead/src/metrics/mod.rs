@@ -9,13 +9,15 @@ mod classes;
 mod family;
 mod page;
 mod queue;
+mod recent;
 mod sample;
 mod table;
+mod types;
 
 use std::fmt;
 use std::sync::Arc;
 
-use bulkhead_core::QueueName;
+use bulkhead_core::{Direction, QueueName, Verdict};
 use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -42,6 +44,7 @@ struct Inner {
     classes: TenantClasses,
     queues: Mutex<Vec<Arc<QueueFigures>>>,
     sources: Mutex<Vec<Sources>>,
+    moments: Mutex<recent::Moments>,
 }
 
 impl Default for Metrics {
@@ -70,6 +73,7 @@ impl Metrics {
             classes,
             queues: Mutex::default(),
             sources: Mutex::default(),
+            moments: Mutex::default(),
         }))
     }
 
@@ -115,9 +119,15 @@ impl Metrics {
         self.0.families.canary_verdicts.of(&[verdict.as_str()]).add(1);
     }
 
-    /// What the autoscaler decided, and how many attempts at once it wants.
-    pub fn autoscaled(&self, direction: Scaling, target: u32) {
-        self.0.families.autoscaler_decisions.of(&[direction.as_str()]).add(1);
+    /// What the autoscaler decided, which is to hold where nothing changes.
+    pub(crate) fn autoscaled(&self, verdict: &Verdict) {
+        let direction = if verdict.is_change() { verdict.direction } else { Direction::Hold };
+        self.0.families.autoscaler_decisions.of(&[&direction.to_string()]).add(1);
+        self.autoscale_to(verdict.to);
+    }
+
+    /// How many attempts at once the autoscaler wants.
+    pub(crate) fn autoscale_to(&self, target: u32) {
         self.0.families.autoscaler_target.alone().set(target.into());
     }
 }
@@ -152,27 +162,6 @@ impl CanaryVerdict {
     }
 }
 
-/// Where an autoscaler goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scaling {
-    /// More attempts at once.
-    Up,
-    /// Fewer.
-    Down,
-    /// As many as before.
-    Hold,
-}
-
-impl Scaling {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Down => "down",
-            Self::Hold => "hold",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,7 +169,7 @@ mod tests {
     #[test]
     fn another_registry_has_the_same_figures() {
         let metrics = Metrics::default();
-        metrics.autoscaled(Scaling::Up, 12);
+        metrics.autoscale_to(12);
         metrics.canary_verdict(CanaryVerdict::RolledBack);
         let mut registry = Registry::default();
         registry.register_collector(metrics.collector());
@@ -189,7 +178,6 @@ mod tests {
         assert_eq!(text, metrics.render());
         for line in [
             "bulkhead_autoscaler_target 12.0",
-            "bulkhead_autoscaler_decisions_total{direction=\"up\"} 1.0",
             "bulkhead_canary_verdicts_total{verdict=\"rolled_back\"} 1.0",
         ] {
             assert!(text.contains(line), "{line}: {text}");

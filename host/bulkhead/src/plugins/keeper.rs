@@ -8,6 +8,7 @@
 //! loader's affair, and what follows from it that of `verdict`.
 
 mod fleet;
+mod trials;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};

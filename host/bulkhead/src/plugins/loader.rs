@@ -12,7 +12,7 @@ use bulkhead_sandbox::{Account, Gate, Hold, Plugin, PluginSource, Sandbox, Turns
 use sha2::{Digest as _, Sha256};
 
 use super::folder::PluginFiles;
-use super::{Identity, LiveSettings, Registry};
+use super::{Identity, LiveSettings, PluginSettings, Registry};
 use crate::config::quantity::Size;
 use crate::fleet::Version;
 use crate::manifest::{self, MAX_MANIFEST_BYTES, Remembering, Said};
@@ -26,7 +26,7 @@ const MAX_LOADS: usize = 8;
 const MAX_LOADS_OF_ONE: usize = 2;
 
 /// The gate of trust.
-pub(super) const TRUST: &str = "trust";
+pub(crate) const TRUST: &str = "trust";
 
 /// What a pushed plugin fails at that the broker does not give.
 pub(super) const FETCH: &str = "fetch";
@@ -161,15 +161,15 @@ impl Loader {
         let distrusted = |reason: String| (TRUST.to_owned(), reason);
         let signature = signature
             .map_err(|error| distrusted(format!("`{name}.wasm.sig` cannot be read: {error}")))?;
-        let trust = settings.trust(identity.owner.as_ref());
-        if pushed && self.fleet == FleetPolicy::Trusted && trust.policy == TrustPolicy::Any {
-            return Err(distrusted(format!(
-                "`{name}` was pushed, and nothing says whose pushes to trust: sign it and set \
-                 `plugins.trust`, or pin it, or take whatever is pushed with `plugins.fleet = \
-                 \"any\"`"
-            )));
-        }
-        trust.judge(name, digest, signature.as_deref()).map_err(distrusted)?;
+        let signature = signature.as_deref();
+        let trusted = match pushed {
+            true => trusts_pushed(&settings, self.fleet, identity, digest, signature),
+            false => {
+                let trust = settings.trust(identity.owner.as_ref());
+                trust.judge(name, digest, signature).map(|_| ())
+            }
+        };
+        trusted.map_err(distrusted)?;
         let file = format!("{name}.toml");
         let unusable = |reason: String| ("manifest".to_owned(), reason);
         let mut said = match manifest {
@@ -203,6 +203,25 @@ impl Loader {
         }
         Ok(Some((plugin, remembering)))
     }
+}
+
+/// Whether a host that takes these pushes trusts a version that was pushed; why not, if not.
+pub(crate) fn trusts_pushed(
+    settings: &PluginSettings,
+    fleet: FleetPolicy,
+    plugin: &Identity,
+    digest: Digest,
+    signature: Option<&str>,
+) -> Result<(), String> {
+    let (name, trust) = (&plugin.name, settings.trust(plugin.owner.as_ref()));
+    if fleet == FleetPolicy::Trusted && trust.policy == TrustPolicy::Any {
+        return Err(format!(
+            "`{name}` was pushed, and nothing says whose pushes to trust: sign it and set \
+             `plugins.trust`, or pin it, or take whatever is pushed with `plugins.fleet = \
+             \"any\"`"
+        ));
+    }
+    trust.judge(name, digest, signature).map(|_| ())
 }
 
 impl Contents {

@@ -14,6 +14,8 @@ mod settings;
 mod table;
 mod tenant_folders;
 mod tenants;
+mod trial;
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,10 +34,13 @@ use crate::metrics::Metrics;
 pub use identity::Identity;
 pub(crate) use identity::Owner;
 pub(crate) use keeper::{Folders, Keeper};
+pub(crate) use loader::{TRUST, trusts_pushed};
 pub use settings::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};
 use table::Contests;
 pub(crate) use table::Table;
 pub use tenants::{EVERY, PluginQuota, Sharing, TenantPlugins};
+pub(crate) use trial::Trial;
+use trials::TASK_TYPE_LOST;
 
 /// The interface by which guests report progress.
 const PROGRESS: &str = "bulkhead:handler/progress@";
@@ -98,6 +103,7 @@ pub(crate) struct Registry {
     changes: watch::Sender<u64>,
     news: watch::Sender<u64>,
     rescans: watch::Sender<u64>,
+    canaries: watch::Sender<BTreeSet<Identity>>,
 }
 
 #[derive(Default)]
@@ -113,12 +119,36 @@ struct Known {
     rejected: Option<RejectedVersion>,
     /// Whether what serves was pushed.
     by_fleet: bool,
+    /// The version that is on trial beside it.
+    trial: Option<Arc<Trial>>,
     /// Whether there is a file that does not count therefore.
     shadowed: bool,
     pushed: Vec<PushedVersion>,
 }
 
 impl Known {
+    /// A version as it serves; its attempts are counted with those of other versions.
+    fn new_serving(
+        &self,
+        identity: Identity,
+        plugin: Plugin,
+        remembering: Remembering,
+        now: UnixMs,
+    ) -> Arc<Serving> {
+        let in_flight = self.serving.as_ref().map(|old| old.in_flight.clone()).unwrap_or_default();
+        let reports_progress = plugin.asked().iter().any(|import| import.starts_with(PROGRESS));
+        Arc::new(Serving {
+            shown: identity.to_string().into(),
+            id: identity.id(),
+            identity,
+            plugin,
+            loaded_at: now,
+            reports_progress,
+            remembering,
+            in_flight,
+        })
+    }
+
     fn is_nothing(&self) -> bool {
         self.serving.is_none() && self.rejected.is_none() && self.pushed.is_empty()
     }
@@ -135,11 +165,17 @@ impl Registry {
             changes: watch::channel(0).0,
             news: watch::channel(0).0,
             rescans: watch::channel(0).0,
+            canaries: watch::channel(BTreeSet::new()).0,
         }
     }
 
     pub(crate) fn table(&self) -> arc_swap::Guard<Arc<Table>> {
         self.table.load()
+    }
+
+    /// Every version that serves.
+    pub(crate) fn serving_all(&self) -> Vec<Arc<Serving>> {
+        self.state.lock().known.values().filter_map(|known| known.serving.clone()).collect()
     }
 
     /// Learn of changes of the table.
@@ -219,18 +255,8 @@ impl Registry {
         let mut state = self.state.lock();
         state.is_free_for(&identity, &plugin)?;
         let known = state.known.entry(identity.clone()).or_default();
-        let in_flight = known.serving.as_ref().map(|old| old.in_flight.clone()).unwrap_or_default();
-        let reports_progress = plugin.asked().iter().any(|import| import.starts_with(PROGRESS));
-        known.serving = Some(Arc::new(Serving {
-            shown: identity.to_string().into(),
-            id: identity.id(),
-            identity,
-            plugin,
-            loaded_at: now,
-            reports_progress,
-            remembering,
-            in_flight,
-        }));
+        known.serving = Some(known.new_serving(identity, plugin, remembering, now));
+        known.try_anew();
         (known.rejected, known.by_fleet) = (None, by_fleet);
         self.publish(&mut state);
         Ok(())
@@ -310,6 +336,7 @@ impl Registry {
         let mut state = self.state.lock();
         let Some(known) = state.known.get_mut(identity) else { return };
         known.by_fleet = false;
+        known.trial = None;
         if known.serving.take().is_some() {
             self.publish(&mut state);
         }
@@ -362,6 +389,7 @@ impl Registry {
     fn publish(&self, state: &mut State) {
         let serving = state.known.values().filter_map(|known| known.serving.as_ref());
         let (table, contests) = Table::of(serving, &self.settings.now());
+        let table = table.with(state.known.values().filter_map(|known| known.trial.as_ref()));
         for (identity, reasons) in &contests {
             if state.contests.get(identity) != Some(reasons) {
                 let reasons: Vec<&str> = reasons.iter().map(String::as_str).collect();

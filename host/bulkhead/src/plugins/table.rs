@@ -13,7 +13,7 @@ use bulkhead_queue::Serves;
 
 use super::settings::PluginSettings;
 use super::tenants::Sharing;
-use super::{Identity, Serving};
+use super::{Identity, Serving, Trial};
 
 type ByType = HashMap<TaskType, Arc<Serving>>;
 
@@ -24,6 +24,8 @@ pub(crate) struct Table {
     operators: ByType,
     /// Where tenants brought plugins.
     brought: Option<Box<Brought>>,
+    /// Where versions are on trial.
+    trials: Option<Box<BTreeMap<Identity, Arc<Trial>>>>,
     serves: Vec<Serves>,
     takes_batches: bool,
     most_bytes: u64,
@@ -75,6 +77,24 @@ impl Table {
         }
         table.serves = table.offers();
         (table, contests)
+    }
+
+    /// The same with versions on trial.
+    pub(super) fn with<'a>(mut self, trials: impl Iterator<Item = &'a Arc<Trial>>) -> Self {
+        let of = |trial: &Arc<Trial>| (trial.serving.identity.clone(), trial.clone());
+        let trials: BTreeMap<Identity, Arc<Trial>> = trials.map(of).collect();
+        for trial in trials.values() {
+            self.most_bytes = self.most_bytes.max(trial.serving.plugin.most_bytes());
+        }
+        self.trials = (!trials.is_empty()).then(|| Box::new(trials));
+        self
+    }
+
+    /// What is on trial beside a version that serves.
+    pub(crate) fn trial(&self, serving: &Serving) -> Option<&Arc<Trial>> {
+        let trials = self.trials.as_ref()?;
+        let trial = trials.get(&serving.identity)?;
+        (trial.base == serving.plugin.digest()).then_some(trial)
     }
 
     /// Who serves this tenant's tasks of this type, if anybody does.

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle as Runtime;
 
 use super::berth::Berth;
+use super::beside::{self, Part};
 use super::conclude::{Ran, bury, conclude, give_back, without_running};
 use super::events::claimed;
 use super::layered;
@@ -162,6 +163,9 @@ pub(super) async fn alone(
     mut berth: Berth,
     fallen: Option<AttemptEnd>,
 ) {
+    if fallen.is_some() {
+        job.part = None;
+    }
     let settlement = match room::hold_for(&line, &job).await {
         Ok(hold) => {
             berth.hold = hold;
@@ -190,6 +194,8 @@ pub(super) struct Job {
     /// The plugin version that serves it.
     pub(super) serving: Option<Arc<Serving>>,
     memory: Option<Memory>,
+    /// Its part in the trial of a new version, if there is one.
+    pub(super) part: Option<Box<Part>>,
     pub(super) trace: Option<Box<AttemptTrace>>,
 }
 
@@ -208,14 +214,26 @@ pub(super) fn admit(
     };
     let table = line.shared.registry.table();
     let serving = table.get(&task.task_type, &task.tenant).cloned();
+    let trial = serving.as_ref().and_then(|serving| table.trial(serving)).cloned();
     drop(table);
     let handler = serving.as_ref().and_then(|serving| serving.plugin.handler(&task.task_type));
     let suggested = handler.and_then(|handler| handler.retry.as_ref());
     let policy = line.retry(suggested, task.terms.retry.as_ref());
     let parents = (!parents.is_empty()).then(|| Arc::from(parents));
-    let (started_at, memory, trace) = (unix_ms(), None, None);
-    let mut job =
-        Job { token, task, attempt, parents, policy, started_at, handle, serving, memory, trace };
+    let (started_at, memory, part, trace) = (unix_ms(), None, None, None);
+    let mut job = Job {
+        token,
+        task,
+        attempt,
+        parents,
+        policy,
+        started_at,
+        handle,
+        serving,
+        memory,
+        part,
+        trace,
+    };
     claimed(line, &job);
     if let Some(failure) = forestalled(&job, cancelled) {
         let end = without_running(Outcome::Failed(failure));
@@ -227,6 +245,9 @@ pub(super) fn admit(
     if let Some(ttl_ms) = serving.remembers_ms(&job.task.task_type) {
         let plugin = serving.plugin.digest();
         job.memory = Some(Memory::of(&job.task, &serving.shown, plugin, ttl_ms));
+    }
+    if let Some(trial) = trial.filter(|_| attempt == 1) {
+        job.part = Part::of(&trial, serving, &job.task);
     }
     Ok(job)
 }
@@ -263,17 +284,25 @@ pub(super) async fn attempt(
         // Boxed, so that the future of those without layers stays as small.
         return Box::pin(layered::attempt(line, job, serving)).await;
     }
-    let counted = serving.begin();
-    let ended = serving.plugin.attempt(job.attempt(line, &serving)).await;
-    drop(counted);
+    let (ended, plugin) = if job.part.is_some() {
+        // Boxed, so that the future of those without a part stays as small.
+        Box::pin(beside::run(&job, &serving, |serving| job.attempt(line, serving))).await
+    } else {
+        let counted = serving.begin();
+        let ended = serving.plugin.attempt(job.attempt(line, &serving)).await;
+        drop(counted);
+        (ended, serving.plugin.digest())
+    };
     match ended {
         Ok(end) => {
-            job.remember(line, &end).await;
+            if plugin == serving.plugin.digest() {
+                job.remember(line, &end).await;
+            }
             let end = match fallen {
-                Some(fallen) => together::after(fallen, end),
+                Some(fallen) => together::after(fallen, end, together::FELL),
                 None => end,
             };
-            conclude(line, job, end, Ran { plugin: serving.plugin.digest(), cached: false })
+            conclude(line, job, end, Ran { plugin, cached: false })
         }
         Err(unavailable) => {
             line.stumble(&unavailable);

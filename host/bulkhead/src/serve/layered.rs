@@ -1,14 +1,15 @@
 //! An attempt in a queue that has layers around it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bulkhead_core::Digest;
 use bulkhead_queue::Settlement;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::attempt::Job;
+use super::beside;
 use super::conclude::{Ran, conclude, give_back};
 use super::ledger::Interrupt;
 use super::line::Line;
@@ -20,26 +21,29 @@ struct Inside<'a> {
     line: &'a Arc<Line>,
     job: &'a Job,
     serving: &'a Serving,
-    /// Whether a handler ran, and no layer answered in its place.
-    ran: AtomicBool,
+    /// The version that ran, if no layer answered in its place.
+    ran: OnceLock<Digest>,
 }
 
 impl Innermost for Inside<'_> {
     fn run<'a>(&'a self, request: AttemptRequest<'a>) -> BoxFuture<'a, AttemptReply> {
         async move {
             let Self { line, job, serving, ran } = self;
-            let (limits, _) = job.need(serving);
-            let mut attempt = job.attempt_within(line, serving, limits.at_most(&request.limits));
-            if let Some(upstreams) = request.upstreams {
-                let http = attempt.services.http.take();
-                attempt.services.http = http.map(|http| http.guarded(upstreams));
-            }
-            let counted = serving.begin();
-            let ended = serving.plugin.attempt(attempt).await;
-            drop(counted);
+            let attempt = |serving| {
+                let (limits, _) = job.need(serving);
+                let limits = limits.at_most(&request.limits);
+                let mut attempt = job.attempt_within(line, serving, limits);
+                if let Some(upstreams) = request.upstreams.clone() {
+                    let http = attempt.services.http.take();
+                    attempt.services.http = http.map(|http| http.guarded(upstreams));
+                }
+                attempt
+            };
+            let (ended, version) = beside::run(job, serving, attempt).await;
             match ended {
                 Ok(end) => {
-                    ran.store(true, Ordering::Release);
+                    // Layers have one attempt to let run.
+                    let _ = ran.set(version);
                     AttemptReply::Ended(end)
                 }
                 Err(unavailable) => {
@@ -60,7 +64,7 @@ pub(super) async fn attempt(
     serving: Arc<Serving>,
 ) -> Option<Settlement> {
     let (limits, _) = job.need(&serving);
-    let inside = Inside { line, job: &job, serving: &serving, ran: AtomicBool::new(false) };
+    let inside = Inside { line, job: &job, serving: &serving, ran: OnceLock::new() };
     let request = AttemptRequest {
         task: &job.task,
         attempt: job.attempt,
@@ -73,10 +77,10 @@ pub(super) async fn attempt(
     let ran = inside.ran.into_inner();
     match reply {
         AttemptReply::Ended(end) => {
-            if ran {
+            if ran == Some(serving.plugin.digest()) {
                 job.remember(line, &end).await;
             }
-            let plugin = if ran { serving.plugin.digest() } else { Default::default() };
+            let plugin = ran.unwrap_or_default();
             conclude(line, job, end, Ran { plugin, cached: false })
         }
         AttemptReply::Returned(_) if job.handle.why() == Interrupt::Lost => None,

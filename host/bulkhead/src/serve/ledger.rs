@@ -1,7 +1,7 @@
 //! What one queue's attempts are doing: the running ones and the ended ones that the
 //! broker has not been told of.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
@@ -199,6 +199,17 @@ impl Ledger {
     /// The tokens of what runs, at most `max`.
     pub(crate) fn running_tokens(&self, max: usize) -> Vec<ClaimToken> {
         self.books.lock().running.values().map(|r| r.token.clone()).take(max).collect()
+    }
+
+    /// Add whose attempts run, one by one.
+    pub(crate) fn count_tenants(&self, counts: &mut BTreeMap<String, u32>) {
+        for running in self.books.lock().running.values() {
+            let Some((tenant, _)) = running.token.line() else { continue };
+            match counts.get_mut(tenant) {
+                Some(count) => *count += 1,
+                None => drop(counts.insert(tenant.to_owned(), 1)),
+            }
+        }
     }
 
     /// Interrupt one attempt.

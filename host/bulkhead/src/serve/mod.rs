@@ -4,6 +4,7 @@ mod attempt;
 mod backends;
 mod bell;
 mod berth;
+mod beside;
 mod calls;
 mod carry;
 mod conclude;

@@ -16,7 +16,11 @@ use crate::clock::unix_ms;
 /// Hold what an attempt may come to; or why it need not run any more.
 pub(super) async fn hold_for(line: &Line, job: &Job) -> Result<Option<Hold>, Failure> {
     let Some(serving) = &job.serving else { return Ok(None) };
-    let need_bytes = serving.plugin.need_bytes(&[job.need(serving)]);
+    let mut need_bytes = serving.plugin.need_bytes(&[job.need(serving)]);
+    if let Some(part) = job.part.as_ref().filter(|part| part.is_chosen) {
+        let tried = &part.trial.serving;
+        need_bytes = need_bytes.max(tried.plugin.need_bytes(&[job.need(tried)]));
+    }
     let deadline_at = job.task.terms.deadline_at;
     wait_for(&line.shared.budget, need_bytes, &job.handle.cancel, deadline_at).await.map(Some)
 }

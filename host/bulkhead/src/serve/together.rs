@@ -70,8 +70,10 @@ fn bound(table: &Table, claim: &Claim) -> usize {
     if claim.attempt > 1 || claim.cancelled {
         return 1;
     }
-    let handler =
-        table.get(&task.task_type, &task.tenant).and_then(|s| s.plugin.handler(&task.task_type));
+    let serving = table.get(&task.task_type, &task.tenant);
+    // What is compared runs alike on both versions.
+    let serving = serving.filter(|serving| table.trial(serving).is_none());
+    let handler = serving.and_then(|serving| serving.plugin.handler(&task.task_type));
     handler.map_or(1, |handler| handler.max_batch as usize)
 }
 
@@ -168,9 +170,11 @@ fn spawn(line: &Arc<Line>, boarded: Boarded, fallen: Option<AttemptEnd>) {
     tokio::spawn(alone(line.clone(), job, berth, fallen));
 }
 
-/// The end of an attempt that ran alone after the batch that it began in fell: what both
-/// used, and a line that says so.
-pub(super) fn after(fallen: AttemptEnd, mut end: AttemptEnd) -> AttemptEnd {
+/// Why a task of a batch ran a second time.
+pub(super) const FELL: &str = "ran alone, since the batch that it began in fell";
+
+/// The end of an attempt that ran a second time: what both used, and a line that says why.
+pub(super) fn after(fallen: AttemptEnd, mut end: AttemptEnd, why: &str) -> AttemptEnd {
     let (a, b) = (fallen.metering, end.metering);
     let metering = Metering {
         fuel: a.fuel.saturating_add(b.fuel),
@@ -187,7 +191,7 @@ pub(super) fn after(fallen: AttemptEnd, mut end: AttemptEnd) -> AttemptEnd {
     let mut logs = std::mem::take(&mut end.logs);
     if let Outcome::Failed(failure) = fallen.outcome {
         let what: String = failure.message.chars().take(MAX_REASON_CHARS).collect();
-        let message = format!("ran alone, since the batch that it began in fell: {what}");
+        let message = format!("{why}: {what}");
         let kind = ("outcome".to_owned(), failure.kind.to_string());
         logs.insert(0, LogLine { at_ms: 0, level: LogLevel::Warn, message, fields: vec![kind] });
     }

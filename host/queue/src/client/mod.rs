@@ -3,6 +3,7 @@
 //! Everything is checked before anything is sent. Which broker it is, is not known here.
 
 mod draft;
+mod ends;
 mod wait;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use bulkhead_core::{BatchId, BatchRef, QueueName, Task, TaskId, TaskRef, UnixMs};
 
 pub use self::draft::{NewBatch, NewTask, SubmitLimits};
+use self::ends::Ends;
 use crate::batch::Batch;
 use crate::broker::Broker;
 use crate::error::QueueError;
@@ -41,13 +43,15 @@ pub struct SubmittedBatch {
 pub struct Client {
     broker: Arc<dyn Broker>,
     limits: SubmitLimits,
+    /// Those who wait, whichever clone they wait with.
+    ends: Arc<Ends>,
 }
 
 impl Client {
     /// A client of this broker.
     #[must_use]
     pub fn new(broker: Arc<dyn Broker>, limits: SubmitLimits) -> Self {
-        Self { broker, limits }
+        Self { broker, limits, ends: Arc::default() }
     }
 
     /// The broker behind it.

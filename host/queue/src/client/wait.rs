@@ -8,7 +8,6 @@ use std::time::Duration;
 use bulkhead_core::{QueueName, TaskId};
 
 use super::Client;
-use crate::broker::{Signal, Topic};
 use crate::error::QueueError;
 use crate::view::TaskView;
 
@@ -46,28 +45,28 @@ impl Client {
     ) -> Result<Vec<TaskId>, QueueError> {
         let deadline = tokio::time::Instant::now() + timeout;
         let mut open: HashMap<TaskId, ()> = ids.iter().map(|id| (*id, ())).collect();
-        let mut signals = self.broker.subscribe(Topic::Done, vec![queue.clone()]);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let place = self.ends.wait(&self.broker, queue, ids);
         while !open.is_empty() {
-            let Ok(Some(signal)) = tokio::time::timeout_at(deadline, signals.recv()).await else {
-                break;
-            };
-            let look_at: Vec<TaskId> = match signal {
+            let Ok(told) = tokio::time::timeout_at(deadline, place.told()).await else { break };
+            let look_at: Vec<TaskId> = if told.all {
                 // Nothing was heard until now: look at all that are open.
-                Signal::Connected => {
-                    let all: Vec<TaskId> = open.keys().copied().collect();
-                    for chunk in all.chunks(self.limits.batch_tasks.max(1)) {
-                        let known = self.broker.watch(queue, chunk).await?;
-                        for (id, _) in chunk.iter().zip(known).filter(|(_, known)| !known) {
-                            open.remove(id);
-                        }
+                let all: Vec<TaskId> = open.keys().copied().collect();
+                for chunk in all.chunks(self.limits.batch_tasks.max(1)) {
+                    let known = self.broker.watch(queue, chunk).await?;
+                    for (id, _) in chunk.iter().zip(known).filter(|(_, known)| !known) {
+                        open.remove(id);
                     }
-                    open.keys().copied().collect()
                 }
-                Signal::Task(_, id) if open.contains_key(&id) => vec![id],
-                Signal::Task(..) | Signal::Rescan | Signal::Schedules | Signal::Documents(_) => {
-                    continue;
-                }
+                open.keys().copied().collect()
+            } else {
+                told.these.into_iter().filter(|id| open.contains_key(id)).collect()
             };
+            if look_at.is_empty() && told.is_over {
+                break;
+            }
             for chunk in look_at.chunks(self.limits.batch_tasks.max(1)) {
                 for view in self.broker.inspect(queue, chunk).await?.into_iter().flatten() {
                     if view.state.is_terminal() && open.remove(&view.id).is_some() {

@@ -12,6 +12,8 @@ use crate::host::HostInfo;
 
 /// Hosts listed at most.
 const MAX_HOSTS: isize = 1_000;
+/// Hosts looked up in one call.
+const CALL_HOSTS: usize = 100;
 /// The words on the channel of all hosts.
 const RESCAN: &str = "rescan";
 const SCHEDULES: &str = "schedules";
@@ -44,15 +46,21 @@ pub(super) async fn withdraw(broker: &RedisBroker, name: &str) -> Result<(), Que
 
 pub(super) async fn list(broker: &RedisBroker) -> Result<Vec<HostInfo>, QueueError> {
     let index = Cmd::zrange(format!("{}:hosts", broker.namespace), 0, MAX_HOSTS - 1);
-    let mut hosts = Vec::new();
-    for name in script::array(broker.run(&index).await?)? {
-        let name = script::text(name)?;
-        if let Value::BulkString(info) = broker.run(&Cmd::get(key(broker, &name))).await?
-            && let Ok(host) = rmp_serde::from_slice(&info)
-        {
-            hosts.push(host);
+    let names = script::array(broker.run(&index).await?)?.into_iter();
+    let names: Vec<String> = names.map(script::text).collect::<Result<_, _>>()?;
+    let mut hosts = Vec::with_capacity(names.len());
+    for some in names.chunks(CALL_HOSTS) {
+        let keys = some.iter().map(|name| key(broker, name)).collect();
+        for (_, keys) in broker.connection.lots(keys, String::as_str) {
+            let infos = script::array(broker.run(&Cmd::mget(&keys)).await?)?.into_iter();
+            hosts.extend(infos.filter_map(|info| match info {
+                Value::BulkString(info) => rmp_serde::from_slice::<HostInfo>(&info).ok(),
+                _ => None,
+            }));
         }
     }
+    // In a Cluster they come by slot.
+    hosts.sort_by(|a, b| (a.seen_at, &a.name).cmp(&(b.seen_at, &b.name)));
     Ok(hosts)
 }
 

@@ -55,6 +55,9 @@ pub(super) async fn list(
     // A task that has ended twice stands twice in the list of ended ones.
     let mut seen = HashSet::new();
     let mut looked_at = 0;
+    // What is wanted for its state alone is at the beginning of the index.
+    let is_plain = *filter == ListFilter { limit: filter.limit, ..ListFilter::of(filter.state) };
+    let mut page = if is_plain { filter.limit.clamp(1, PAGE) } else { PAGE };
     for index in indexes(broker, queue, filter).await? {
         let mut at = match after {
             Some(mark) if index.key < mark.index => continue,
@@ -62,7 +65,7 @@ pub(super) async fn list(
             _ => 0,
         };
         loop {
-            let members = index.page(broker, at).await?;
+            let members = index.page(broker, at, page).await?;
             if members.is_empty() {
                 break;
             }
@@ -87,6 +90,10 @@ pub(super) async fn list(
                 let next = Mark { index: index.key, score: **score, id: *id };
                 return Ok(TaskPage { tasks, next: Some(next) });
             }
+            if members.len() < page {
+                break;
+            }
+            page = PAGE;
         }
     }
     Ok(TaskPage { tasks, next: None })
@@ -119,13 +126,14 @@ impl Index {
         &self,
         broker: &RedisBroker,
         at: usize,
+        count: usize,
     ) -> Result<Vec<(String, i64)>, QueueError> {
         let mut command = redis::cmd(match self.order {
             Order::Rising => "ZRANGE",
             Order::Falling => "ZREVRANGE",
             Order::List => "LRANGE",
         });
-        command.arg(&self.key).arg(at).arg(at + PAGE - 1);
+        command.arg(&self.key).arg(at).arg(at + count - 1);
         if self.order != Order::List {
             command.arg("WITHSCORES");
         }

@@ -12,6 +12,9 @@ use crate::view::{QueueStats, TenantDepth, TypeDepth};
 
 /// Tenants that are told.
 const TENANTS: usize = 100;
+/// Tenants that one call reads, and the calls that look for those with the most tasks.
+const CALL_TENANTS: usize = 1_000;
+const CALLS: usize = 20;
 
 pub(super) async fn stats(
     broker: &RedisBroker,
@@ -87,14 +90,14 @@ fn held_tenant(held: Value) -> Result<HeldTenant, QueueError> {
     Ok(HeldTenant { tenant: script::text(tenant)?, by, until })
 }
 
-/// The tenants with the most tasks that have not ended.
+/// The tenants with the most tasks that have not ended, of the first 20,000 that are found.
 async fn tenants(broker: &RedisBroker, queue: &QueueName) -> Result<Vec<TenantDepth>, QueueError> {
     let key = format!("{}:live", broker.prefix(queue));
     let mut open = BTreeMap::new();
     let mut cursor = "0".to_owned();
-    loop {
+    for _ in 0..CALLS {
         let mut scan = redis::cmd("HSCAN");
-        scan.arg(&key).arg(&cursor).arg("COUNT").arg(500);
+        scan.arg(&key).arg(&cursor).arg("COUNT").arg(CALL_TENANTS);
         let [next, page] = script::tuple::<2>(broker.run(&scan).await?)?;
         for (tenant, n) in pairs(page)? {
             open.insert(tenant, n.parse::<u64>().unwrap_or(0));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bulkhead_core::{AutoscalePolicy, Autoscaler, Digest, Observation};
 use bulkhead_queue::{
     HostInfo, HostMemory, HostScaling, PluginInfo, PushedState, PushedVersion, ScalingChange,
-    ServingVersion, Signal, Topic,
+    ServingVersion, Signal, TenantLoad, Topic, TypeFigures,
 };
 
 use crate::talk::Talk;
@@ -56,6 +56,14 @@ fn host(name: &str, in_flight: u32) -> HostInfo {
         fleet: true,
         scaling: Some(scaling()),
         refusing: vec!["the CPU is busy".into()],
+        types: vec![TypeFigures {
+            task_type: "resize".into(),
+            attempts: 5,
+            failed: 2,
+            fuel: 1 << 40,
+            run: vec![0, 3, 2],
+        }],
+        tenants: vec![TenantLoad { tenant: "acme".into(), in_flight: 3 }],
     }
 }
 

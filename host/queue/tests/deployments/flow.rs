@@ -246,6 +246,8 @@ async fn hosts(broker: &dyn Broker) {
         fleet: false,
         scaling: None,
         refusing: Vec::new(),
+        types: Vec::new(),
+        tenants: Vec::new(),
     };
     broker.announce_host(&info, Duration::from_secs(60)).await.unwrap();
     assert_eq!(broker.hosts().await.unwrap(), [info]);

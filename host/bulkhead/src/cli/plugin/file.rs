@@ -6,14 +6,14 @@ use std::sync::Arc;
 use anyhow::Result;
 use bulkhead::config::quantity::{Size, Span};
 use bulkhead::core::{Backoff, Digest, LimitsRequest, RetryRequest, TenantName};
-use bulkhead::{Identity, manifest};
+use bulkhead::{Identity, gatehouse, manifest};
+use bulkhead_api::document::{AccessDocument, DescriptionDocument};
 use bulkhead_sandbox::{
     Account, HandlerDescription, Inspection, Plugin, PluginSource, Rejection, Sandbox,
     SandboxConfig,
 };
 use comfy_table::{Cell, Color};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::trust;
@@ -23,60 +23,23 @@ use crate::cli::{escape, figures, output};
 
 /// A loaded file in JSON.
 #[derive(Serialize)]
-struct PluginDocument<'a> {
+struct PluginDocument {
     plugin: String,
-    name: &'a str,
-    version: &'a str,
-    kind: String,
     digest: String,
     #[serde(flatten)]
-    access: AccessDocument<'a>,
-    compile_ms: u64,
-    handlers: Vec<HandlerDocument<'a>>,
-}
-
-/// What a file asks for, has and misses, in JSON.
-#[derive(Serialize)]
-struct AccessDocument<'a> {
-    asked: Vec<&'a str>,
-    granted: Vec<GrantedDocument<'a>>,
-    missing: Vec<MissingDocument<'a>>,
-}
-
-#[derive(Serialize)]
-struct GrantedDocument<'a> {
-    import: &'a str,
-    /// The grant by which it has it; none where it needs none.
-    grant: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct MissingDocument<'a> {
-    import: &'a str,
-    reason: &'a str,
-    /// The line under `[grants]` that would give it.
-    line: Option<&'a str>,
+    access: AccessDocument,
+    #[serde(flatten)]
+    description: DescriptionDocument,
 }
 
 /// A file that misses something, in JSON.
 #[derive(Serialize)]
-struct LackingDocument<'a> {
+struct LackingDocument {
     plugin: String,
     file: String,
     digest: String,
     #[serde(flatten)]
-    access: AccessDocument<'a>,
-}
-
-#[derive(Serialize)]
-struct HandlerDocument<'a> {
-    #[serde(rename = "type")]
-    task_type: &'a str,
-    description: &'a str,
-    limits: LimitsRequest,
-    retry: Option<&'a RetryRequest>,
-    max_batch: u32,
-    input_schema: Option<&'a RawValue>,
+    access: AccessDocument,
 }
 
 /// What checking a file came to, in JSON.
@@ -119,7 +82,7 @@ pub(super) async fn inspect(
     if let Some(refusal) = access.refusal(&source.name, tenant) {
         let digest = Digest(Sha256::digest(&source.bytes).into()).to_string();
         if session.out.is_json() {
-            let (file, access) = (path.display().to_string(), AccessDocument::of(&access));
+            let (file, access) = (path.display().to_string(), gatehouse::access(&access));
             session.out.document(&LackingDocument { plugin: identity, file, digest, access })?;
         } else {
             let name = escape::line(&identity);
@@ -131,7 +94,12 @@ pub(super) async fn inspect(
     }
     let plugin = sandbox.load(source).await.map_err(|rejection| refused(rejection.into()))?;
     if session.out.is_json() {
-        session.out.document(&document(identity, &plugin, &access))?;
+        session.out.document(&PluginDocument {
+            plugin: identity,
+            digest: plugin.digest().to_string(),
+            access: gatehouse::access(&access),
+            description: gatehouse::described(&plugin),
+        })?;
     } else {
         session.out.text(&described(&identity, &plugin, &access))?;
     }
@@ -256,26 +224,6 @@ impl From<Rejection> for Refusal {
     }
 }
 
-impl<'a> AccessDocument<'a> {
-    fn of(access: &'a Inspection) -> Self {
-        let granted = access.granted.iter();
-        let missing = access.missing.iter();
-        Self {
-            asked: access.asked.iter().map(String::as_str).collect(),
-            granted: granted
-                .map(|granted| GrantedDocument { import: &granted.import, grant: granted.grant })
-                .collect(),
-            missing: missing
-                .map(|missing| MissingDocument {
-                    import: &missing.import,
-                    reason: &missing.reason,
-                    line: missing.line,
-                })
-                .collect(),
-        }
-    }
-}
-
 /// What a file asks for, and by which grant it has it.
 fn access_text(access: &Inspection) -> String {
     let mut text = String::from("asks for\n");
@@ -296,38 +244,6 @@ fn access_text(access: &Inspection) -> String {
 
 fn types(plugin: &Plugin) -> Vec<String> {
     plugin.description().handlers.iter().map(|handler| handler.task_type.to_string()).collect()
-}
-
-fn document<'a>(
-    identity: String,
-    plugin: &'a Plugin,
-    access: &'a Inspection,
-) -> PluginDocument<'a> {
-    let description = plugin.description();
-    PluginDocument {
-        plugin: identity,
-        name: &description.name,
-        version: &description.version,
-        kind: plugin.kind().to_string(),
-        digest: plugin.digest().to_string(),
-        access: AccessDocument::of(access),
-        compile_ms: Span(plugin.load_times().compile).as_ms(),
-        handlers: description
-            .handlers
-            .iter()
-            .map(|handler| HandlerDocument {
-                task_type: handler.task_type.as_str(),
-                description: &handler.description,
-                limits: handler.limits,
-                retry: handler.retry.as_ref(),
-                max_batch: handler.max_batch,
-                input_schema: handler
-                    .input_schema
-                    .as_deref()
-                    .and_then(|schema| serde_json::from_str(schema).ok()),
-            })
-            .collect(),
-    }
 }
 
 fn described(identity: &str, plugin: &Plugin, access: &Inspection) -> String {

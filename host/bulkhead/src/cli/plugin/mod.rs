@@ -1,9 +1,9 @@
 //! `bulkhead plugin`: what hosts serve, what a file would do, and what is pushed for all hosts.
 
+mod canary;
 mod file;
 mod push;
 mod pushed;
-mod rollout;
 mod serving;
 mod trust;
 
@@ -101,6 +101,9 @@ pub(crate) enum Plugin {
         #[arg(long, value_name = "DURATION", default_value = "90s")]
         timeout: Span,
     },
+    /// Let a share of a plugin's tasks go to a version that was pushed; hosts judge it, and
+    /// promote it or take it back by themselves
+    Canary(canary::CanaryArgs),
     /// Show the versions of a plugin that were pushed, and when which was activated
     History {
         #[command(flatten)]
@@ -154,6 +157,7 @@ impl Plugin {
             Self::Rollback { which, timeout } => {
                 pushed::roll_back(session, &which.identity(), timeout).await
             }
+            Self::Canary(args) => args.run(session).await,
             Self::History { which } => pushed::history(session, &which.identity()).await,
             Self::Remove { which } => pushed::remove(session, &which.identity()).await,
             Self::Reload { timeout } => serving::reload(session, timeout).await,

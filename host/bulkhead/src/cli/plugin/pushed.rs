@@ -7,10 +7,11 @@ use bulkhead::Identity;
 use bulkhead::config::quantity::Span;
 use bulkhead::fleet::{Activated, Activation, Shelf, Step, Version, meant};
 use bulkhead::queue::Broker;
+use bulkhead_api::document::{CanaryDocument, FollowState, Following, followed};
 use comfy_table::{Cell, Color};
 use serde::Serialize;
 
-use super::rollout::{FollowState, Following, followed};
+use super::canary;
 use crate::cli::exit::{Exit, failed, not_found, timed_out};
 use crate::cli::session::{Session, actor};
 use crate::cli::{escape, figures, follow, output};
@@ -35,6 +36,7 @@ struct HistoryDocument<'a> {
     active: Option<String>,
     versions: &'a [Version],
     steps: &'a [Step],
+    canary: Option<CanaryDocument>,
 }
 
 /// What was forgotten, in JSON.
@@ -63,7 +65,7 @@ pub(super) async fn activate(
     let broker = session.broker().await?;
     let shelf = Shelf::new(broker.archive(), actor());
     if !force {
-        refuse_refused(&*broker, &shelf, plugin, text).await?;
+        refuse_refused(&*broker, &shelf, plugin, text, "was not activated").await?;
     }
     let activated = shelf.activate(plugin, text, figures::now()).await?;
     wait(session, &*broker, plugin, &activated, timeout).await
@@ -77,12 +79,13 @@ pub(super) async fn roll_back(session: &Session, plugin: &Identity, timeout: Spa
     wait(session, &*broker, plugin, &activated, timeout).await
 }
 
-/// Do not activate what a host has refused already.
-async fn refuse_refused(
+/// Go no further with what a host has refused already.
+pub(super) async fn refuse_refused(
     broker: &dyn Broker,
     shelf: &Shelf<'_>,
     plugin: &Identity,
     text: &str,
+    was_not: &str,
 ) -> Result<()> {
     let fleet = shelf.read().await?;
     // What is unknown is said by who activates.
@@ -94,14 +97,14 @@ async fn refuse_refused(
         return Ok(());
     }
     Err(failed(format!(
-        "{plugin} {} is refused already, and was not activated:\n{refused}with --force it is \
-         active all the same, and hosts that refuse it keep what they serve",
+        "{plugin} {} is refused already, and {was_not}:\n{refused}with --force it is done all the \
+         same, and hosts that refuse it keep what they serve",
         shown(version)
     )))
 }
 
 /// Wait until all hosts have followed; say which have not, and why.
-async fn wait(
+pub(super) async fn wait(
     session: &Session,
     broker: &dyn Broker,
     plugin: &Identity,
@@ -179,7 +182,9 @@ fn refusals(hosts: &[Following]) -> String {
 /// Show the versions of a plugin, and when which was activated.
 pub(super) async fn history(session: &Session, plugin: &Identity) -> Result<Exit> {
     let broker = session.broker().await?;
-    let fleet = Shelf::new(broker.archive(), actor()).read().await?;
+    let shelf = Shelf::new(broker.archive(), actor());
+    let fleet = shelf.read().await?;
+    let canary = canary::of(&shelf, &fleet, plugin).await?;
     let versions = fleet.versions_of(plugin);
     let activation = fleet.activations.get(plugin);
     if versions.is_empty() && activation.is_none() {
@@ -190,15 +195,17 @@ pub(super) async fn history(session: &Session, plugin: &Identity) -> Result<Exit
     if session.out.is_json() {
         let active = active.map(|active| active.to_string());
         let plugin = plugin.to_string();
-        session.out.document(&HistoryDocument { plugin, active, versions, steps })?;
+        session.out.document(&HistoryDocument { plugin, active, versions, steps, canary })?;
         return Ok(Exit::Done);
     }
     let now = figures::now();
     let mut table = output::table(&["VERSION", "DIGEST", "STATE", "SIZE", "PUSHED", "BY"]);
     for version in versions.iter().rev() {
-        let state = match active == Some(version.digest) {
-            true => Cell::new("active").fg(Color::Green),
-            false => Cell::new(""),
+        let tried = fleet.canary(plugin).filter(|canary| canary.digest == version.digest);
+        let state = match tried {
+            _ if active == Some(version.digest) => Cell::new("active").fg(Color::Green),
+            Some(canary) => Cell::new(canary::state(canary)).fg(Color::Yellow),
+            None => Cell::new(""),
         };
         table.add_row(vec![
             output::cell(version.version.as_deref().unwrap_or("?")),
@@ -222,6 +229,9 @@ pub(super) async fn history(session: &Session, plugin: &Identity) -> Result<Exit
         ]);
     }
     session.out.table(table, "none of them was ever activated")?;
+    if let Some(canary) = &canary {
+        session.out.text(&format!("\n{}", canary::told(canary, now)))?;
+    }
     Ok(Exit::Done)
 }
 

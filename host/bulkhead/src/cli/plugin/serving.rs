@@ -6,9 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 use bulkhead::config::quantity::Span;
 use bulkhead::queue::{HostInfo, PluginInfo, PushedState};
-use bulkhead_api::document::PluginDocument;
+use bulkhead_api::document::{CanaryDocument, PluginDocument};
 use comfy_table::{Cell, Color, Table};
+use serde::Serialize;
 
+use super::canary;
 use crate::cli::exit::{Exit, not_found, timed_out};
 use crate::cli::follow;
 use crate::cli::session::Session;
@@ -17,10 +19,19 @@ use crate::cli::{escape, figures, output};
 /// How often hosts are asked whether they are done.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// A plugin of one host with its canary, in JSON.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    plugin: PluginDocument<'a>,
+    canary: Option<&'a CanaryDocument>,
+}
+
 /// Print the plugins of all hosts.
 pub(super) async fn list(session: &Session) -> Result<Exit> {
-    let hosts = session.broker().await?.hosts().await?;
-    print(session, &hosts)?;
+    let broker = session.broker().await?;
+    let hosts = broker.hosts().await?;
+    print(session, &hosts, &canary::running(&*broker).await?)?;
     Ok(Exit::Done)
 }
 
@@ -52,22 +63,21 @@ pub(super) async fn reload(session: &Session, timeout: Span) -> Result<Exit> {
         }
         tokio::time::sleep(LOOK_EVERY).await;
     };
-    print(session, &hosts)?;
+    print(session, &hosts, &canary::running(&*broker).await?)?;
     let refused =
         hosts.iter().flat_map(|host| &host.plugins).any(|plugin| plugin.rejected.is_some());
     Ok(if refused { Exit::Failed } else { Exit::Done })
 }
 
-fn print(session: &Session, hosts: &[HostInfo]) -> Result<()> {
+fn print(session: &Session, hosts: &[HostInfo], canaries: &[CanaryDocument]) -> Result<()> {
     let plugins =
         || hosts.iter().flat_map(|host| host.plugins.iter().map(move |plugin| (host, plugin)));
     if session.out.is_json() {
         let is_mixed = |plugin: &PluginInfo| HostInfo::mixed(hosts, &plugin.name).is_some();
         let documents: Vec<_> = plugins()
-            .map(|(host, plugin)| PluginDocument {
-                host: &host.name,
-                plugin,
-                mixed: is_mixed(plugin),
+            .map(|(host, plugin)| Listed {
+                plugin: PluginDocument { host: &host.name, plugin, mixed: is_mixed(plugin) },
+                canary: canaries.iter().find(|canary| canary.plugin == plugin.name),
             })
             .collect();
         return Ok(session.out.document(&documents)?);
@@ -118,6 +128,9 @@ fn print(session: &Session, hosts: &[HostInfo]) -> Result<()> {
         }
         session.out.text(&text)?;
     }
+    for canary in canaries {
+        session.out.text(&format!("\n{}", canary::told(canary, figures::now())))?;
+    }
     Ok(())
 }
 
@@ -157,6 +170,7 @@ fn rows(table: &mut Table, host: &HostInfo, plugin: &PluginInfo) {
             PushedState::Serving => continue,
             PushedState::Loading => Cell::new("loading, pushed").fg(Color::Yellow),
             PushedState::Ready => Cell::new("ready, pushed").fg(Color::Cyan),
+            PushedState::Canary => Cell::new("canary, pushed").fg(Color::Yellow),
             PushedState::Rejected => Cell::new("refused, pushed").fg(Color::Red),
         };
         row(state, "", pushed.digest.short(), "", ["", ""], pushed.at);

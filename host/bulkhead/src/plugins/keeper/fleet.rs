@@ -21,7 +21,7 @@ use crate::fleet::{Fleet, Version, read};
 use crate::manifest::Remembering;
 use crate::plugins::folder::Folder;
 use crate::plugins::loader::{Candidate, Examined, FETCH, From, Refusal, TRUST};
-use crate::plugins::{Identity, Owner, TASK_TYPE_TAKEN};
+use crate::plugins::{Identity, Owner, TASK_TYPE_LOST, TASK_TYPE_TAKEN};
 
 /// How often the broker is asked besides its signals.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -34,14 +34,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const LEARN_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A version, among those of all plugins.
-type Place = (Identity, [u8; 32]);
+pub(super) type Place = (Identity, [u8; 32]);
 
 /// What was pushed, and how far it has come here.
 pub(super) struct Follow {
     broker: Arc<dyn Broker>,
-    fleet: Fleet,
-    /// The versions that are wanted: active ones, and the newest.
-    judged: BTreeMap<Place, Judged>,
+    pub(super) fleet: Fleet,
+    /// The versions that are wanted: active ones, the newest, and canaries' ones.
+    pub(super) judged: BTreeMap<Place, Judged>,
     jobs: JoinSet<Job>,
     reading: bool,
     /// Something changed while the broker was being asked.
@@ -57,23 +57,32 @@ pub(super) enum Job {
     Examined(Box<Version>, Instant, Box<Examined>),
 }
 
-struct Judged {
-    version: Version,
+pub(super) struct Judged {
+    pub(super) version: Version,
     since: Instant,
-    at: UnixMs,
-    state: State,
+    pub(super) at: UnixMs,
+    pub(super) state: State,
 }
 
-enum State {
+pub(super) enum State {
     Loading(AbortHandle),
     /// It has passed the gates; without a plugin, it is the file that serves already.
     Ready(Option<Box<(Plugin, Remembering)>>),
     Serving,
+    /// It is on trial.
+    Trying,
     Rejected {
         refusal: Refusal,
         /// When it is tried again without having changed.
         again: Option<Instant>,
     },
+}
+
+impl State {
+    fn rejected_for_now(reason: &str) -> Self {
+        let refusal = (FETCH.to_owned(), format!("{reason}; it is fetched again"));
+        Self::Rejected { refusal, again: Some(Instant::now() + LOOK_AGAIN) }
+    }
 }
 
 impl Drop for Judged {
@@ -103,8 +112,7 @@ impl Follow {
         let mut sizes = BTreeMap::new();
         for (identity, wanted) in self.fleet.wanted() {
             if identity.owner.as_ref() == Some(tenant) {
-                let both = wanted.active.into_iter().chain(wanted.newest);
-                let bytes = both.map(|version| version.size_bytes).max().unwrap_or(0);
+                let bytes = wanted.versions().map(|version| version.size_bytes).max().unwrap_or(0);
                 sizes.insert(identity.name.as_str(), bytes);
             }
         }
@@ -113,8 +121,8 @@ impl Follow {
 
     fn wanted(&self) -> BTreeMap<Place, Version> {
         let all = self.fleet.wanted().flat_map(|(identity, wanted)| {
-            let both = wanted.active.into_iter().chain(wanted.newest);
-            both.map(move |version| ((identity.clone(), version.digest.0), version.clone()))
+            let versions = wanted.versions();
+            versions.map(move |version| ((identity.clone(), version.digest.0), version.clone()))
         });
         all.collect()
     }
@@ -134,6 +142,7 @@ impl Follow {
                 State::Loading(_) => (PushedState::Loading, None),
                 State::Ready(_) => (PushedState::Ready, None),
                 State::Serving => (PushedState::Serving, None),
+                State::Trying => (PushedState::Canary, None),
                 State::Rejected { refusal, .. } => (PushedState::Rejected, Some(refusal.clone())),
             };
             let (gate, reason) = refusal.unzip();
@@ -212,6 +221,8 @@ impl Keeper {
         let stays = |judged: &Judged| match judged.state {
             State::Loading(_) | State::Rejected { .. } => false,
             State::Ready(_) | State::Serving => !all,
+            // It goes on until it is judged anew.
+            State::Trying => !all,
         };
         follow.judged.retain(|_, judged| stays(judged));
         self.follow_fleet();
@@ -302,11 +313,18 @@ impl Keeper {
     pub(super) fn follow_fleet(&mut self) {
         let Some(mut follow) = self.follow.take() else { return };
         let (wanted, active) = (follow.wanted(), follow.active());
+        let trying = follow.trying();
         follow.judged.retain(|place, judged| {
-            let serves = matches!(judged.state, State::Serving);
-            wanted.get(place) == Some(&judged.version)
+            let (is_active, is_tried) =
+                (active.get(&place.0) == Some(place), trying.contains_key(place));
+            let goes_on = match &judged.state {
                 // One that was replaced is judged anew before it serves again.
-                && !(serves && active.get(&place.0) != Some(place))
+                State::Serving => is_active,
+                State::Trying => is_active || is_tried,
+                State::Rejected { refusal: (gate, _), .. } if gate == TASK_TYPE_LOST => is_tried,
+                State::Loading(_) | State::Ready(_) | State::Rejected { .. } => true,
+            };
+            wanted.get(place) == Some(&judged.version) && goes_on
         });
         for identity in self.loader.registry.by_fleet() {
             if !active.contains_key(&identity) && follow.learnt {
@@ -322,11 +340,12 @@ impl Keeper {
             }
         }
         self.take_up_pushed(&mut follow, &active);
+        self.take_up_trials(&mut follow, &trying);
         let again = follow.judged.iter().filter_map(|(place, judged)| match &judged.state {
             State::Rejected { again, .. } => *again,
             // One that waits for others before it is looked at when it has waited enough.
             State::Ready(_) => (active.get(&place.0) == Some(place)).then(|| now + PATIENCE),
-            State::Loading(_) | State::Serving => None,
+            State::Loading(_) | State::Serving | State::Trying => None,
         });
         follow.next_look = again.chain([follow.next_look]).min().unwrap_or(follow.next_look);
         self.loader.registry.tell_pushed(follow.described());
@@ -392,6 +411,17 @@ impl Keeper {
                     judged.state = self.take_up_one(identity, &judged.version, plugin);
                     judged.at = unix_ms();
                 }
+                State::Trying => {
+                    if self.loader.registry.promote_trial(identity, judged.version.digest) {
+                        judged.state = State::Serving;
+                        let (shown, digest) = (identity.to_string(), judged.version.digest.short());
+                        tracing::info!(plugin = shown, digest, "canary serves all tasks");
+                    } else {
+                        // It is judged anew.
+                        judged.state = State::rejected_for_now("its trial ended meanwhile");
+                    }
+                    judged.at = unix_ms();
+                }
                 State::Loading(_) | State::Serving | State::Rejected { .. } => {}
             }
         }
@@ -413,8 +443,7 @@ impl Keeper {
                 registry.adopt(identity);
                 return State::Serving;
             }
-            let refusal = (FETCH.to_owned(), "its file is gone; it is fetched again".to_owned());
-            return State::Rejected { refusal, again: soon() };
+            return State::rejected_for_now("its file is gone");
         };
         let (plugin, remembering) = *plugin;
         match registry.serve(identity.clone(), plugin, remembering, true, unix_ms()) {

@@ -1,27 +1,34 @@
 //! How far hosts have followed an activation: a pure look at what they say of themselves.
 
-use bulkhead::core::Digest;
-use bulkhead::queue::{HostInfo, PushedState};
+use bulkhead_core::Digest;
+use bulkhead_queue::{HostInfo, PluginInfo, PushedState};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Gates that hosts try again by themselves.
 const PASSING: [&str; 1] = ["fetch"];
 
-/// How far one host has followed, in JSON too.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Following {
-    pub(super) host: String,
-    pub(super) state: FollowState,
+/// How far one host has followed an activation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Following {
+    /// The host.
+    pub host: String,
+    /// Where it stands.
+    pub state: FollowState,
+    /// The gate at which it has refused the version, if it has.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) gate: Option<String>,
+    #[schema(nullable = false)]
+    pub gate: Option<String>,
+    /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<String>,
+    #[schema(nullable = false)]
+    pub reason: Option<String>,
 }
 
 /// Where a host stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum FollowState {
+pub enum FollowState {
     /// It serves the version.
     Serving,
     /// It has not said so yet.
@@ -33,7 +40,8 @@ pub(super) enum FollowState {
 }
 
 /// How far hosts have followed the activation of this version of a plugin.
-pub(super) fn followed(hosts: &[HostInfo], plugin: &str, digest: Digest) -> Vec<Following> {
+#[must_use]
+pub fn followed(hosts: &[HostInfo], plugin: &str, digest: Digest) -> Vec<Following> {
     let of = |host: &HostInfo| {
         let follows =
             |state, gate, reason| Following { host: host.name.clone(), state, gate, reason };
@@ -54,7 +62,7 @@ pub(super) fn followed(hosts: &[HostInfo], plugin: &str, digest: Digest) -> Vec<
 }
 
 /// Why a host has refused a version for as long as nothing changes, if it has.
-fn refused(info: &bulkhead::queue::PluginInfo, digest: Digest) -> Option<(String, String)> {
+fn refused(info: &PluginInfo, digest: Digest) -> Option<(String, String)> {
     let pushed = info.pushed.iter().find(|pushed| pushed.digest == digest)?;
     let gate = pushed.gate.clone().filter(|gate| !PASSING.contains(&gate.as_str()))?;
     let refused = pushed.state == PushedState::Rejected;
@@ -63,7 +71,7 @@ fn refused(info: &bulkhead::queue::PluginInfo, digest: Digest) -> Option<(String
 
 #[cfg(test)]
 mod tests {
-    use bulkhead::queue::{PluginInfo, PushedVersion, ServingVersion};
+    use bulkhead_queue::{PushedVersion, ServingVersion};
 
     use super::*;
 
@@ -113,6 +121,8 @@ mod tests {
             fleet: true,
             scaling: None,
             refusing: Vec::new(),
+            types: Vec::new(),
+            tenants: Vec::new(),
         }
     }
 

@@ -1,0 +1,78 @@
+//! What rings when a queue has new events: one wait at the broker for each queue, however many
+//! streams follow it.
+//!
+//! It only says that there may be something; each stream reads for itself, from where it stands.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_core::QueueName;
+use bulkhead_queue::{Broker, EventId};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// How long one call waits for news. A stream that nobody follows any more ends within it.
+const WAIT: Duration = Duration::from_secs(15);
+/// Events read in one call.
+const PAGE: usize = 200;
+
+/// The chimes of all queues that somebody follows.
+pub(super) struct Chimes {
+    broker: Arc<dyn Broker>,
+    queues: Mutex<HashMap<QueueName, watch::Sender<()>>>,
+}
+
+/// The chime of one queue, as one stream hears it.
+pub(super) struct Chime(watch::Receiver<()>);
+
+impl Chime {
+    /// Forget what rang until now.
+    pub(super) fn hush(&mut self) {
+        self.0.mark_unchanged();
+    }
+
+    /// Wait until it rings; nothing if it never will again, because the broker is away.
+    pub(super) async fn rung(&mut self) -> Option<()> {
+        self.0.changed().await.ok()
+    }
+}
+
+impl Chimes {
+    pub(super) fn new(broker: Arc<dyn Broker>) -> Arc<Self> {
+        Arc::new(Self { broker, queues: Mutex::default() })
+    }
+
+    /// Listen for events of a queue. Whoever is first has it waited for, from after this event on.
+    pub(super) fn listen(self: &Arc<Self>, queue: &QueueName, after: Option<EventId>) -> Chime {
+        let mut queues = self.queues.lock();
+        if let Some(chime) = queues.get(queue) {
+            return Chime(chime.subscribe());
+        }
+        let (chime, heard) = watch::channel(());
+        queues.insert(queue.clone(), chime);
+        tokio::spawn(self.clone().wait(queue.clone(), after));
+        Chime(heard)
+    }
+
+    async fn wait(self: Arc<Self>, queue: QueueName, mut after: Option<EventId>) {
+        loop {
+            let events = self.broker.events(&queue, after.as_ref(), PAGE, WAIT).await;
+            let mut queues = self.queues.lock();
+            let Some(chime) = queues.get(&queue) else { return };
+            match events {
+                Ok(events) if chime.receiver_count() > 0 => {
+                    if let Some(last) = events.into_iter().last() {
+                        after = Some(last.id);
+                        chime.send_replace(());
+                    }
+                }
+                // Dropping the chime ends the streams, whose clients come back.
+                Ok(_) | Err(_) => {
+                    queues.remove(&queue);
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,544 @@
+//! Beginning, judging and ending canaries.
+//!
+//! A step takes the place of exactly the document that was read, so that of many hosts that judge
+//! one gives the verdict. A version is activated before its canary is said to be promoted:
+//! whoever dies between the two leaves a canary whose version is active, which others finish.
+
+use bulkhead_core::canary::{Judgement, Side};
+use bulkhead_core::{Digest, UnixMs};
+use bulkhead_queue::{Archive, Document, DocumentId, DocumentKind, Expected, QueueError};
+
+use super::canary::{
+    Canary, CanaryCounts, CanaryEnd, CanaryPlan, CanaryRound, CanaryVerdict, counted,
+};
+use super::shelf::{FleetError, Shelf, TRIES, key, parsed, unknown, written};
+use super::{Activation, meant};
+use crate::plugins::Identity;
+
+/// How long counts are kept after their canary's time is over, in milliseconds.
+const COUNTS_KEPT_MS: u64 = 3_600_000;
+
+/// What a look at a canary came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CanaryTurn {
+    /// It goes on as it is, or somebody else was quicker.
+    Goes,
+    /// It goes on with a larger share, in thousandths.
+    Grows(u16),
+    /// It has ended.
+    Ended(CanaryVerdict),
+}
+
+impl Shelf<'_> {
+    /// Let a share of a plugin's tasks go to a version that was pushed.
+    pub async fn begin_canary(
+        &self,
+        plugin: &Identity,
+        text: &str,
+        plan: &CanaryPlan,
+        now: UnixMs,
+    ) -> Result<Canary, FleetError> {
+        plan.check().map_err(FleetError::Refused)?;
+        let fleet = self.read().await?;
+        let versions = fleet.versions_of(plugin);
+        if versions.is_empty() {
+            return Err(unknown(plugin));
+        }
+        let version = meant(versions, text).map_err(FleetError::NotFound)?;
+        let base = fleet.activations.get(plugin).and_then(Activation::active);
+        if base == Some(version.digest) {
+            return Err(FleetError::Refused(format!(
+                "{} of `{plugin}` is active already",
+                version.digest.short()
+            )));
+        }
+        let id = id(plugin)?;
+        let held = self.archive.document(&id).await?;
+        let before: Option<Canary> = held.as_ref().and_then(parsed);
+        if let Some(runs) = before.filter(|canary| canary.is_in_force(base)) {
+            return Err(FleetError::Refused(format!(
+                "a canary of `{plugin}` runs already: {} has {} of its tasks; end it with \
+                 `bulkhead plugin canary {} --stop` or `--promote`",
+                runs.digest.short(),
+                percent(runs.share_permille()),
+                plugin.name
+            )));
+        }
+        let canary = Canary {
+            name: version.name.clone(),
+            owner: version.owner.clone(),
+            digest: version.digest,
+            version: version.version.clone(),
+            base,
+            by: plan.by,
+            shares_permille: plan.shares_permille.clone(),
+            attempts: plan.attempts,
+            harm_permille: plan.harm_permille,
+            began_at: now,
+            began_by: self.actor.clone(),
+            ends_at: now.saturating_add(plan.within_ms),
+            round: 0,
+            past: Vec::new(),
+            verdict: None,
+        };
+        let expected = held.map_or(Expected::Nothing, Expected::Exactly);
+        if !self.archive.put_document(&id, &written(&canary)?, &expected, None).await? {
+            return Err(FleetError::Refused(format!(
+                "somebody else has begun a canary of `{plugin}` at the same time; look at \
+                 `bulkhead plugin history {}`",
+                plugin.name
+            )));
+        }
+        let detail = format!("{} {}", canary.digest, percent(canary.share_permille()));
+        self.note("plugin.canary", plugin, &detail).await?;
+        Ok(canary)
+    }
+
+    /// End the canary that runs, by hand: its version gets no tasks any more.
+    pub async fn stop_canary(&self, plugin: &Identity, now: UnixMs) -> Result<Canary, FleetError> {
+        for _ in 0..TRIES {
+            let (held, canary) = self.running(plugin).await?;
+            let reason = "it was stopped by hand".to_owned();
+            if let Some(ended) = self.end(held, canary, CanaryEnd::Stopped, reason, now).await? {
+                return Ok(ended);
+            }
+        }
+        Err(contested(plugin))
+    }
+
+    /// End the canary that runs, by hand: its version is active from now on.
+    pub async fn promote_canary(
+        &self,
+        plugin: &Identity,
+        now: UnixMs,
+    ) -> Result<Canary, FleetError> {
+        for _ in 0..TRIES {
+            let (held, canary) = self.running(plugin).await?;
+            if !self.activate_over(plugin, canary.digest, canary.base, now).await? {
+                continue;
+            }
+            let reason = "it was promoted by hand".to_owned();
+            if let Some(ended) = self.end(held, canary, CanaryEnd::Promoted, reason, now).await? {
+                return Ok(ended);
+            }
+        }
+        Err(contested(plugin))
+    }
+
+    /// Judge a canary by what all hosts counted, and do what follows from it.
+    pub async fn judge_canary(
+        &self,
+        plugin: &Identity,
+        now: UnixMs,
+    ) -> Result<CanaryTurn, FleetError> {
+        let held = self.archive.document(&id(plugin)?).await?;
+        let (held, canary) = match held.map(|held| (parsed::<Canary>(&held), held)) {
+            Some((Some(canary), held)) if canary.verdict.is_none() => (held, canary),
+            _ => return Ok(CanaryTurn::Goes),
+        };
+        let active = self.active(plugin).await?;
+        if !canary.is_in_force(active) {
+            return self.end_outdated(held, canary, active, now).await;
+        }
+        let sides = self.counted(&canary).await?;
+        let (end, reason) = match canary.rule().judge(&sides[0], &sides[1]) {
+            Judgement::Worse(evidence) => (CanaryEnd::RolledBack, evidence.to_string()),
+            Judgement::Enough if canary.round + 1 < canary.shares_permille.len() => {
+                return self.grow(plugin, held, canary, sides).await;
+            }
+            Judgement::Enough => {
+                if !self.activate_over(plugin, canary.digest, canary.base, now).await? {
+                    return Ok(CanaryTurn::Goes);
+                }
+                let reason = format!("it was not worse: {}", told(&sides));
+                (CanaryEnd::Promoted, reason)
+            }
+            Judgement::Open if now >= canary.ends_at => {
+                let reason = format!("its time was over before enough was seen: {}", told(&sides));
+                (CanaryEnd::Undecided, reason)
+            }
+            Judgement::Open => return Ok(CanaryTurn::Goes),
+        };
+        let ended = self.end_counted(held, canary, sides, end, reason, now).await?;
+        Ok(ended.and_then(|canary| canary.verdict).map_or(CanaryTurn::Goes, CanaryTurn::Ended))
+    }
+
+    /// Say what this host counted in the present round.
+    pub async fn count_canary(
+        &self,
+        host: &str,
+        counts: &CanaryCounts,
+        ends_at: UnixMs,
+        now: UnixMs,
+    ) -> Result<(), FleetError> {
+        let plugin = Identity::of(counts.owner.as_ref(), counts.name.as_str());
+        let id = DocumentId::new(DocumentKind::CanaryCounts, format!("{}/{host}", key(&plugin)?));
+        let ttl_ms = ends_at.saturating_sub(now).saturating_add(COUNTS_KEPT_MS);
+        let document = written(counts)?;
+        self.archive.put_document(&id, &document, &Expected::Anything, Some(ttl_ms)).await?;
+        Ok(())
+    }
+
+    /// What all hosts counted in the present round of a canary: the new side, then the old one.
+    pub async fn counted(&self, canary: &Canary) -> Result<[Side; 2], QueueError> {
+        Ok(counted(canary, &counts(self.archive).await?))
+    }
+
+    /// A version of a plugin was activated: its canary has ended by that. Nothing, if there is
+    /// none.
+    pub(super) async fn end_canary_of(
+        &self,
+        plugin: &Identity,
+        now: UnixMs,
+    ) -> Result<(), FleetError> {
+        for _ in 0..TRIES {
+            let Some(held) = self.archive.document(&id(plugin)?).await? else { return Ok(()) };
+            let Some(canary) = parsed::<Canary>(&held) else { return Ok(()) };
+            let active = self.active(plugin).await?;
+            if canary.verdict.is_some() || canary.is_in_force(active) {
+                return Ok(());
+            }
+            if let CanaryTurn::Ended(_) = self.end_outdated(held, canary, active, now).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Forget the canary of a plugin that is forgotten.
+    pub(super) async fn forget_canary(&self, plugin: &Identity) -> Result<(), FleetError> {
+        self.archive.delete_document(&id(plugin)?).await?;
+        self.forget_counts(plugin).await
+    }
+
+    async fn forget_counts(&self, plugin: &Identity) -> Result<(), FleetError> {
+        let prefix = format!("{}/", key(plugin)?);
+        for (key, _) in self.archive.documents(DocumentKind::CanaryCounts).await? {
+            if key.starts_with(&prefix) {
+                let id = DocumentId::new(DocumentKind::CanaryCounts, key);
+                self.archive.delete_document(&id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn active(&self, plugin: &Identity) -> Result<Option<Digest>, FleetError> {
+        let id = DocumentId::new(DocumentKind::Activation, key(plugin)?);
+        let held = self.archive.document(&id).await?;
+        Ok(held.as_ref().and_then(parsed::<Activation>).and_then(|activation| activation.active()))
+    }
+
+    /// The canary that runs, with its document.
+    async fn running(&self, plugin: &Identity) -> Result<(Document, Canary), FleetError> {
+        let none = || FleetError::NotFound(format!("no canary of `{plugin}` runs"));
+        let held = self.archive.document(&id(plugin)?).await?.ok_or_else(none)?;
+        let canary = parsed::<Canary>(&held).ok_or_else(none)?;
+        match canary.verdict.is_none() {
+            true => Ok((held, canary)),
+            false => Err(none()),
+        }
+    }
+
+    async fn grow(
+        &self,
+        plugin: &Identity,
+        held: Document,
+        mut canary: Canary,
+        sides: [Side; 2],
+    ) -> Result<CanaryTurn, FleetError> {
+        let detail = told(&sides);
+        canary.past.push(CanaryRound::of(&canary, &sides));
+        canary.round += 1;
+        let (document, expected) = (written(&canary)?, Expected::Exactly(held));
+        if !self.archive.put_document(&id(plugin)?, &document, &expected, None).await? {
+            return Ok(CanaryTurn::Goes);
+        }
+        let share = canary.share_permille();
+        let detail = format!("{} {} after {detail}", canary.digest, percent(share));
+        self.note("plugin.canary_grow", plugin, &detail).await?;
+        Ok(CanaryTurn::Grows(share))
+    }
+
+    /// End a canary whose version, or another than it is judged against, is active.
+    async fn end_outdated(
+        &self,
+        held: Document,
+        canary: Canary,
+        active: Option<Digest>,
+        now: UnixMs,
+    ) -> Result<CanaryTurn, FleetError> {
+        let (end, reason) = match active {
+            Some(active) if active == canary.digest => {
+                (CanaryEnd::Promoted, "it was activated".to_owned())
+            }
+            Some(active) => (CanaryEnd::Superseded, format!("{} was activated", active.short())),
+            None => (CanaryEnd::Superseded, "nothing pushed is active any more".to_owned()),
+        };
+        let ended = self.end(held, canary, end, reason, now).await?;
+        Ok(ended.and_then(|canary| canary.verdict).map_or(CanaryTurn::Goes, CanaryTurn::Ended))
+    }
+
+    async fn end(
+        &self,
+        held: Document,
+        canary: Canary,
+        end: CanaryEnd,
+        reason: String,
+        now: UnixMs,
+    ) -> Result<Option<Canary>, FleetError> {
+        let sides = self.counted(&canary).await?;
+        self.end_counted(held, canary, sides, end, reason, now).await
+    }
+
+    /// Give the verdict; nothing if somebody else has changed the canary meanwhile.
+    async fn end_counted(
+        &self,
+        held: Document,
+        mut canary: Canary,
+        sides: [Side; 2],
+        end: CanaryEnd,
+        reason: String,
+        now: UnixMs,
+    ) -> Result<Option<Canary>, FleetError> {
+        let plugin = canary.identity();
+        let figures = told(&sides);
+        canary.past.push(CanaryRound::of(&canary, &sides));
+        let verdict = CanaryVerdict { end, reason, at: now, by: self.actor.clone() };
+        let detail = format!("{} {}; {figures}", canary.digest, verdict.reason);
+        canary.verdict = Some(verdict);
+        let (document, expected) = (written(&canary)?, Expected::Exactly(held));
+        if !self.archive.put_document(&id(&plugin)?, &document, &expected, None).await? {
+            return Ok(None);
+        }
+        self.note(&format!("plugin.canary_{}", end.as_str()), &plugin, &detail).await?;
+        self.forget_counts(&plugin).await?;
+        Ok(Some(canary))
+    }
+}
+
+/// What hosts have counted, of all canaries. What cannot be read was put there by somebody
+/// else's hand.
+pub(crate) async fn counts(archive: &dyn Archive) -> Result<Vec<CanaryCounts>, QueueError> {
+    let documents = archive.documents(DocumentKind::CanaryCounts).await?;
+    Ok(documents.iter().filter_map(|(_, document)| parsed(document)).collect())
+}
+
+/// Both sides in words.
+fn told(sides: &[Side; 2]) -> String {
+    let side = |side: &Side| {
+        let p95 =
+            side.wall.p95_us().map(|us| format!(", p95 {}.{:01} ms", us / 1_000, us / 100 % 10));
+        let (attempts, failures) = (side.attempts, side.failures);
+        format!("{failures} of {attempts} attempts failed{}", p95.unwrap_or_default())
+    };
+    format!("new {}; old {}", side(&sides[0]), side(&sides[1]))
+}
+
+/// A share as people write it.
+pub(super) fn percent(permille: u16) -> String {
+    match permille % 10 {
+        0 => format!("{}%", permille / 10),
+        tenth => format!("{}.{tenth}%", permille / 10),
+    }
+}
+
+fn id(plugin: &Identity) -> Result<DocumentId, FleetError> {
+    Ok(DocumentId::new(DocumentKind::Canary, key(plugin)?))
+}
+
+fn contested(plugin: &Identity) -> FleetError {
+    FleetError::Refused(format!(
+        "others change the canary of `{plugin}`; look at `bulkhead plugin history {}` and try again",
+        plugin.name
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use bulkhead_core::canary::WallTimes;
+    use bulkhead_queue::{Broker, Clock, EmbeddedBroker, JournalRange};
+
+    use super::super::{KEPT_VERSIONS, Upload};
+    use super::*;
+
+    /// A broker with versions `1` to `3` of a plugin, of which the first is active.
+    async fn stage() -> (EmbeddedBroker, Identity) {
+        // Its clock moves on at each look, so that versions are in the order of their pushes.
+        let now_us = AtomicU64::new(0);
+        let clock = Clock::read_by(move || now_us.fetch_add(1_000, Ordering::Relaxed));
+        let (broker, plugin) = (EmbeddedBroker::in_memory_at(clock), Identity::from("resize"));
+        let shelf = Shelf::new(broker.archive(), "ann");
+        for number in 1..=3 {
+            push(&shelf, number).await;
+        }
+        shelf.activate(&plugin, "1", 5).await.unwrap();
+        (broker, plugin)
+    }
+
+    async fn push(shelf: &Shelf<'_>, number: u32) {
+        let upload = Upload {
+            name: "resize".parse().unwrap(),
+            owner: None,
+            component: number.to_be_bytes().to_vec(),
+            version: Some(number.to_string()),
+            manifest: None,
+            signature: None,
+        };
+        shelf.push(upload).await.unwrap();
+    }
+
+    fn plan() -> CanaryPlan {
+        CanaryPlan { shares_permille: vec![50, 500], attempts: 100, ..CanaryPlan::default() }
+    }
+
+    fn counts(canary: &Canary, new: (u64, u64), old: (u64, u64)) -> CanaryCounts {
+        let side = |(failures, attempts): (u64, u64)| {
+            let mut wall = WallTimes::default();
+            wall.add(70, attempts - failures);
+            Side { attempts, failures, excused: 0, wall }
+        };
+        CanaryCounts {
+            name: canary.name.clone(),
+            owner: canary.owner.clone(),
+            digest: canary.digest,
+            began_at: canary.began_at,
+            round: canary.round,
+            new: side(new),
+            old: side(old),
+        }
+    }
+
+    async fn actions(broker: &EmbeddedBroker) -> Vec<String> {
+        let lines = broker.archive().journal_entries(&JournalRange::newest(100)).await.unwrap();
+        lines.into_iter().map(|entry| entry.line.action).collect()
+    }
+
+    #[tokio::test]
+    async fn of_many_hosts_that_judge_at_once_one_gives_the_verdict() {
+        let (broker, plugin) = stage().await;
+        let shelves: Vec<Shelf<'_>> =
+            (0..5).map(|at| Shelf::new(broker.archive(), format!("host h{at}"))).collect();
+        let canary = shelves[0].begin_canary(&plugin, "2", &plan(), 10).await.unwrap();
+        // No host alone has seen enough.
+        for (at, shelf) in shelves.iter().enumerate() {
+            let counts = counts(&canary, (1, 1), (0, 100));
+            shelf.count_canary(&format!("h{at}"), &counts, canary.ends_at, 11).await.unwrap();
+        }
+        let looks = shelves.iter().map(|shelf| shelf.judge_canary(&plugin, 12));
+        let turns = futures::future::join_all(looks).await;
+        let ended = turns.into_iter().filter(|turn| matches!(turn, Ok(CanaryTurn::Ended(_))));
+        assert_eq!(ended.count(), 1);
+        let fleet = shelves[0].read().await.unwrap();
+        let canary = &fleet.canaries[&plugin];
+        let verdict = canary.verdict.as_ref().unwrap();
+        assert!(verdict.end == CanaryEnd::RolledBack && verdict.reason.contains("5 of 5"));
+        assert_eq!((canary.past[0].new.failures, canary.past[0].old.attempts), (5, 500));
+        let given = actions(&broker).await;
+        assert_eq!(
+            given.iter().filter(|action| **action == "plugin.canary_rolled_back").count(),
+            1
+        );
+        assert!(super::counts(broker.archive()).await.unwrap().is_empty(), "they are forgotten");
+        assert_eq!(fleet.active(&plugin), Some(fleet.versions_of(&plugin)[0].digest));
+        let again = shelves[0].judge_canary(&plugin, 13).await.unwrap();
+        assert_eq!(again, CanaryTurn::Goes, "it has ended");
+    }
+
+    #[tokio::test]
+    async fn a_version_that_is_not_worse_grows_and_is_activated_in_the_end() {
+        let (broker, plugin) = stage().await;
+        let shelf = Shelf::new(broker.archive(), "host h1");
+        let canary = shelf.begin_canary(&plugin, "2", &plan(), 10).await.unwrap();
+        let enough = counts(&canary, (0, 100), (0, 900));
+        shelf.count_canary("h1", &enough, canary.ends_at, 11).await.unwrap();
+        assert_eq!(shelf.judge_canary(&plugin, 12).await.unwrap(), CanaryTurn::Grows(500));
+        // What was counted in the first round, or in another canary, is not counted again.
+        let grown = shelf.read().await.unwrap().canaries[&plugin].clone();
+        let other = CanaryCounts { began_at: 9, ..counts(&grown, (0, 1_000), (0, 1_000)) };
+        shelf.count_canary("h2", &other, canary.ends_at, 12).await.unwrap();
+        assert_eq!(shelf.judge_canary(&plugin, 13).await.unwrap(), CanaryTurn::Goes);
+        let enough = counts(&grown, (0, 100), (0, 100));
+        shelf.count_canary("h1", &enough, canary.ends_at, 14).await.unwrap();
+        let CanaryTurn::Ended(verdict) = shelf.judge_canary(&plugin, 15).await.unwrap() else {
+            panic!()
+        };
+        assert_eq!((verdict.end, verdict.by.as_str()), (CanaryEnd::Promoted, "host h1"));
+        let fleet = shelf.read().await.unwrap();
+        assert_eq!(fleet.active(&plugin), Some(canary.digest));
+        assert_eq!(fleet.activations[&plugin].steps[1].by, "host h1");
+        assert!(fleet.canary(&plugin).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_promotion_that_was_cut_off_is_finished_by_others() {
+        let (broker, plugin) = stage().await;
+        let shelf = Shelf::new(broker.archive(), "host h1");
+        let canary = shelf.begin_canary(&plugin, "2", &plan(), 10).await.unwrap();
+        assert!(shelf.activate_over(&plugin, canary.digest, canary.base, 11).await.unwrap());
+        assert!(shelf.read().await.unwrap().canary(&plugin).is_none(), "nobody is tried any more");
+        let CanaryTurn::Ended(verdict) = shelf.judge_canary(&plugin, 12).await.unwrap() else {
+            panic!()
+        };
+        assert_eq!(verdict.end, CanaryEnd::Promoted);
+        let steps = shelf.read().await.unwrap().activations[&plugin].steps.len();
+        assert_eq!(steps, 2, "it was activated once");
+    }
+
+    #[tokio::test]
+    async fn a_canary_whose_base_is_gone_is_not_promoted_over_what_is_active() {
+        let (broker, plugin) = stage().await;
+        let shelf = Shelf::new(broker.archive(), "ann");
+        let canary = shelf.begin_canary(&plugin, "2", &plan(), 10).await.unwrap();
+        let base = canary.base;
+        shelf.activate(&plugin, "3", 11).await.unwrap();
+        assert!(!shelf.activate_over(&plugin, canary.digest, base, 12).await.unwrap());
+        let ended = shelf.read().await.unwrap().canaries[&plugin].verdict.clone().unwrap();
+        assert_eq!(ended.end, CanaryEnd::Superseded);
+        assert!(matches!(shelf.stop_canary(&plugin, 13).await, Err(FleetError::NotFound(_))));
+    }
+
+    #[tokio::test]
+    async fn a_canary_ends_with_its_time_and_its_version_is_kept_until_then() {
+        let (broker, plugin) = stage().await;
+        let shelf = Shelf::new(broker.archive(), "ann");
+        let short = CanaryPlan { within_ms: 1_000, ..plan() };
+        let canary = shelf.begin_canary(&plugin, "2", &short, 10).await.unwrap();
+        for number in 4..=KEPT_VERSIONS as u32 + 6 {
+            push(&shelf, number).await;
+        }
+        let kept = async || {
+            let fleet = shelf.read().await.unwrap();
+            fleet.versions_of(&plugin).iter().any(|version| version.digest == canary.digest)
+        };
+        assert!(kept().await);
+        assert_eq!(shelf.judge_canary(&plugin, 1_009).await.unwrap(), CanaryTurn::Goes);
+        let CanaryTurn::Ended(verdict) = shelf.judge_canary(&plugin, 1_010).await.unwrap() else {
+            panic!()
+        };
+        assert_eq!(verdict.end, CanaryEnd::Undecided);
+        push(&shelf, 99).await;
+        assert!(!kept().await);
+    }
+
+    #[test]
+    fn plans_that_make_no_sense_are_refused() {
+        let shares = |shares: &[u16]| CanaryPlan { shares_permille: shares.to_vec(), ..plan() };
+        for wrong in [
+            shares(&[]),
+            shares(&[0]),
+            shares(&[1_000]),
+            shares(&[50, 50]),
+            shares(&[500, 50]),
+            shares(&(1..=11).collect::<Vec<_>>()),
+            CanaryPlan { attempts: 0, ..plan() },
+            CanaryPlan { harm_permille: 1_001, ..plan() },
+            CanaryPlan { within_ms: 0, ..plan() },
+        ] {
+            assert!(wrong.check().is_err(), "{wrong:?}");
+        }
+        assert_eq!(CanaryPlan::default().check(), Ok(()));
+        assert_eq!([50, 5, 999].map(percent), ["5%", "0.5%", "99.9%"]);
+    }
+}
