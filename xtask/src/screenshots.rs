@@ -18,8 +18,9 @@ const TEST: &str = "pictures::pictures_of_a_host_at_work";
 pub(crate) fn take(layout: &Layout) -> Result<()> {
     setup::install(layout)?;
     guests::build(layout)?;
-    // Of the whole workspace: another set of packages would have other features.
-    run(&mut cargo(layout.root(), ["build", "--workspace", "--bins"]))?;
+    // Of the whole workspace and with its tests: another set would have other features.
+    let host = ["build", "--workspace", "--bin", "bulkhead", "--test", "dashboard"];
+    run(&mut cargo(layout.root(), host))?;
     let arguments = ["test", "--workspace", "--test", "dashboard", "--", "--exact", TEST];
     run(&mut cargo(layout.root(), arguments))?;
     let from = layout.dashboard_pictures();

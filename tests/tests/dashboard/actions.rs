@@ -244,6 +244,7 @@ async fn plugins_are_uploaded_looked_at_activated_rolled_back_and_forgotten() {
         tab.until("its dialog is gone", "!document.querySelector('dialog')");
         digests.push((digest.to_string(), short));
     }
+    tab.expect_complaint("status of 422");
     let wrong = files.path().join("wrong.wasm");
     std::fs::write(&wrong, guest("wrongworld")).expect("written");
     tab.click("Upload a version");
