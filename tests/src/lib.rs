@@ -4,6 +4,7 @@
 //! Everything a test starts ends with it. Tests wait for events that they can observe,
 //! with a bound; none sleeps for luck.
 
+mod browser;
 mod collector;
 mod command;
 mod exposition;
@@ -18,6 +19,7 @@ mod pseudo_terminal;
 mod receiver;
 mod site;
 
+pub use browser::{Chromium, Scheme, Tab};
 pub use bulkhead_stage::{Persistence, Proxy, RedisServer, eventually, eventually_within};
 pub use collector::Collector;
 pub use command::{Ran, Started, ran};

@@ -73,6 +73,16 @@ impl Layout {
         self.root.join("docs").join("images").join("autoscaler.svg")
     }
 
+    /// Where pictures for documents are kept.
+    pub(crate) fn pictures(&self) -> PathBuf {
+        self.root.join("docs").join("images")
+    }
+
+    /// Where the tests of the dashboard leave the pictures that they take.
+    pub(crate) fn dashboard_pictures(&self) -> PathBuf {
+        self.target.join("tmp").join("dashboard")
+    }
+
     /// A binary of this workspace, built in release.
     pub(crate) fn release_binary(&self, name: &str) -> PathBuf {
         self.target.join("release").join(name)

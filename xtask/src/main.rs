@@ -22,6 +22,7 @@ mod interrupt;
 mod layout;
 mod packages;
 mod program;
+mod screenshots;
 mod setup;
 mod verify;
 
@@ -64,6 +65,8 @@ enum Command {
     Deploy,
     /// Draw the autoscaler on a simulated load into `docs/images/autoscaler.svg`.
     Figure,
+    /// Take pictures of the dashboard at work into `docs/images`.
+    Screenshots,
     /// Measure speed and print medians.
     Bench(bench::Options),
 }
@@ -87,6 +90,7 @@ fn run(command: &Command, layout: &Layout) -> Result<()> {
         Command::Attack(options) => attack::measure(layout, options),
         Command::Deploy => deploy::check(layout),
         Command::Figure => figure::draw(layout),
+        Command::Screenshots => screenshots::take(layout),
         Command::Bench(options) => bench::measure(layout, options),
     }
 }

@@ -47,6 +47,14 @@ pub(crate) const NPM: Package = Package {
     oldest: Version { major: 8, minor: 0 },
 };
 
+/// The browser in which the dashboard is tested. Older ones do not know all of its style sheets.
+pub(crate) const CHROMIUM: Package = Package {
+    program: "chromium",
+    question: &["chromium", "--version"],
+    packages: &["chromium"],
+    oldest: Version { major: 123, minor: 0 },
+};
+
 /// Installs Debian packages without letting them start anything: both init systems ask
 /// `policy-rc.d`, where 101 means no. One that somebody else put there stays as it is. What
 /// the release does not have comes from its backports, which are taken from wherever the

@@ -1,4 +1,4 @@
-//! Getting a machine ready: WebAssembly targets, rustfmt, clippy, servers and languages.
+//! Getting a machine ready: WebAssembly targets, rustfmt, clippy, servers, languages, a browser.
 //!
 //! What is there already is left alone and needs no network. Nothing is started:
 //! tests and the demo run servers of their own on free ports, and a server that
@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::layout::Layout;
-use crate::packages::{NODE, NPM, PYTHON, REDIS, VALKEY};
+use crate::packages::{CHROMIUM, NODE, NPM, PYTHON, REDIS, VALKEY};
 use crate::program::{ask, run};
 
 /// The targets that handlers are built for.
@@ -24,7 +24,7 @@ pub(crate) fn install(layout: &Layout) -> Result<()> {
     }
     ensure_component(layout.root(), "rustfmt", "fmt")?;
     ensure_component(layout.root(), "clippy", "clippy")?;
-    for package in [REDIS, VALKEY, PYTHON, NODE, NPM] {
+    for package in [REDIS, VALKEY, PYTHON, NODE, NPM, CHROMIUM] {
         package.ensure()?;
     }
     report_nextest(layout.root());

@@ -22,11 +22,12 @@ function headers(more = {}) {
 }
 
 async function send(method, path, body) {
-  const options = { method, headers: headers(body === undefined ? {} : { "content-type": "application/json" }) };
-  if (body !== undefined) options.body = JSON.stringify(body);
+  const json = body !== undefined && !(body instanceof FormData);
+  const options = { method, headers: headers(json ? { "content-type": "application/json" } : {}) };
+  if (body !== undefined) options.body = json ? JSON.stringify(body) : body;
   let answer;
   try {
-    answer = await fetch(`../v1${path}`, options);
+    answer = await fetch(`../v1${path}`, { ...options, signal: AbortSignal.timeout(body instanceof FormData ? 180_000 : 30_000) });
   } catch {
     throw new Problem({ detail: "the host does not answer" }, 0);
   }
@@ -38,11 +39,20 @@ async function send(method, path, body) {
   return answer;
 }
 
+/** Text from beside the API. */
+export async function text(path) {
+  const answer = await fetch(path, { headers: headers() });
+  if (!answer.ok) throw new Problem(null, answer.status);
+  return answer.text();
+}
+
 export const get = async (path) => (await send("GET", path)).json();
 export const post = async (path, body) => {
   const answer = await send("POST", path, body);
   return answer.status === 204 ? null : answer.json();
 };
+/** Send a form with files. */
+export const upload = async (path, form) => (await send("POST", path, form)).json();
 export const put = async (path, body) => (await send("PUT", path, body)).json();
 export const remove = (path) => send("DELETE", path);
 
@@ -61,9 +71,14 @@ export async function follow(path, { signal, onevent, onstate }) {
   let last = null;
   let pause = 500;
   while (!signal.aborted) {
+    const attempt = new AbortController();
+    let patience;
+    // A host that lives says at least every 15 seconds that it does.
+    const hear = () => { clearTimeout(patience); patience = setTimeout(() => attempt.abort(), 40_000); };
     try {
+      hear();
       const more = last ? { "last-event-id": last } : {};
-      const answer = await fetch(`../v1${path}`, { headers: headers(more), signal });
+      const answer = await fetch(`../v1${path}`, { headers: headers(more), signal: AbortSignal.any([signal, attempt.signal]) });
       if (!answer.ok) throw new Problem(await answer.json().catch(() => null), answer.status);
       onstate?.(true);
       pause = 500;
@@ -72,6 +87,7 @@ export async function follow(path, { signal, onevent, onstate }) {
       for (;;) {
         const { value, done } = await reader.read();
         if (done) break;
+        hear();
         text += value;
         let end;
         while ((end = text.indexOf("\n\n")) >= 0) {
@@ -86,6 +102,8 @@ export async function follow(path, { signal, onevent, onstate }) {
     } catch (problem) {
       if (signal.aborted) return;
       if (problem.status === 401) dispatchEvent(new Event("unauthorized"));
+    } finally {
+      clearTimeout(patience);
     }
     onstate?.(false);
     await new Promise((resolve) => setTimeout(resolve, pause));

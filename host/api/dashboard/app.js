@@ -2,6 +2,9 @@
 
 import { follow, get, token } from "./api.js";
 import { append, h, note, replace } from "./dom.js";
+import { frame, mark } from "./frame.js";
+import { keys } from "./keys.js";
+import { meter } from "./metrics.js";
 import { overview } from "./pages/overview.js";
 import { queue, queues } from "./pages/queues.js";
 import { task } from "./pages/task.js";
@@ -13,23 +16,20 @@ import { tenants } from "./pages/tenants.js";
 import { hosts } from "./pages/hosts.js";
 import { journal } from "./pages/journal.js";
 
+/** Address, title, what draws it, who sees it: everybody, or who sees all tenants, or `admin`. */
 const PAGES = [
-  ["", "Overview", overview],
-  ["queues", "Queues", queues],
-  ["tasks", "Tasks", tasks],
-  ["dead", "Dead letters", dead],
-  ["schedules", "Schedules", schedules],
-  ["plugins", "Plugins", plugins],
-  ["tenants", "Tenants", tenants],
-  ["hosts", "Hosts", hosts],
-  ["journal", "Journal", journal],
+  { name: "", title: "Overview", draw: overview, all: true },
+  { name: "queues", title: "Queues", draw: queues, one: queue, all: true },
+  { name: "tasks", title: "Tasks", draw: tasks, one: task },
+  { name: "dead", title: "Dead letters", draw: dead },
+  { name: "schedules", title: "Schedules", draw: schedules, one: schedule },
+  { name: "plugins", title: "Plugins", draw: plugins },
+  { name: "tenants", title: "Tenants", draw: tenants },
+  { name: "hosts", title: "Hosts", draw: hosts, all: true },
+  { name: "journal", title: "Journal", draw: journal, all: true, scope: "admin" },
 ];
-/** Pages of one thing, by the page that lists them. */
-const DETAILS = { queues: queue, tasks: task, schedules: schedule };
 
 const main = document.getElementById("main");
-const live = document.getElementById("live");
-const nav = document.getElementById("nav");
 
 /** What pages share: who asks, and the figures as they come in. */
 const shared = {
@@ -39,102 +39,162 @@ const shared = {
   past: [],
   listeners: new Set(),
   may(scope) {
-    return this.who?.scopes.includes(scope) || this.who?.scopes.includes("admin");
+    return this.who.scopes.includes(scope) || this.who.scopes.includes("admin");
+  },
+  /** Whether who asks sees all tenants. */
+  seesAll() {
+    return !this.who.tenant;
+  },
+  /** Hear of new figures until `signal` ends it. */
+  hear(signal, listener) {
+    this.listeners.add(listener);
+    signal.addEventListener("abort", () => this.listeners.delete(listener));
   },
 };
 
+/** Figures that are kept: ten minutes of one a second. */
+const KEPT = 600;
+
+/** Whether a page was shown before. */
+let gone = false;
 let leaving = new AbortController();
 let streaming = new AbortController();
 
 /** The page and its arguments that the address names: `#/tasks/default/ID?x=y`. */
 function address() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const [page, ...rest] = path.split("/").map(decodeURIComponent);
+  let parts;
+  try { parts = path.split("/").map(decodeURIComponent); } catch { parts = ["?"]; }
+  const [page, ...rest] = parts;
   return { page: page ?? "", rest: rest.filter(Boolean), query: new URLSearchParams(query) };
 }
 
+const open = (page) => (!page.all || shared.seesAll()) && (!page.scope || shared.may(page.scope));
+
 async function show() {
+  if (!shared.who) return;
   leaving.abort();
   leaving = new AbortController();
   const { signal } = leaving;
   const { page, rest, query } = address();
-  const known = PAGES.find(([name]) => name === page);
-  replace(nav, PAGES.map(([name, title]) =>
-    h("a", { href: `#/${name}`, "aria-current": name === page ? "page" : null }, title)));
-  const draw = rest.length > 0 ? DETAILS[page] : known?.[2];
-  document.title = `${known?.[1] ?? "Not found"} · Bulkhead`;
-  if (!draw) {
-    replace(main, h("h1", {}, "There is no such page"), h("p", {}, h("a", { href: "#/" }, "Overview")));
+  const pages = PAGES.filter(open);
+  if (page === "" && !open(PAGES[0])) {
+    location.replace(`#/${pages[0].name}`);
     return;
   }
-  const place = h("div");
+  const known = pages.find(({ name }) => name === page);
+  frame(shared.who, pages, page, signOut);
+  const draw = rest.length > 0 ? known?.one : known?.draw;
+  const title = (text) => { document.title = `${text} · Bulkhead`; };
+  title(known?.title ?? "Not found");
+  const place = h("div", { class: "page" });
   replace(main, place);
-  main.focus({ preventScroll: true });
+  // Who goes somewhere is taken there; who has just come begins at the beginning.
+  if (gone) main.focus({ preventScroll: true });
+  gone = true;
   scrollTo(0, 0);
+  if (!draw) {
+    const hidden = PAGES.some(({ name }) => name === page);
+    append(place, [h("h1", {}, hidden ? "This is not for your token" : "There is no such page"),
+      h("p", {}, hidden ? "It concerns all tenants, or takes a scope that the token lacks." : null),
+      h("p", {}, h("a", { href: `#/${pages[0].name}` }, pages[0].title))]);
+    return;
+  }
   try {
-    await draw({ place, rest, query, signal, shared, title: (text) => { document.title = `${text} · Bulkhead`; } });
+    await draw({ place, rest, query, signal, shared, title });
   } catch (problem) {
-    if (!signal.aborted && problem.status !== 401) {
-      append(place, [h("p", { class: "empty", role: "alert" }, problem.message)]);
-    }
+    if (signal.aborted || problem.status === 401) return;
+    if (!place.querySelector("h1")) replace(place, h("h1", {}, known.title));
+    append(place, [h("p", { class: "failed", role: "alert" }, problem.message)]);
   }
 }
 
+function signOut() {
+  token.forget();
+  signIn();
+}
+
 function signIn() {
+  leaving.abort();
   streaming.abort();
-  const input = h("input", { type: "password", name: "token", autocomplete: "off", required: true, size: 40 });
-  const form = h("form", { class: "panel stack" },
+  shared.who = null;
+  shared.overview = null;
+  shared.past = [];
+  frame(null, [], "");
+  mark("", "not signed in");
+  document.title = "Sign in · Bulkhead";
+  const input = h("input", { type: "password", name: "token", autocomplete: "off", spellcheck: "false", required: true });
+  const form = h("form", { class: "panel stack sign-in", onsubmit: (event) => { event.preventDefault(); token.set(input.value.trim()); start(); } },
     h("h1", {}, "Who asks?"),
-    h("p", {}, "Make a token with ", h("code", {}, "bulkhead token create NAME --scope read"), " and paste it here. This tab keeps it until it is closed."),
+    h("p", {}, "Make a token and paste it here:"),
+    h("pre", {}, "bulkhead token create NAME --scope read,operate"),
     h("label", {}, "Token", input),
-    h("div", { class: "row" }, h("button", { class: "main", type: "submit" }, "Go on")));
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    token.set(input.value.trim());
-    start();
-  });
-  replace(nav);
+    h("p", { class: "soft" }, "This tab keeps it until the tab is closed; no other tab and no other site sees it."),
+    h("div", { class: "row" }, h("button", { class: "main", type: "submit" }, "Sign in")));
   replace(main, form);
-  live.className = "live";
-  live.textContent = "not signed in";
   input.focus();
 }
 
 async function start() {
   streaming.abort();
   streaming = new AbortController();
+  const { signal } = streaming;
   try {
     shared.who = await get("/whoami");
   } catch (problem) {
-    if (problem.status !== 401) note(problem.message, true);
-    if (problem.status !== 401) setTimeout(start, 3000);
+    if (problem.status === 401) return;
+    mark("off", "no connection");
+    setTimeout(() => { if (!signal.aborted) start(); }, 2000);
     return;
   }
-  const out = token.get()
-    ? h("button", { type: "button", onclick: () => { token.forget(); signIn(); } }, "Sign out")
-    : null;
-  document.querySelector("header button")?.remove();
-  if (out) document.querySelector("header").append(out);
+  if (shared.seesAll()) listen(signal);
+  else mark("on", `tenant ${shared.who.tenant}`);
+  show();
+}
+
+function listen(signal) {
+  const measure = meter();
+  let [measured, measuring, heard, connected] = [0, false, Date.now(), false];
+  let figures = {};
+  const look = async () => {
+    measuring = true;
+    try { figures = await measure(); } catch (problem) { if ([401, 403, 404].includes(problem.status)) measured = Infinity; }
+    measuring = false;
+  };
+  // The host says nothing while its broker is away.
+  const watch = setInterval(() => {
+    const late = Date.now() - heard;
+    if (connected) mark(late < 5000 ? "on" : "late", late < 5000 ? "live" : `no news for ${Math.round(late / 1000)} s`);
+  }, 1000);
+  signal.addEventListener("abort", () => clearInterval(watch));
   follow("/overview/events", {
-    signal: streaming.signal,
+    signal,
     onstate(on) {
-      live.className = on ? "live on" : "live off";
-      live.textContent = on ? "live" : "no connection";
+      connected = on;
+      heard = Date.now();
+      mark(on ? "on" : "off", on ? "live" : "no connection");
     },
     onevent(now) {
+      heard = Date.now();
+      if (!measuring && !document.hidden && heard - measured > 1900) {
+        if (measured !== Infinity) measured = heard;
+        look();
+      }
+      now.fuel = figures.fuel ?? null;
+      now.latency ??= figures.latency ?? null;
       shared.overview = now;
       shared.past.push(now);
-      if (shared.past.length > 600) shared.past.shift();
+      if (shared.past.length > KEPT) shared.past.shift();
       for (const listener of shared.listeners) listener(now);
     },
   });
-  show();
 }
 
 addEventListener("hashchange", show);
 addEventListener("unauthorized", () => {
+  if (!shared.who && !token.get()) return signIn();
   if (token.get()) note("The token is unknown, expired or revoked.", true);
-  token.forget();
-  signIn();
+  signOut();
 });
+keys(() => PAGES.filter((page) => shared.who && open(page)));
 start();

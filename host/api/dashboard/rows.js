@@ -1,40 +1,53 @@
 // A long table of which only what is in view is drawn, so that ten thousand rows stay smooth.
+// Rows that stay in view stay the same elements: focus is kept while the list is scrolled.
 
-import { h } from "./dom.js";
+import { h, nothing } from "./dom.js";
 
-const ROW = 37; // Pixels; the style sheet holds rows of `.long` to it.
+const ROW = 38; // Pixels; the style sheet holds rows of `.long` to it.
 const AROUND = 12;
 
 /**
- * `more()` gives the next rows, or null when there are none. `draw(item)` gives the cells of one.
- * With `choose`, rows can be marked; it is told how many are.
+ * `more()` gives the next rows, or null when there are none; `again()` makes it begin anew.
+ * `draw(item)` gives the cells of one. With `choose`, rows can be marked; it is told which are.
  */
-export function longTable({ columns, more, draw, empty, choose }) {
-  const items = [];
+export function longTable({ name, columns, more, again, draw, empty, choose }) {
+  let items = [];
+  let drawn = new Map();
   const chosen = new Set();
   let done = false;
   let loading = null;
+  let round = 0;
+  let current = 0;
   const body = h("tbody");
-  const above = h("tr", { class: "spacer", "aria-hidden": "true" }, h("td", { colspan: columns.length + 1 }));
-  const below = above.cloneNode(true);
+  const spacer = () => h("tr", { class: "spacer", "aria-hidden": "true" }, h("td"));
+  const [above, below] = [spacer(), spacer()];
   const all = h("input", { type: "checkbox", "aria-label": "Mark all that are loaded" });
-  const head = [choose ? h("th", { scope: "col" }, all) : null,
+  const header = [choose ? h("th", { class: "mark" }, all) : null,
     columns.map(([title, kind]) => h("th", { scope: "col", class: kind }, title))];
-  const grid = h("table", { class: "long" }, h("thead", {}, h("tr", {}, head)), body);
-  const state = h("p", { class: "empty", role: "status" });
-  const frame = h("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Rows" }, grid);
-  const element = h("div", {}, frame, state);
+  const grid = h("table", { class: "long", role: "grid", "aria-label": name }, h("thead", {}, h("tr", {}, header)), body);
+  const state = h("p", { class: "soft loaded", role: "status" });
+  const frame = h("div", { class: "scroller" }, grid);
+  const none = h("div", { hidden: true }, nothing(empty));
+  const element = h("div", { class: "rows" }, frame, none, state);
+  body.append(above, below);
 
-  const row = (item, at) => h("tr", { "aria-rowindex": at + 2 },
-    choose ? h("td", {}, mark(item)) : null,
-    draw(item).map((cell, column) => h("td", { class: columns[column][1] }, cell)));
+  const reach = (row, yes) => row.querySelectorAll("a, input").forEach((one) => { one.tabIndex = yes ? 0 : -1; });
+  const tell = () => choose?.([...chosen]);
+
+  function row(item, at) {
+    const made = h("tr", { "aria-rowindex": at + 2 },
+      choose ? h("td", { class: "mark" }, mark(item)) : null,
+      draw(item).map((cell, column) => h("td", { class: columns[column][1] }, cell)));
+    reach(made, at === current);
+    return made;
+  }
 
   const mark = (item) => {
     const box = h("input", { type: "checkbox", "aria-label": `Mark ${item.id}` });
     box.checked = chosen.has(item);
     box.addEventListener("change", () => {
       if (box.checked) chosen.add(item); else chosen.delete(item);
-      choose([...chosen]);
+      tell();
     });
     return box;
   };
@@ -42,43 +55,116 @@ export function longTable({ columns, more, draw, empty, choose }) {
   all.addEventListener("change", () => {
     chosen.clear();
     if (all.checked) for (const item of items) chosen.add(item);
-    choose([...chosen]);
-    render();
+    for (const [at, made] of drawn) made.querySelector("input").checked = chosen.has(items[at]);
+    tell();
   });
 
   function render() {
     const first = Math.max(0, Math.floor(frame.scrollTop / ROW) - AROUND);
     const last = Math.min(items.length, Math.ceil((frame.scrollTop + frame.clientHeight) / ROW) + AROUND);
+    for (const [at, made] of drawn) {
+      if (at >= first && at < last) continue;
+      made.remove();
+      drawn.delete(at);
+    }
+    let before = above;
+    for (let at = first; at < last; at += 1) {
+      let made = drawn.get(at);
+      if (!made) {
+        made = row(items[at], at);
+        drawn.set(at, made);
+        before.after(made);
+      }
+      before = made;
+    }
     above.firstChild.style.height = `${first * ROW}px`;
     below.firstChild.style.height = `${(items.length - last) * ROW}px`;
-    body.replaceChildren(above, ...items.slice(first, last).map((item, at) => row(item, first + at)), below);
     grid.setAttribute("aria-rowcount", done ? items.length + 1 : -1);
-    state.textContent = done
-      ? items.length === 0 ? empty : `${items.length.toLocaleString("en")} in all`
-      : `${items.length.toLocaleString("en")} loaded`;
+    const nobody = done && items.length === 0;
+    none.hidden = !nobody;
+    frame.hidden = nobody;
+    const said = nobody ? "" : done ? `${items.length.toLocaleString("en")} in all` : `${items.length.toLocaleString("en")} loaded; scroll for more`;
+    if (!nobody && state.textContent !== said) state.textContent = said;
     if (!done && last + 100 > items.length) load();
   }
 
   function load() {
+    const mine = round;
     loading ??= more().then((found) => {
+      if (mine !== round) return;
       if (found === null) done = true;
-      else items.push(...found);
+      else for (const item of found) items.push(item);
     }, (problem) => {
       done = true;
       state.textContent = problem.message;
     }).finally(() => {
+      if (mine !== round) return;
       loading = null;
       render();
     });
     return loading;
   }
 
+  /** Show the list as it is now, from its beginning. */
+  async function reload() {
+    round += 1;
+    const mine = round;
+    again();
+    const found = await more();
+    if (mine !== round) return;
+    const held = document.activeElement;
+    const was = drawn.get(current)?.contains(held) ? held.tagName : null;
+    items = found ?? [];
+    done = found === null;
+    loading = null;
+    chosen.clear();
+    all.checked = false;
+    tell();
+    for (const made of drawn.values()) made.remove();
+    drawn = new Map();
+    current = Math.min(current, Math.max(0, items.length - 1));
+    render();
+    if (was) drawn.get(current)?.querySelector(was)?.focus();
+  }
+
+  /** Give the focus to what is in a row, in the part of it that has the focus now. */
+  function go(to, tag) {
+    const at = Math.max(0, Math.min(items.length - 1, to));
+    if (drawn.has(current)) reach(drawn.get(current), false);
+    current = at;
+    const top = at * ROW;
+    const room = frame.clientHeight - 2 * ROW;
+    if (top < frame.scrollTop) frame.scrollTop = top;
+    else if (top > frame.scrollTop + room) frame.scrollTop = top - room;
+    render();
+    const made = drawn.get(at);
+    if (!made) return;
+    reach(made, true);
+    (made.querySelector(tag) ?? made.querySelector("a"))?.focus({ preventScroll: true });
+  }
+
+  frame.addEventListener("keydown", (event) => {
+    const page = Math.max(1, Math.floor(frame.clientHeight / ROW) - 2);
+    const to = { ArrowDown: current + 1, ArrowUp: current - 1, PageDown: current + page, PageUp: current - page, Home: 0, End: items.length - 1 }[event.key];
+    if (to === undefined || !event.target.closest("tbody")) return;
+    event.preventDefault();
+    go(to, event.target.tagName);
+  });
+  frame.addEventListener("focusin", (event) => {
+    const at = Number(event.target.closest("tbody tr")?.ariaRowIndex ?? event.target.closest("tbody tr")?.getAttribute("aria-rowindex")) - 2;
+    if (!(at >= 0) || at === current) return;
+    if (drawn.has(current)) reach(drawn.get(current), false);
+    current = at;
+    reach(drawn.get(at), true);
+  });
   let asked = false;
   frame.addEventListener("scroll", () => {
     if (asked) return;
     asked = true;
     requestAnimationFrame(() => { asked = false; render(); });
   }, { passive: true });
+  // Its room is known only when it has rows.
+  new ResizeObserver(() => render()).observe(frame);
   queueMicrotask(load);
-  return { element, chosen: () => [...chosen], items };
+  return { element, reload, calm: () => chosen.size === 0 && frame.scrollTop === 0 && items.length <= 500 && !loading };
 }

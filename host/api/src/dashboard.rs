@@ -10,10 +10,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use sha2::{Digest, Sha256};
 
-/// What a page may load and do: nothing from anywhere else, nothing inline.
+/// What a page may load and do: nothing from anywhere else, nothing inline, and
+/// no text ever read as script or as HTML.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
+                      frame-ancestors 'none'; require-trusted-types-for 'script'; \
+                      trusted-types 'none'";
 
 /// A file: its path below the dashboard, its media type, its bytes.
 type File = (&'static str, &'static str, &'static [u8]);
@@ -32,12 +34,19 @@ const FILES: &[File] = files! {
     "index.html": HTML;
     "icon.svg": "image/svg+xml";
     "app.css": CSS;
+    "parts.css": CSS;
     "app.js": SCRIPT;
     "api.js": SCRIPT;
     "chart.js": SCRIPT;
+    "dialogs.js": SCRIPT;
     "dom.js": SCRIPT;
     "format.js": SCRIPT;
+    "frame.js": SCRIPT;
+    "keys.js": SCRIPT;
+    "metrics.js": SCRIPT;
+    "msgpack.js": SCRIPT;
     "rows.js": SCRIPT;
+    "viewer.js": SCRIPT;
     "pages/dead.js": SCRIPT;
     "pages/hosts.js": SCRIPT;
     "pages/journal.js": SCRIPT;

@@ -1,26 +1,23 @@
-// The journal: who changed what. The administrators' page has the tokens too.
+// The journal: who changed what. It is the administrators' page and has the tokens too.
 
 import { get, post, remove } from "../api.js";
-import { act, ask, badge, h, replace, table } from "../dom.js";
-import { ago, time } from "../format.js";
+import { act, ask, tell } from "../dialogs.js";
+import { badge, every, h, head, panel, redraw, replace, table } from "../dom.js";
+import { moment } from "../format.js";
 
 const SCOPES = ["read", "submit", "operate", "admin"];
 
-export async function journal({ place, shared }) {
-  if (!shared.may("admin")) {
-    replace(place, h("h1", {}, "Journal"), h("p", { class: "empty" }, "This takes the scope admin."));
-    return;
-  }
-  const tokens = h("div", { class: "panel" });
-  const lines = h("div", { class: "panel" });
+export async function journal({ place, signal }) {
+  const [tokens, lines] = [h("div"), h("div")];
   const draw = async () => {
     const [known, written] = await Promise.all([get("/tokens"), get("/journal?limit=200")]);
-    replace(tokens, table([["Token"], ["Id", "id wide"], ["Scopes"], ["Tenant"], ["Made", "wide"], ["Ends", "wide"], [""]],
-      known.tokens.map((token) => [token.name, token.id, token.scopes.map((scope) => [badge(scope), " "]), token.tenant ?? "all", ago(token.created_at), token.expires_at ? ago(token.expires_at) : "never",
-        act("Revoke", async () => { await remove(`/tokens/${token.id}`); await draw(); return `${token.name} is revoked`; }, { class: "danger", confirm: `Revoke the token ${token.name}?` })]),
+    if (signal.aborted) return;
+    redraw(tokens, table([["Token"], ["Id", "id wide"], ["Scopes"], ["Tenant"], ["Made", "wide"], ["Ends", "wide"], [""]],
+      known.tokens.map((token) => [token.name, token.id, token.scopes.map((scope) => [badge(scope), " "]), token.tenant ?? "all", moment(token.created_at), token.expires_at ? moment(token.expires_at) : "never",
+        act("Revoke", async () => { await remove(`/tokens/${token.id}`); await draw(); return `${token.name} is revoked`; }, { class: "danger small", title: `Revoke ${token.name}`, confirm: `Revoke the token ${token.name}? Whoever uses it is let in no more.` })]),
       "No token."));
-    replace(lines, table([["When", "wide"], ["Who"], ["Did"], ["To"], ["Detail", "wide"]],
-      written.lines.reverse().map((line) => [time(line.at), line.actor, line.action, line.object, line.detail]), "Nothing is written down."));
+    redraw(lines, table([["When"], ["Who"], ["Did"], ["To"], ["Detail", "wide"]],
+      written.lines.toReversed().map((line) => [moment(line.at), line.actor, line.action, line.object, line.detail]), "Nothing is written down."));
   };
   const make = () => {
     const name = h("input", { name: "name", required: true });
@@ -34,9 +31,11 @@ export async function journal({ place, shared }) {
       if (ttl.value) wanted.ttl = ttl.value;
       const { text } = await post("/tokens", wanted);
       await draw();
-      ask("The token, shown this once", [h("pre", {}, text)], "I have it", async () => null);
+      // After the dialog that asked has closed, so that the focus finds its way back.
+      setTimeout(() => tell("The token, shown this once", h("pre", { tabindex: "0" }, text)));
     });
   };
-  replace(place, h("h1", {}, "Journal and tokens"), h("div", { class: "row" }, h("button", { type: "button", class: "main", onclick: make }, "Make a token")), tokens, h("h2", {}, "Who changed what"), lines);
+  replace(place, head("Journal and tokens", null, h("button", { type: "button", class: "main", onclick: make }, "Make a token")), panel("Tokens", tokens), panel("Who changed what", lines));
   await draw();
+  every(3000, signal, draw);
 }
