@@ -137,6 +137,13 @@ async fn a_host_tells_how_it_stands_and_how_fast_it_is() {
         |at: usize| (queue["targets"][at]["alert"].clone(), queue["targets"][at]["met"].clone());
     assert_eq!([met(0), met(1)], [(json!("fast"), json!(true)), (json!("good"), json!(false)),]);
     assert_eq!(queue["met"], false);
+    let by_version = eventually("the version's attempts are told", || async {
+        let told = reader.get("/v1/hosts/plugins").with(200)["plugins"][0]["serving"].clone();
+        (told["attempts"].as_u64() > Some(5)).then_some(told)
+    })
+    .await;
+    let of = |what: &str| by_version[what].as_u64().expect("a number");
+    assert_eq!(of("attempts") - of("failed"), 5, "{by_version}");
 
     let status = reader.get("/v1/status").with(200);
     assert_eq!((&status["host"], &status["phase"]), (&json!("h"), &json!("serving")));
@@ -193,7 +200,7 @@ async fn what_the_autoscaler_decides_is_told_with_its_reason() {
     let eye = api.with(&run(&site, &["token", "create", "eye", "--scope", "read"]).said());
     eventually("it is ready", || async { (api.get("/readyz").status == 200).then_some(()) }).await;
     for _ in 0..20 {
-        run(&site, &["submit", "sleep", "--data", "60000"]).said();
+        let _id = run(&site, &["submit", "sleep", "--data", "60000"]).said();
     }
     let scaling = eventually("it goes up", || async {
         let told = eye.get("/v1/hosts").with(200)["hosts"][0]["scaling"].clone();

@@ -47,6 +47,7 @@ const FILES: &[File] = files! {
     "msgpack.js": SCRIPT;
     "rows.js": SCRIPT;
     "viewer.js": SCRIPT;
+    "pages/canary.js": SCRIPT;
     "pages/dead.js": SCRIPT;
     "pages/hosts.js": SCRIPT;
     "pages/journal.js": SCRIPT;

@@ -226,6 +226,12 @@ pub struct ServingVersion {
     pub contested: Vec<String>,
     /// When it was loaded.
     pub loaded_at: UnixMs,
+    /// Attempts that ended on it by their handlers' doing, since it was loaded.
+    #[serde(default)]
+    pub attempts: u64,
+    /// Of which failed.
+    #[serde(default)]
+    pub failed: u64,
 }
 
 /// A plugin file that failed a gate.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bulkhead_core::{QueueName, State};
 use bulkhead_tests::{Tab, digest_of, eventually, eventually_within, guest, output, version_of};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::stand::{Stand, open, page_of};
 
@@ -273,10 +273,28 @@ async fn plugins_are_uploaded_looked_at_activated_rolled_back_and_forgotten() {
     tab.shows(&format!("{one} is active again; hosts follow"));
     serves(&stand, first).await;
     tab.shows("Activated 3 times");
+    stand.site.ended("reject", "no").await;
+    tab.shows("1 of 1, 100 %");
+
+    let api = stand.admin();
+    for (button, said, end) in [("Stop", "old", "stopped"), ("Promote", "new", "promoted")] {
+        tab.click_on(&format!("button[title='Try {two}']"));
+        tab.click("Begin");
+        tab.shows(&format!("{two} gets 5 %"));
+        tab.shows("5 % of tasks, round 1 of 3");
+        let runs = api.get("/v1/plugins/unruly/canary").with(200);
+        assert_eq!((&runs["digest"], &runs["verdict"]), (&json!(second), &Value::Null));
+        tab.click_on(&format!("button[title='{button} the canary of unruly']"));
+        tab.click_on("dialog button.danger");
+        tab.shows(&format!("The {said} version of unruly gets all tasks"));
+        tab.shows("Last canary");
+        let ended = api.get("/v1/plugins/unruly/canary").with(200);
+        assert_eq!(ended["verdict"]["end"], end);
+    }
+    serves(&stand, second).await;
     tab.click("Forget");
     tab.click_on("dialog button.danger");
     tab.shows("unruly is kept no more");
-    let api = stand.admin();
     assert_eq!(api.get("/v1/plugins/unruly/history").status, 404);
     serves(&stand, &digest_of(&guest("unruly")).to_string()).await;
 }

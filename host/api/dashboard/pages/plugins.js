@@ -5,6 +5,7 @@ import { act, agreed, ask, tell } from "../dialogs.js";
 import { badge, every, h, head, nothing, redraw, replace, sheet, table } from "../dom.js";
 import { bytes, count, moment, short } from "../format.js";
 import { long } from "../viewer.js";
+import { canary, failures, tryOut } from "./canary.js";
 
 export async function plugins({ place, signal, shared }) {
   const list = h("div", { class: "grid plugins" });
@@ -41,6 +42,7 @@ function plugin({ name, here, kept, shared, draw }) {
   const tenants = [...new Set(here.flatMap((one) => one.serving?.tenants ?? []))].filter((tenant) => tenant !== "*");
   const owner = kept?.owner ?? here[0]?.owner;
   const operates = kept?.versions.length && shared.may("operate");
+  const tries = serving.length > 0 && (!kept?.canary || kept.canary.verdict);
   return h("section", { class: "panel" },
     h("div", { class: "panel-head" }, h("h2", {}, name), serving.length > 1 || here.some((one) => one.mixed) ? badge("mixed") : null,
       here.some((one) => one.rejected) ? badge("rejected") : null, here.some((one) => one.by_fleet) ? badge("fleet") : null,
@@ -49,10 +51,11 @@ function plugin({ name, here, kept, shared, draw }) {
         shared.may(shared.seesAll() ? "admin" : "operate") ? forget(kept, draw) : null) : null),
     types.length ? h("p", { class: "chips" }, types.map((type) => [h("a", { class: "chip", href: `#/tasks?type=${encodeURIComponent(type)}` }, type), " "])) : null,
     tenants.length ? h("p", { class: "soft" }, `Serves ${tenants.join(", ")}`) : null,
-    table([["Version"], ["Digest", "id wide"], ["State"], ["Hosts"], ["Since", "wide"], [""]], versions.map((version) => [
+    kept ? canary(kept, at(kept), operates, draw) : null,
+    table([["Version"], ["Digest", "id wide"], ["State"], ["Hosts"], ["Failed", "wide"], ["Since", "wide"], [""]], versions.map((version) => [
       version.version ?? "", h("span", { title: version.digest }, version.digest.slice(0, 12)), version.states.map((state) => [badge(state), " "]),
-      [...version.on, ...version.also].join(", "), moment(version.since),
-      version.kept ? h("div", { class: "row" }, look(kept, version), operates && !version.active ? activate(kept, version, draw) : null) : null]), "No host has a version of it."),
+      [...version.on, ...version.also].join(", "), failures(version), moment(version.since),
+      version.kept ? h("div", { class: "row" }, look(kept, version), operates && !version.active ? [activate(kept, version, draw), tries ? tryOut(kept, version, at(kept), draw) : null] : null) : null]), "No host has a version of it."),
     here.flatMap((one) => one.rejected ? [refused(`Refused at the gate ${one.rejected.gate}`, one.host, one.rejected)] : []),
     here.flatMap((one) => one.pushed.filter((pushed) => pushed.reason).map((pushed) => refused(`Uploaded version ${pushed.digest.slice(0, 12)} refused at the gate ${pushed.gate}`, one.host, pushed))),
     [...new Set(here.flatMap((one) => one.serving?.contested ?? []))].map((reason) => h("p", { class: "soft" }, reason)),
@@ -67,7 +70,7 @@ const refused = (what, host, { at: when, reason }) =>
 function byDigest(here, kept) {
   const versions = new Map();
   const of = (digest) => {
-    if (!versions.has(digest)) versions.set(digest, { digest, states: [], on: [], also: [], since: 0 });
+    if (!versions.has(digest)) versions.set(digest, { digest, states: [], on: [], also: [], since: 0, attempts: 0, failed: 0 });
     return versions.get(digest);
   };
   const mark = (version, state, since) => {
@@ -79,6 +82,8 @@ function byDigest(here, kept) {
       const version = of(one.serving.digest);
       version.version = one.serving.version;
       version.on.push(one.host);
+      version.attempts += one.serving.attempts;
+      version.failed += one.serving.failed;
       mark(version, "serving", one.serving.loaded_at);
     }
     for (const pushed of one.pushed) {
@@ -99,6 +104,7 @@ function byDigest(here, kept) {
     version.active = kept.active === one.digest;
     mark(version, version.active ? "active" : "kept", version.since ? 0 : one.pushed_at);
   }
+  if (kept?.canary && !kept.canary.verdict) mark(of(kept.canary.digest), "canary", 0);
   return [...versions.values()].sort((a, b) => b.on.length - a.on.length || b.since - a.since);
 }
 

@@ -89,6 +89,8 @@ mod tests {
             tenants: Vec::new(),
             contested: Vec::new(),
             loaded_at: 0,
+            attempts: 40,
+            failed: 2,
         };
         let pushed = |&(number, gate): &(u8, Option<&str>)| PushedVersion {
             digest: digest(number),

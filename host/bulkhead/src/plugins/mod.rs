@@ -19,12 +19,13 @@ mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use bulkhead_core::{PluginId, TaskType, UnixMs};
+use bulkhead_core::canary::is_handlers;
+use bulkhead_core::{Outcome, PluginId, TaskType, UnixMs};
 use bulkhead_queue::{PluginInfo, PushedVersion, RejectedVersion, ServingVersion};
-use bulkhead_sandbox::{LoadTimes, Plugin};
+use bulkhead_sandbox::{Attempt, AttemptEnd, BatchEnd, LoadTimes, Plugin, Unavailable};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -64,6 +65,9 @@ pub(crate) struct Serving {
     remembering: Remembering,
     /// Attempts that run on any version of this plugin.
     in_flight: Arc<AtomicU32>,
+    /// Attempts that ended on this version by their handlers' doing, and those that failed.
+    ended: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Serving {
@@ -78,10 +82,48 @@ impl Serving {
         self.remembering.of(task_type)
     }
 
-    /// Count an attempt while the guard lives.
-    pub(crate) fn begin(&self) -> InFlight {
+    /// Run an attempt on this version, and count it.
+    pub(crate) async fn run(&self, attempt: Attempt<'_>) -> Result<AttemptEnd, Unavailable> {
+        let running = self.begin();
+        let ended = self.plugin.attempt(attempt).await;
+        drop(running);
+        if let Ok(end) = &ended {
+            self.note(end);
+        }
+        ended
+    }
+
+    /// Run attempts in one call of this version, and count them, unless the call came to nothing.
+    pub(crate) async fn run_together(
+        &self,
+        attempts: Vec<Attempt<'_>>,
+    ) -> Result<BatchEnd, Unavailable> {
+        let running: Vec<_> = attempts.iter().map(|_| self.begin()).collect();
+        let ended = self.plugin.attempt_batch(attempts).await;
+        drop(running);
+        // Those of a batch that fell run again one by one.
+        if let Ok(batch) = ended.as_ref().map(|batch| (!batch.fell).then_some(batch)) {
+            batch.into_iter().flat_map(|batch| &batch.ends).for_each(|end| self.note(end));
+        }
+        ended
+    }
+
+    /// Count an attempt as running while the guard lives.
+    fn begin(&self) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         InFlight(self.in_flight.clone())
+    }
+
+    fn note(&self, end: &AttemptEnd) {
+        match &end.outcome {
+            Outcome::Done(_) => {}
+            Outcome::Failed(failure) if is_handlers(failure.kind) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+            }
+            // Neither its doing nor its failure.
+            Outcome::Failed(_) => return,
+        }
+        self.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -146,6 +188,8 @@ impl Known {
             reports_progress,
             remembering,
             in_flight,
+            ended: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         })
     }
 
@@ -228,6 +272,8 @@ impl Registry {
                 tenants: served(identity, &settings),
                 contested: state.contests.get(identity).into_iter().flatten().cloned().collect(),
                 loaded_at: serving.loaded_at,
+                attempts: serving.ended.load(Ordering::Relaxed),
+                failed: serving.failed.load(Ordering::Relaxed),
             }
         };
         let info = |(identity, known): (&Identity, &Known)| PluginInfo {

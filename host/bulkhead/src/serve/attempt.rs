@@ -288,10 +288,7 @@ pub(super) async fn attempt(
         // Boxed, so that the future of those without a part stays as small.
         Box::pin(beside::run(&job, &serving, |serving| job.attempt(line, serving))).await
     } else {
-        let counted = serving.begin();
-        let ended = serving.plugin.attempt(job.attempt(line, &serving)).await;
-        drop(counted);
-        (ended, serving.plugin.digest())
+        (serving.run(job.attempt(line, &serving)).await, serving.plugin.digest())
     };
     match ended {
         Ok(end) => {

@@ -53,14 +53,14 @@ pub(super) async fn run<'a>(
 ) -> (Result<AttemptEnd, Unavailable>, Digest) {
     let old = serving.plugin.digest();
     let Some(Part { trial, is_chosen }) = job.part.as_deref() else {
-        return (once(serving, &attempt).await, old);
+        return (serving.run(attempt(serving)).await, old);
     };
     let turn = match is_chosen {
         true => trial.open(),
         false => None,
     };
     let Some(turn) = turn else {
-        let ended = once(serving, &attempt).await;
+        let ended = serving.run(attempt(serving)).await;
         match ended.as_ref().ok().and_then(Came::of) {
             Some(Came::Done(wall_us)) => trial.old_done(wall_us),
             Some(Came::Failed) => trial.old_failed(),
@@ -69,13 +69,13 @@ pub(super) async fn run<'a>(
         return (ended, old);
     };
     let new = trial.serving.plugin.digest();
-    let first = match once(&trial.serving, &attempt).await {
+    let first = match trial.serving.run(attempt(&trial.serving)).await {
         Ok(first) => first,
         // Nobody's fault, and perhaps the old version's worker is there.
         Err(unavailable) => {
             tracing::debug!(plugin = %serving.shown, error = %unavailable,
                 "the version on trial cannot run");
-            return (once(serving, &attempt).await, old);
+            return (serving.run(attempt(serving)).await, old);
         }
     };
     match Came::of(&first) {
@@ -85,7 +85,7 @@ pub(super) async fn run<'a>(
         }
         None => (Ok(first), new),
         Some(Came::Failed) => {
-            let second = once(serving, &attempt).await;
+            let second = serving.run(attempt(serving)).await;
             match second.as_ref().ok().and_then(Came::of) {
                 Some(Came::Done(_)) => turn.failed(),
                 Some(Came::Failed) => turn.excused(),
@@ -96,16 +96,6 @@ pub(super) async fn run<'a>(
             (second.map(|second| together::after(first, second, &why)), old)
         }
     }
-}
-
-async fn once<'a>(
-    serving: &'a Serving,
-    attempt: &impl Fn(&'a Serving) -> Attempt<'a>,
-) -> Result<AttemptEnd, Unavailable> {
-    let counted = serving.begin();
-    let ended = serving.plugin.attempt(attempt(serving)).await;
-    drop(counted);
-    ended
 }
 
 /// What an attempt came to by its handler's doing.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bulkhead_core::{FailureKind, LogLevel, LogLine, Metering, Outcome, TaskType, TenantName};
 use bulkhead_queue::{Claim, Settlement};
-use bulkhead_sandbox::{Attempt, AttemptEnd, Hold, SETTLING_COPIES};
+use bulkhead_sandbox::{AttemptEnd, Hold, SETTLING_COPIES};
 
 use super::attempt::{Job, admit, alone};
 use super::berth::Berth;
@@ -121,12 +121,8 @@ async fn call(line: &Arc<Line>, serving: &Serving, boarded: Vec<Boarded>, mut ho
             None => jobs.push(boarded),
         }
     }
-    let counted: Vec<_> = jobs.iter().map(|_| serving.begin()).collect();
     let attempts = jobs.iter().map(|boarded| boarded.job.attempt(line, serving));
-    let attempts: Vec<Attempt<'_>> = attempts.collect();
-    let ended = serving.plugin.attempt_batch(attempts).await;
-    drop(counted);
-    let batch = match ended {
+    let batch = match serving.run_together(attempts.collect()).await {
         Ok(batch) => batch,
         Err(unavailable) => {
             line.stumble(&unavailable);

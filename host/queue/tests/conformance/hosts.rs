@@ -39,6 +39,8 @@ fn host(name: &str, in_flight: u32) -> HostInfo {
                 tenants: vec!["*".into()],
                 contested: Vec::new(),
                 loaded_at: 3,
+                attempts: 40,
+                failed: 2,
             }),
             rejected: None,
             by_fleet: true,

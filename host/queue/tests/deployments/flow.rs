@@ -235,6 +235,8 @@ async fn hosts(broker: &dyn Broker) {
                 tenants: vec!["*".into()],
                 contested: Vec::new(),
                 loaded_at: 1,
+                attempts: 40,
+                failed: 2,
             }),
             rejected: None,
             by_fleet: false,

@@ -79,6 +79,8 @@ fn busy(at: UnixMs, attempts: u64) -> HostInfo {
         tenants: vec!["*".into()],
         contested: Vec::new(),
         loaded_at: NOW,
+        attempts: 40,
+        failed: 2,
     };
     HostInfo {
         seen_at: at,
