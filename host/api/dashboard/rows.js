@@ -7,16 +7,16 @@ const ROW = 38; // Pixels; the style sheet holds rows of `.long` to it.
 const AROUND = 12;
 
 /**
- * `more()` gives the next rows, or null when there are none; `again()` makes it begin anew.
- * `draw(item)` gives the cells of one. With `choose`, rows can be marked; it is told which are.
+ * `parts()` begins anew: an async iterator of lists of rows. `draw(item)` gives the cells of one. With `choose`, rows can be marked; it is told which are.
  */
-export function longTable({ name, columns, more, again, draw, empty, choose }) {
+export function longTable({ name, columns, parts, draw, empty, choose }) {
   let items = [];
   let drawn = new Map();
   const chosen = new Set();
+  let source = parts();
   let done = false;
+  let failed = null;
   let loading = null;
-  let round = 0;
   let current = 0;
   const body = h("tbody");
   const spacer = () => h("tr", { class: "spacer", "aria-hidden": "true" }, h("td"));
@@ -83,48 +83,54 @@ export function longTable({ name, columns, more, again, draw, empty, choose }) {
     const nobody = done && items.length === 0;
     none.hidden = !nobody;
     frame.hidden = nobody;
-    const said = nobody ? "" : done ? `${items.length.toLocaleString("en")} in all` : `${items.length.toLocaleString("en")} loaded; scroll for more`;
-    if (!nobody && state.textContent !== said) state.textContent = said;
+    const number = items.length.toLocaleString("en");
+    const said = failed ?? (nobody ? "" : done ? `${number} in all` : `${number} loaded; scroll for more`);
+    if (state.textContent !== said) state.textContent = said;
     if (!done && last + 100 > items.length) load();
   }
 
-  function load() {
-    const mine = round;
-    loading ??= more().then((found) => {
-      if (mine !== round) return;
-      if (found === null) done = true;
-      else for (const item of found) items.push(item);
-    }, (problem) => {
-      done = true;
-      state.textContent = problem.message;
+  /** Take the next part of a round; what an older round still gives counts no more. */
+  function take(from, settle) {
+    loading = from.next().then(({ value, done: over }) => {
+      if (from === source) settle(over ? null : value);
+    }).catch((problem) => {
+      if (from === source) failed = problem.message;
+      throw problem;
     }).finally(() => {
-      if (mine !== round) return;
+      if (from !== source) return;
       loading = null;
       render();
     });
     return loading;
   }
 
-  /** Show the list as it is now, from its beginning. */
+  function load() {
+    if (loading || failed) return;
+    take(source, (found) => {
+      if (found === null) done = true;
+      else for (const item of found) items.push(item);
+    }).catch(() => {});
+  }
+
+  /** Show the list as it is now, from its beginning. If that fails, what was there stays. */
   async function reload() {
-    round += 1;
-    const mine = round;
-    again();
-    const found = await more();
-    if (mine !== round) return;
     const held = document.activeElement;
-    const was = drawn.get(current)?.contains(held) ? held.tagName : null;
-    items = found ?? [];
-    done = found === null;
-    loading = null;
-    chosen.clear();
-    all.checked = false;
-    tell();
-    for (const made of drawn.values()) made.remove();
-    drawn = new Map();
-    current = Math.min(current, Math.max(0, items.length - 1));
-    render();
-    if (was) drawn.get(current)?.querySelector(was)?.focus();
+    let was = null;
+    source = parts();
+    const mine = source;
+    await take(mine, (found) => {
+      was = drawn.get(current)?.contains(held) ? held.tagName : null;
+      items = found ?? [];
+      done = found === null;
+      failed = null;
+      chosen.clear();
+      all.checked = false;
+      tell();
+      for (const made of drawn.values()) made.remove();
+      drawn = new Map();
+      current = Math.min(current, Math.max(0, items.length - 1));
+    });
+    if (was && mine === source) drawn.get(current)?.querySelector(was)?.focus();
   }
 
   /** Give the focus to what is in a row, in the part of it that has the focus now. */

@@ -58,6 +58,31 @@ async fn ten_thousand_rows_stay_smooth() {
     assert_eq!(stand.site.stats().await.failed, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_breaks_off_says_so_and_is_loaded_again_once() {
+    let stand = Stand::new().await;
+    stand.site.submit_many(1_200, "unserved", "x").await;
+    let tab = stand.tab("read");
+    open(&tab, "tasks?type=unserved");
+    tab.until("rows are there", "document.querySelectorAll('table.long tbody tr').length > 10");
+    tab.js("window.whole = window.fetch; window.fetch = async () => { throw new TypeError('cut'); }; null");
+    tab.js("document.querySelector('.scroller').scrollTop = 1e9; null");
+    tab.until(
+        "it says so",
+        "document.querySelector('.loaded').textContent.includes('does not answer')",
+    );
+    // A reload that fails leaves what was there, and takes nothing twice.
+    tab.press("r");
+    tab.until(
+        "it says so",
+        "document.querySelector('.loaded').textContent.includes('does not answer')",
+    );
+    tab.js("window.fetch = window.whole; null");
+    tab.press("r");
+    tab.until("it goes on", "/loaded|in all/.test(document.querySelector('.loaded').textContent)");
+    assert_eq!(scrolled(&tab)["rows"], 1_200);
+}
+
 /// Scroll a list to its end frame by frame; what that took.
 fn scrolled(tab: &Tab) -> serde_json::Value {
     let script = r"(async () => {

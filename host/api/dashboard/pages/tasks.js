@@ -32,24 +32,19 @@ const AGAIN_MS = 2000;
 export function taskList({ name, filters, actions, empty, signal, shared }) {
   const query = new URLSearchParams(filters.filter(([, value]) => value));
   query.set("limit", "500");
-  let cursor = "";
-  let over = false;
-  const again = () => { cursor = ""; over = false; };
-  const more = async () => {
-    // A part may be empty and go on all the same.
-    while (!over) {
+  async function* parts() {
+    for (let cursor = ""; cursor !== null;) {
       const page = await get(`/tasks?${query}${cursor}`);
-      over = page.next === null;
-      cursor = `&cursor=${encodeURIComponent(page.next)}`;
-      if (page.tasks.length > 0) return page.tasks;
+      cursor = page.next === null ? null : `&cursor=${encodeURIComponent(page.next)}`;
+      // A part may be empty and go on all the same.
+      if (page.tasks.length > 0) yield page.tasks;
     }
-    return null;
-  };
+  }
   const bar = h("div", { class: "row marked", role: "status" });
   const show = (marked) => redraw(bar, marked.length
     ? [h("span", {}, `${count(marked.length)} marked`), actions(marked, list.reload)]
     : h("span", { class: "soft" }, "Mark rows to act on many at once."));
-  const list = longTable({ name, columns, more, again, draw: cells, empty, choose: actions ? show : null });
+  const list = longTable({ name, columns, parts, draw: cells, empty, choose: actions ? show : null });
   if (actions) show([]);
   const told = (now) => JSON.stringify(now?.queues.map((queue) => [queue.queue, queue.totals, queue.running]));
   let [seen, at] = [told(shared.overview), Date.now()];
