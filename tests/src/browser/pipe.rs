@@ -37,6 +37,18 @@ impl Pipe {
     /// Ask the browser, or one of its tabs, and wait for the result.
     #[track_caller]
     pub(super) fn call(&self, session: Option<&str>, method: &str, params: &Value) -> Value {
+        let answer = self.ask(session, method, params);
+        answer.unwrap_or_else(|refused| panic!("{method} {params}: {refused}"))
+    }
+
+    /// The same; why it refuses, if it does.
+    #[track_caller]
+    pub(super) fn ask(
+        &self,
+        session: Option<&str>,
+        method: &str,
+        params: &Value,
+    ) -> Result<Value, Value> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = channel();
         locked(&self.come.waiting).insert(id, sender);
@@ -51,8 +63,10 @@ impl Pipe {
         let answer = answer.unwrap_or_else(|| {
             panic!("chromium does not answer {method}; `cargo xtask setup` installs it")
         });
-        assert!(answer.get("error").is_none(), "{method} {params}: {}", answer["error"]);
-        answer["result"].clone()
+        match answer.get("error") {
+            Some(refused) => Err(refused.clone()),
+            None => Ok(answer["result"].clone()),
+        }
     }
 
     /// What a tab told since the last look.

@@ -78,7 +78,8 @@ impl Tab {
     #[track_caller]
     fn evaluate(&self, expression: &str) -> Result<Value, String> {
         let asked = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
-        let answer = self.call("Runtime.evaluate", asked);
+        let answer = self.pipe.ask(Some(&self.session), "Runtime.evaluate", &asked);
+        let answer = answer.map_err(|refused| refused.to_string())?;
         match answer.get("exceptionDetails") {
             Some(thrown) => Err(thrown["exception"]["description"].to_string()),
             None => Ok(answer["result"]["value"].clone()),
