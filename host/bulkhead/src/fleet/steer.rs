@@ -1,16 +1,16 @@
 //! Beginning, judging and ending canaries.
 //!
 //! A step takes the place of exactly the document that was read, so that of many hosts that judge
-//! one gives the verdict. A version is activated before its canary is said to be promoted:
-//! whoever dies between the two leaves a canary whose version is active, which others finish.
+//! one gives the verdict. How a version is promoted is `promotion`'s affair.
 
 use bulkhead_api::document::CanaryDocument;
-use bulkhead_core::canary::{Judgement, Side};
+use bulkhead_core::canary::{Judgement, Side, SideFigures};
 use bulkhead_core::{Digest, UnixMs};
 use bulkhead_queue::{Archive, Document, DocumentId, DocumentKind, Expected, HostInfo, QueueError};
 
 use super::canary::{
-    Canary, CanaryCounts, CanaryEnd, CanaryPlan, CanaryRound, CanaryVerdict, counted,
+    Canary, CanaryCounts, CanaryEnd, CanaryPlan, CanaryPromotion, CanaryRound, CanaryVerdict,
+    counted,
 };
 use super::shelf::{FleetError, Shelf, TRIES, key, parsed, unknown, written};
 use super::{Activation, Fleet, meant};
@@ -28,6 +28,13 @@ pub enum CanaryTurn {
     Grows(u16),
     /// It has ended.
     Ended(CanaryVerdict),
+}
+
+impl CanaryTurn {
+    /// What it came to, if this look ended it.
+    fn of(ended: Option<Canary>) -> Self {
+        ended.and_then(|canary| canary.verdict).map_or(Self::Goes, Self::Ended)
+    }
 }
 
 impl Shelf<'_> {
@@ -88,6 +95,7 @@ impl Shelf<'_> {
             ends_at: now.saturating_add(plan.within_ms),
             round: 0,
             past: Vec::new(),
+            promoting: None,
             verdict: None,
         };
         let expected = held.map_or(Expected::Nothing, Expected::Exactly);
@@ -107,27 +115,16 @@ impl Shelf<'_> {
     pub async fn stop_canary(&self, plugin: &Identity, now: UnixMs) -> Result<Canary, FleetError> {
         for _ in 0..TRIES {
             let (held, canary) = self.running(plugin).await?;
-            let reason = "it was stopped by hand".to_owned();
-            if let Some(ended) = self.end(held, canary, CanaryEnd::Stopped, reason, now).await? {
-                return Ok(ended);
+            if canary.promoting.is_some() {
+                return Err(FleetError::Refused(format!(
+                    "the canary of `{plugin}` is being promoted already; go back with `bulkhead \
+                     plugin rollback {}`",
+                    plugin.name
+                )));
             }
-        }
-        Err(contested(plugin))
-    }
-
-    /// End the canary that runs, by hand: its version is active from now on.
-    pub async fn promote_canary(
-        &self,
-        plugin: &Identity,
-        now: UnixMs,
-    ) -> Result<Canary, FleetError> {
-        for _ in 0..TRIES {
-            let (held, canary) = self.running(plugin).await?;
-            if !self.activate_over(plugin, canary.digest, canary.base, now).await? {
-                continue;
-            }
-            let reason = "it was promoted by hand".to_owned();
-            if let Some(ended) = self.end(held, canary, CanaryEnd::Promoted, reason, now).await? {
+            let round = CanaryRound::of(&canary, &self.counted(&canary).await?);
+            let verdict = self.verdict(CanaryEnd::Stopped, "it was stopped by hand", now);
+            if let Some(ended) = self.end(held, canary, round, verdict).await? {
                 return Ok(ended);
             }
         }
@@ -145,31 +142,31 @@ impl Shelf<'_> {
             Some((Some(canary), held)) if canary.verdict.is_none() => (held, canary),
             _ => return Ok(CanaryTurn::Goes),
         };
-        let active = self.active(plugin).await?;
-        if !canary.is_in_force(active) {
-            return self.end_outdated(held, canary, active, now).await;
+        if !canary.is_in_force(self.active(plugin).await?) {
+            return Ok(CanaryTurn::of(self.end_outdated(held, canary, now).await?));
+        }
+        if let Some(promotion) = canary.promoting.clone() {
+            return Ok(CanaryTurn::of(self.finish(held, canary, promotion, now).await?));
         }
         let sides = self.counted(&canary).await?;
-        let (end, reason) = match canary.rule().judge(&sides[0], &sides[1]) {
-            Judgement::Worse(evidence) => (CanaryEnd::RolledBack, evidence.to_string()),
+        let round = CanaryRound::of(&canary, &sides);
+        let figures = told(&round);
+        let verdict = match canary.rule().judge(&sides[0], &sides[1]) {
+            Judgement::Worse(evidence) => self.verdict(CanaryEnd::RolledBack, evidence, now),
             Judgement::Enough if canary.round + 1 < canary.shares_permille.len() => {
-                return self.grow(plugin, held, canary, sides).await;
+                return self.grow(plugin, held, canary, round).await;
             }
             Judgement::Enough => {
-                if !self.activate_over(plugin, canary.digest, canary.base, now).await? {
-                    return Ok(CanaryTurn::Goes);
-                }
-                let reason = format!("it was not worse: {}", told(&sides));
-                (CanaryEnd::Promoted, reason)
+                let reason = format!("it was not worse: {figures}");
+                return Ok(CanaryTurn::of(self.promote(held, canary, round, reason, now).await?));
             }
             Judgement::Open if now >= canary.ends_at => {
-                let reason = format!("its time was over before enough was seen: {}", told(&sides));
-                (CanaryEnd::Undecided, reason)
+                let reason = format!("its time was over before enough was seen: {figures}");
+                self.verdict(CanaryEnd::Undecided, reason, now)
             }
             Judgement::Open => return Ok(CanaryTurn::Goes),
         };
-        let ended = self.end_counted(held, canary, sides, end, reason, now).await?;
-        Ok(ended.and_then(|canary| canary.verdict).map_or(CanaryTurn::Goes, CanaryTurn::Ended))
+        Ok(CanaryTurn::of(self.end(held, canary, round, verdict).await?))
     }
 
     /// Say what this host counted in the present round.
@@ -221,7 +218,7 @@ impl Shelf<'_> {
             if canary.verdict.is_some() || canary.is_in_force(active) {
                 return Ok(());
             }
-            if let CanaryTurn::Ended(_) = self.end_outdated(held, canary, active, now).await? {
+            if self.end_outdated(held, canary, now).await?.is_some() {
                 return Ok(());
             }
         }
@@ -245,20 +242,28 @@ impl Shelf<'_> {
         Ok(())
     }
 
-    async fn active(&self, plugin: &Identity) -> Result<Option<Digest>, FleetError> {
+    pub(super) async fn active(&self, plugin: &Identity) -> Result<Option<Digest>, FleetError> {
         let id = DocumentId::new(DocumentKind::Activation, key(plugin)?);
         let held = self.archive.document(&id).await?;
         Ok(held.as_ref().and_then(parsed::<Activation>).and_then(|activation| activation.active()))
     }
 
+    /// The canary that runs or ran last, with its document.
+    pub(super) async fn latest(&self, plugin: &Identity) -> Result<(Document, Canary), FleetError> {
+        let held = self.archive.document(&id(plugin)?).await?.ok_or_else(|| none(plugin))?;
+        let canary = parsed::<Canary>(&held).ok_or_else(|| none(plugin))?;
+        Ok((held, canary))
+    }
+
     /// The canary that runs, with its document.
-    async fn running(&self, plugin: &Identity) -> Result<(Document, Canary), FleetError> {
-        let none = || FleetError::NotFound(format!("no canary of `{plugin}` runs"));
-        let held = self.archive.document(&id(plugin)?).await?.ok_or_else(none)?;
-        let canary = parsed::<Canary>(&held).ok_or_else(none)?;
+    pub(super) async fn running(
+        &self,
+        plugin: &Identity,
+    ) -> Result<(Document, Canary), FleetError> {
+        let (held, canary) = self.latest(plugin).await?;
         match canary.verdict.is_none() {
             true => Ok((held, canary)),
-            false => Err(none()),
+            false => Err(none(plugin)),
         }
     }
 
@@ -267,10 +272,10 @@ impl Shelf<'_> {
         plugin: &Identity,
         held: Document,
         mut canary: Canary,
-        sides: [Side; 2],
+        round: CanaryRound,
     ) -> Result<CanaryTurn, FleetError> {
-        let detail = told(&sides);
-        canary.past.push(CanaryRound::of(&canary, &sides));
+        let detail = told(&round);
+        canary.past.push(round);
         canary.round += 1;
         let (document, expected) = (written(&canary)?, Expected::Exactly(held));
         if !self.archive.put_document(&id(plugin)?, &document, &expected, None).await? {
@@ -282,53 +287,61 @@ impl Shelf<'_> {
         Ok(CanaryTurn::Grows(share))
     }
 
-    /// End a canary whose version, or another than it is judged against, is active.
-    async fn end_outdated(
+    /// End a canary whose version, or another than it is judged against, is active. Nothing if
+    /// somebody else has changed it meanwhile.
+    pub(super) async fn end_outdated(
         &self,
         held: Document,
         canary: Canary,
-        active: Option<Digest>,
-        now: UnixMs,
-    ) -> Result<CanaryTurn, FleetError> {
-        let (end, reason) = match active {
-            Some(active) if active == canary.digest => {
-                (CanaryEnd::Promoted, "it was activated".to_owned())
-            }
-            Some(active) => (CanaryEnd::Superseded, format!("{} was activated", active.short())),
-            None => (CanaryEnd::Superseded, "nothing pushed is active any more".to_owned()),
-        };
-        let ended = self.end(held, canary, end, reason, now).await?;
-        Ok(ended.and_then(|canary| canary.verdict).map_or(CanaryTurn::Goes, CanaryTurn::Ended))
-    }
-
-    async fn end(
-        &self,
-        held: Document,
-        canary: Canary,
-        end: CanaryEnd,
-        reason: String,
         now: UnixMs,
     ) -> Result<Option<Canary>, FleetError> {
-        let sides = self.counted(&canary).await?;
-        self.end_counted(held, canary, sides, end, reason, now).await
+        let active = self.active(&canary.identity()).await?;
+        let promotion = canary.promoting.clone();
+        let (round, verdict) = match (active, promotion) {
+            // It was cut off before it could say so.
+            (Some(active), Some(promotion)) if active == canary.digest => {
+                let CanaryPromotion { reason, by, round } = promotion;
+                (round, CanaryVerdict { end: CanaryEnd::Promoted, reason, at: now, by })
+            }
+            (active, _) => {
+                let (end, reason) = match active {
+                    Some(active) if active == canary.digest => {
+                        (CanaryEnd::Promoted, "it was activated".to_owned())
+                    }
+                    Some(active) => {
+                        (CanaryEnd::Superseded, format!("{} was activated", active.short()))
+                    }
+                    None => (CanaryEnd::Superseded, "nothing pushed is active any more".to_owned()),
+                };
+                let round = CanaryRound::of(&canary, &self.counted(&canary).await?);
+                (round, self.verdict(end, reason, now))
+            }
+        };
+        self.end(held, canary, round, verdict).await
+    }
+
+    pub(super) fn verdict(
+        &self,
+        end: CanaryEnd,
+        reason: impl ToString,
+        now: UnixMs,
+    ) -> CanaryVerdict {
+        CanaryVerdict { end, reason: reason.to_string(), at: now, by: self.actor.clone() }
     }
 
     /// Give the verdict; nothing if somebody else has changed the canary meanwhile.
-    async fn end_counted(
+    pub(super) async fn end(
         &self,
         held: Document,
         mut canary: Canary,
-        sides: [Side; 2],
-        end: CanaryEnd,
-        reason: String,
-        now: UnixMs,
+        round: CanaryRound,
+        verdict: CanaryVerdict,
     ) -> Result<Option<Canary>, FleetError> {
         let plugin = canary.identity();
-        let figures = told(&sides);
-        canary.past.push(CanaryRound::of(&canary, &sides));
-        let verdict = CanaryVerdict { end, reason, at: now, by: self.actor.clone() };
-        let detail = format!("{} {}; {figures}", canary.digest, verdict.reason);
-        canary.verdict = Some(verdict);
+        let (end, detail) =
+            (verdict.end, format!("{} {}; {}", canary.digest, verdict.reason, told(&round)));
+        canary.past.push(round);
+        (canary.promoting, canary.verdict) = (None, Some(verdict));
         let (document, expected) = (written(&canary)?, Expected::Exactly(held));
         if !self.archive.put_document(&id(&plugin)?, &document, &expected, None).await? {
             return Ok(None);
@@ -347,14 +360,13 @@ pub(crate) async fn counts(archive: &dyn Archive) -> Result<Vec<CanaryCounts>, Q
 }
 
 /// Both sides in words.
-fn told(sides: &[Side; 2]) -> String {
-    let side = |side: &Side| {
-        let p95 =
-            side.wall.p95_us().map(|us| format!(", p95 {}.{:01} ms", us / 1_000, us / 100 % 10));
+fn told(round: &CanaryRound) -> String {
+    let side = |side: &SideFigures| {
+        let p95 = side.p95_us.map(|us| format!(", p95 {}.{:01} ms", us / 1_000, us / 100 % 10));
         let (attempts, failures) = (side.attempts, side.failures);
         format!("{failures} of {attempts} attempts failed{}", p95.unwrap_or_default())
     };
-    format!("new {}; old {}", side(&sides[0]), side(&sides[1]))
+    format!("new {}; old {}", side(&round.new), side(&round.old))
 }
 
 /// A share as people write it.
@@ -372,11 +384,15 @@ fn is_served(plugin: &Identity, hosts: &[HostInfo]) -> bool {
     infos.any(|info| info.serving.is_some())
 }
 
-fn id(plugin: &Identity) -> Result<DocumentId, FleetError> {
+pub(super) fn id(plugin: &Identity) -> Result<DocumentId, FleetError> {
     Ok(DocumentId::new(DocumentKind::Canary, key(plugin)?))
 }
 
-fn contested(plugin: &Identity) -> FleetError {
+fn none(plugin: &Identity) -> FleetError {
+    FleetError::NotFound(format!("no canary of `{plugin}` runs"))
+}
+
+pub(super) fn contested(plugin: &Identity) -> FleetError {
     FleetError::Refused(format!(
         "others change the canary of `{plugin}`; look at `bulkhead plugin history {}` and try again",
         plugin.name
@@ -384,7 +400,7 @@ fn contested(plugin: &Identity) -> FleetError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use bulkhead_core::canary::WallTimes;
@@ -394,7 +410,7 @@ mod tests {
     use super::*;
 
     /// A broker with versions `1` to `3` of a plugin, of which the first is active.
-    async fn stage() -> (EmbeddedBroker, Identity) {
+    pub(in crate::fleet) async fn stage() -> (EmbeddedBroker, Identity) {
         // Its clock moves on at each look, so that versions are in the order of their pushes.
         let now_us = AtomicU64::new(0);
         let clock = Clock::read_by(move || now_us.fetch_add(1_000, Ordering::Relaxed));
@@ -419,11 +435,15 @@ mod tests {
         shelf.push(upload).await.unwrap();
     }
 
-    fn plan() -> CanaryPlan {
+    pub(in crate::fleet) fn plan() -> CanaryPlan {
         CanaryPlan { shares_permille: vec![50, 500], attempts: 100, ..CanaryPlan::default() }
     }
 
-    fn counts(canary: &Canary, new: (u64, u64), old: (u64, u64)) -> CanaryCounts {
+    pub(in crate::fleet) fn counts(
+        canary: &Canary,
+        new: (u64, u64),
+        old: (u64, u64),
+    ) -> CanaryCounts {
         let side = |(failures, attempts): (u64, u64)| {
             let mut wall = WallTimes::default();
             wall.add(70, attempts - failures);
