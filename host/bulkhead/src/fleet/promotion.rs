@@ -98,6 +98,8 @@ impl Shelf<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use async_trait::async_trait;
     use bulkhead_core::{Digest, QueueName};
     use bulkhead_queue::{
@@ -108,7 +110,7 @@ mod tests {
 
     use super::super::canary::CanaryPlan;
     use super::super::steer::CanaryTurn;
-    use super::super::steer::tests::{counts, plan, stage};
+    use super::super::steer::tests::{counts, judge, plan, stage};
     use super::*;
 
     /// What happens just before a version is activated.
@@ -120,6 +122,8 @@ mod tests {
         Judged,
         /// Whoever activates it dies.
         Died,
+        /// Nothing.
+        Nothing,
     }
 
     /// The archive of a broker, where something happens just before a version is activated.
@@ -128,12 +132,14 @@ mod tests {
         plugin: Identity,
         before: Before,
         came: Mutex<Vec<String>>,
+        /// How often hosts' counts were asked for.
+        asked: AtomicU32,
     }
 
     impl<'a> Meddled<'a> {
         fn new(broker: &'a EmbeddedBroker, plugin: &Identity, before: Before) -> Self {
             let (inner, plugin) = (broker.archive(), plugin.clone());
-            Self { inner, plugin, before, came: Mutex::default() }
+            Self { inner, plugin, before, came: Mutex::default(), asked: AtomicU32::new(0) }
         }
 
         async fn meddle(&self) -> Result<(), QueueError> {
@@ -144,9 +150,10 @@ mod tests {
                     let canary = other.read().await.unwrap().canaries[&self.plugin].clone();
                     let bad = counts(&canary, (50, 50), (0, 1_000));
                     other.count_canary("h9", &bad, canary.ends_at, 50).await.unwrap();
-                    format!("{:?}", other.judge_canary(&self.plugin, 50).await)
+                    format!("{:?}", judge(&other, &self.plugin, 50).await)
                 }
                 Before::Died => return Err(QueueError::Unavailable("cut off".into())),
+                Before::Nothing => return Ok(()),
             };
             self.came.lock().push(came);
             Ok(())
@@ -176,6 +183,9 @@ mod tests {
             &self,
             kind: DocumentKind,
         ) -> Result<Vec<(String, Document)>, QueueError> {
+            if kind == DocumentKind::CanaryCounts {
+                self.asked.fetch_add(1, Ordering::Relaxed);
+            }
             self.inner.documents(kind).await
         }
 
@@ -261,7 +271,7 @@ mod tests {
     async fn who_stops_a_canary_that_a_host_is_just_promoting_is_refused() {
         let (broker, plugin, canary) = good_canary().await;
         let meddled = Meddled::new(&broker, &plugin, Before::Stopped);
-        let turn = Shelf::new(&meddled, "host h1").judge_canary(&plugin, 12).await.unwrap();
+        let turn = judge(&Shelf::new(&meddled, "host h1"), &plugin, 12).await.unwrap();
         assert!(matches!(turn, CanaryTurn::Ended(_)), "{turn:?}");
         let (verdict, steps) = ended(&broker, &canary).await;
         assert_eq!((verdict.end, steps), (CanaryEnd::Promoted, 2), "as all serve");
@@ -289,14 +299,14 @@ mod tests {
     async fn a_promotion_that_died_before_its_activation_is_finished_at_the_next_look() {
         let (broker, plugin, canary) = good_canary().await;
         let meddled = Meddled::new(&broker, &plugin, Before::Died);
-        Shelf::new(&meddled, "host h1").judge_canary(&plugin, 12).await.unwrap_err();
+        judge(&Shelf::new(&meddled, "host h1"), &plugin, 12).await.unwrap_err();
         let shelf = Shelf::new(broker.archive(), "host h2");
         assert_eq!(shelf.read().await.unwrap().active(&plugin), canary.base);
         // Whatever is counted from then on.
         let bad = counts(&canary, (50, 150), (0, 1_000));
         shelf.count_canary("h1", &bad, canary.ends_at, 13).await.unwrap();
         assert!(shelf.stop_canary(&plugin, 14).await.is_err());
-        shelf.judge_canary(&plugin, 15).await.unwrap();
+        judge(&shelf, &plugin, 15).await.unwrap();
         let (verdict, _) = ended(&broker, &canary).await;
         assert_eq!((verdict.end, verdict.by.as_str()), (CanaryEnd::Promoted, "host h1"));
         let kept = &shelf.read().await.unwrap().canaries[&plugin];
@@ -309,11 +319,40 @@ mod tests {
         let (broker, plugin, canary) = good_canary().await;
         let shelf = Shelf::new(broker.archive(), "ann");
         let died = Meddled::new(&broker, &plugin, Before::Died);
-        Shelf::new(&died, "host h1").judge_canary(&plugin, 12).await.unwrap_err();
+        judge(&Shelf::new(&died, "host h1"), &plugin, 12).await.unwrap_err();
         let other = shelf.read().await.unwrap().versions_of(&plugin)[2].digest;
         assert!(shelf.activate_over(&plugin, other, canary.base, 13).await.unwrap());
         let refused = shelf.promote_canary(&plugin, 14).await.unwrap_err().to_string();
         assert!(refused.contains("superseded"), "{refused}");
         assert_eq!(shelf.read().await.unwrap().active(&plugin), Some(other));
+    }
+
+    #[tokio::test]
+    async fn however_many_canaries_there_are_hosts_counts_are_asked_for_once() {
+        let (broker, plugin, canary) = good_canary().await;
+        let meddled = Meddled::new(&broker, &plugin, Before::Nothing);
+        let shelf = Shelf::new(&meddled, "ann");
+        let asked = || meddled.asked.swap(0, Ordering::Relaxed);
+        let mut fleet = shelf.read().await.unwrap();
+        for name in ["crop", "scale"] {
+            let other = Canary { name: name.parse().unwrap(), ..canary.clone() };
+            fleet.canaries.insert(other.identity(), other);
+        }
+        let documents = shelf.canary_documents(&fleet).await.unwrap();
+        assert_eq!((asked(), documents.len()), (1, 3));
+        assert_eq!(documents[&plugin].new.attempts, 100);
+        assert_eq!(documents[&Identity::from("crop")].new.attempts, 0, "another one's");
+        // Looks that come to nothing ask for nothing more.
+        let all = shelf.canary_counts().await.unwrap();
+        for other in ["crop", "scale"].map(Identity::from) {
+            assert_eq!(shelf.judge_canary(&other, &all, 12).await.unwrap(), CanaryTurn::Goes);
+        }
+        assert_eq!(shelf.judge_canary(&plugin, &[], 12).await.unwrap(), CanaryTurn::Goes);
+        assert_eq!(asked(), 1);
+        shelf.judge_canary(&plugin, &all, 13).await.unwrap();
+        let fleet = shelf.read().await.unwrap();
+        asked();
+        let ended = shelf.canary_documents(&fleet).await.unwrap();
+        assert_eq!((asked(), ended[&plugin].new.attempts), (0, 100), "it has a verdict");
     }
 }

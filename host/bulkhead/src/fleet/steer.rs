@@ -3,10 +3,12 @@
 //! A step takes the place of exactly the document that was read, so that of many hosts that judge
 //! one gives the verdict. How a version is promoted is `promotion`'s affair.
 
+use std::collections::BTreeMap;
+
 use bulkhead_api::document::CanaryDocument;
 use bulkhead_core::canary::{Judgement, Side, SideFigures};
 use bulkhead_core::{Digest, UnixMs};
-use bulkhead_queue::{Archive, Document, DocumentId, DocumentKind, Expected, HostInfo, QueueError};
+use bulkhead_queue::{Document, DocumentId, DocumentKind, Expected, HostInfo, QueueError};
 
 use super::canary::{
     Canary, CanaryCounts, CanaryEnd, CanaryPlan, CanaryPromotion, CanaryRound, CanaryVerdict,
@@ -131,10 +133,12 @@ impl Shelf<'_> {
         Err(contested(plugin))
     }
 
-    /// Judge a canary by what all hosts counted, and do what follows from it.
+    /// Judge a canary by what all hosts counted, as [`Shelf::canary_counts`] has it, and do what
+    /// follows from it.
     pub async fn judge_canary(
         &self,
         plugin: &Identity,
+        all: &[CanaryCounts],
         now: UnixMs,
     ) -> Result<CanaryTurn, FleetError> {
         let held = self.archive.document(&id(plugin)?).await?;
@@ -148,7 +152,7 @@ impl Shelf<'_> {
         if let Some(promotion) = canary.promoting.clone() {
             return Ok(CanaryTurn::of(self.finish(held, canary, promotion, now).await?));
         }
-        let sides = self.counted(&canary).await?;
+        let sides = counted(&canary, all);
         let round = CanaryRound::of(&canary, &sides);
         let figures = told(&round);
         let verdict = match canary.rule().judge(&sides[0], &sides[1]) {
@@ -185,23 +189,33 @@ impl Shelf<'_> {
         Ok(())
     }
 
-    /// How a plugin's canary stands, or how the last one ended.
-    pub async fn canary_document(
+    /// How each plugin's canary stands, or how the last one ended. What hosts counted is asked
+    /// for once, and only if a canary has no verdict yet.
+    pub async fn canary_documents(
         &self,
         fleet: &Fleet,
-        plugin: &Identity,
-    ) -> Result<Option<CanaryDocument>, QueueError> {
-        let Some(canary) = fleet.canaries.get(plugin) else { return Ok(None) };
-        let sides = match canary.verdict.is_none() {
-            true => self.counted(canary).await?,
-            false => Default::default(),
+    ) -> Result<BTreeMap<Identity, CanaryDocument>, QueueError> {
+        let all = match fleet.canaries.values().any(|canary| canary.verdict.is_none()) {
+            true => self.canary_counts().await?,
+            false => Vec::new(),
         };
-        Ok(Some(canary.document(&sides)))
+        let documents = fleet
+            .canaries
+            .iter()
+            .map(|(identity, canary)| (identity.clone(), canary.document(&counted(canary, &all))));
+        Ok(documents.collect())
+    }
+
+    /// What hosts have counted, of all canaries. What cannot be read was put there by somebody
+    /// else's hand.
+    pub async fn canary_counts(&self) -> Result<Vec<CanaryCounts>, QueueError> {
+        let documents = self.archive.documents(DocumentKind::CanaryCounts).await?;
+        Ok(documents.iter().filter_map(|(_, document)| parsed(document)).collect())
     }
 
     /// What all hosts counted in the present round of a canary: the new side, then the old one.
-    pub async fn counted(&self, canary: &Canary) -> Result<[Side; 2], QueueError> {
-        Ok(counted(canary, &counts(self.archive).await?))
+    pub(super) async fn counted(&self, canary: &Canary) -> Result<[Side; 2], QueueError> {
+        Ok(counted(canary, &self.canary_counts().await?))
     }
 
     /// A version of a plugin was activated: its canary has ended by that. Nothing, if there is
@@ -352,13 +366,6 @@ impl Shelf<'_> {
     }
 }
 
-/// What hosts have counted, of all canaries. What cannot be read was put there by somebody
-/// else's hand.
-pub(crate) async fn counts(archive: &dyn Archive) -> Result<Vec<CanaryCounts>, QueueError> {
-    let documents = archive.documents(DocumentKind::CanaryCounts).await?;
-    Ok(documents.iter().filter_map(|(_, document)| parsed(document)).collect())
-}
-
 /// Both sides in words.
 fn told(round: &CanaryRound) -> String {
     let side = |side: &SideFigures| {
@@ -460,6 +467,16 @@ pub(super) mod tests {
         }
     }
 
+    /// One look of a host.
+    pub(in crate::fleet) async fn judge(
+        shelf: &Shelf<'_>,
+        plugin: &Identity,
+        now: UnixMs,
+    ) -> Result<CanaryTurn, FleetError> {
+        let all = shelf.canary_counts().await?;
+        shelf.judge_canary(plugin, &all, now).await
+    }
+
     async fn actions(broker: &EmbeddedBroker) -> Vec<String> {
         let lines = broker.archive().journal_entries(&JournalRange::newest(100)).await.unwrap();
         lines.into_iter().map(|entry| entry.line.action).collect()
@@ -476,7 +493,7 @@ pub(super) mod tests {
             let counts = counts(&canary, (1, 1), (0, 100));
             shelf.count_canary(&format!("h{at}"), &counts, canary.ends_at, 11).await.unwrap();
         }
-        let looks = shelves.iter().map(|shelf| shelf.judge_canary(&plugin, 12));
+        let looks = shelves.iter().map(|shelf| judge(shelf, &plugin, 12));
         let turns = futures::future::join_all(looks).await;
         let ended = turns.into_iter().filter(|turn| matches!(turn, Ok(CanaryTurn::Ended(_))));
         assert_eq!(ended.count(), 1);
@@ -490,9 +507,9 @@ pub(super) mod tests {
             given.iter().filter(|action| **action == "plugin.canary_rolled_back").count(),
             1
         );
-        assert!(super::counts(broker.archive()).await.unwrap().is_empty(), "they are forgotten");
+        assert!(shelves[0].canary_counts().await.unwrap().is_empty(), "they are forgotten");
         assert_eq!(fleet.active(&plugin), Some(fleet.versions_of(&plugin)[0].digest));
-        let again = shelves[0].judge_canary(&plugin, 13).await.unwrap();
+        let again = judge(&shelves[0], &plugin, 13).await.unwrap();
         assert_eq!(again, CanaryTurn::Goes, "it has ended");
     }
 
@@ -503,15 +520,15 @@ pub(super) mod tests {
         let canary = shelf.begin_canary(&plugin, "2", &plan(), &[], 10).await.unwrap();
         let enough = counts(&canary, (0, 100), (0, 900));
         shelf.count_canary("h1", &enough, canary.ends_at, 11).await.unwrap();
-        assert_eq!(shelf.judge_canary(&plugin, 12).await.unwrap(), CanaryTurn::Grows(500));
+        assert_eq!(judge(&shelf, &plugin, 12).await.unwrap(), CanaryTurn::Grows(500));
         // What was counted in the first round, or in another canary, is not counted again.
         let grown = shelf.read().await.unwrap().canaries[&plugin].clone();
         let other = CanaryCounts { began_at: 9, ..counts(&grown, (0, 1_000), (0, 1_000)) };
         shelf.count_canary("h2", &other, canary.ends_at, 12).await.unwrap();
-        assert_eq!(shelf.judge_canary(&plugin, 13).await.unwrap(), CanaryTurn::Goes);
+        assert_eq!(judge(&shelf, &plugin, 13).await.unwrap(), CanaryTurn::Goes);
         let enough = counts(&grown, (0, 100), (0, 100));
         shelf.count_canary("h1", &enough, canary.ends_at, 14).await.unwrap();
-        let CanaryTurn::Ended(verdict) = shelf.judge_canary(&plugin, 15).await.unwrap() else {
+        let CanaryTurn::Ended(verdict) = judge(&shelf, &plugin, 15).await.unwrap() else {
             panic!()
         };
         assert_eq!((verdict.end, verdict.by.as_str()), (CanaryEnd::Promoted, "host h1"));
@@ -528,7 +545,7 @@ pub(super) mod tests {
         let canary = shelf.begin_canary(&plugin, "2", &plan(), &[], 10).await.unwrap();
         assert!(shelf.activate_over(&plugin, canary.digest, canary.base, 11).await.unwrap());
         assert!(shelf.read().await.unwrap().canary(&plugin).is_none(), "nobody is tried any more");
-        let CanaryTurn::Ended(verdict) = shelf.judge_canary(&plugin, 12).await.unwrap() else {
+        let CanaryTurn::Ended(verdict) = judge(&shelf, &plugin, 12).await.unwrap() else {
             panic!()
         };
         assert_eq!(verdict.end, CanaryEnd::Promoted);
@@ -563,8 +580,8 @@ pub(super) mod tests {
             fleet.versions_of(&plugin).iter().any(|version| version.digest == canary.digest)
         };
         assert!(kept().await);
-        assert_eq!(shelf.judge_canary(&plugin, 1_009).await.unwrap(), CanaryTurn::Goes);
-        let CanaryTurn::Ended(verdict) = shelf.judge_canary(&plugin, 1_010).await.unwrap() else {
+        assert_eq!(judge(&shelf, &plugin, 1_009).await.unwrap(), CanaryTurn::Goes);
+        let CanaryTurn::Ended(verdict) = judge(&shelf, &plugin, 1_010).await.unwrap() else {
             panic!()
         };
         assert_eq!(verdict.end, CanaryEnd::Undecided);
