@@ -122,8 +122,22 @@ pub struct Canary {
     pub round: usize,
     /// What was counted in the rounds before.
     pub past: Vec<CanaryRound>,
+    /// That it is being promoted, which nobody can stop any more.
+    #[serde(default)]
+    pub promoting: Option<CanaryPromotion>,
     /// What came of it; none while it runs.
     pub verdict: Option<CanaryVerdict>,
+}
+
+/// A promotion that has begun: the version is activated, and then the verdict is given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CanaryPromotion {
+    /// Why it is promoted, with figures.
+    pub reason: String,
+    /// Who began it: a host, or whoever did it by hand.
+    pub by: String,
+    /// What was counted in the last round.
+    pub round: CanaryRound,
 }
 
 /// What was counted in a round of a canary.
@@ -258,11 +272,17 @@ impl Canary {
         }
     }
 
+    /// Whether this is the same canary, in whatever round.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.digest, self.began_at) == (other.digest, other.began_at)
+            && (&self.owner, &self.name) == (&other.owner, &other.name)
+    }
+
     /// Whether this is the same canary in the same round.
     #[must_use]
     pub fn is_same_round(&self, other: &Self) -> bool {
-        (self.digest, self.began_at, self.round) == (other.digest, other.began_at, other.round)
-            && (&self.owner, &self.name) == (&other.owner, &other.name)
+        self.round == other.round && self.is_same(other)
     }
 }
 

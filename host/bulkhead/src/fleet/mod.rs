@@ -6,6 +6,7 @@
 //! Whether a version is any good is known to hosts alone, which take it through their gates.
 
 mod canary;
+mod promotion;
 mod shelf;
 mod steer;
 
@@ -15,7 +16,8 @@ use bulkhead_core::{Digest, PluginId, PluginName, TenantName, UnixMs};
 use serde::{Deserialize, Serialize};
 
 pub use canary::{
-    Canary, CanaryBy, CanaryCounts, CanaryEnd, CanaryPlan, CanaryRound, CanaryVerdict,
+    Canary, CanaryBy, CanaryCounts, CanaryEnd, CanaryPlan, CanaryPromotion, CanaryRound,
+    CanaryVerdict,
 };
 pub(crate) use shelf::read;
 pub use shelf::{Activated, FleetError, Pushed, Shelf, Upload};

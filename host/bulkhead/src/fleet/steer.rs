@@ -1,16 +1,18 @@
 //! Beginning, judging and ending canaries.
 //!
 //! A step takes the place of exactly the document that was read, so that of many hosts that judge
-//! one gives the verdict. A version is activated before its canary is said to be promoted:
-//! whoever dies between the two leaves a canary whose version is active, which others finish.
+//! one gives the verdict. How a version is promoted is `promotion`'s affair.
+
+use std::collections::BTreeMap;
 
 use bulkhead_api::document::CanaryDocument;
-use bulkhead_core::canary::{Judgement, Side};
+use bulkhead_core::canary::{Judgement, Side, SideFigures};
 use bulkhead_core::{Digest, UnixMs};
-use bulkhead_queue::{Archive, Document, DocumentId, DocumentKind, Expected, HostInfo, QueueError};
+use bulkhead_queue::{Document, DocumentId, DocumentKind, Expected, HostInfo, QueueError};
 
 use super::canary::{
-    Canary, CanaryCounts, CanaryEnd, CanaryPlan, CanaryRound, CanaryVerdict, counted,
+    Canary, CanaryCounts, CanaryEnd, CanaryPlan, CanaryPromotion, CanaryRound, CanaryVerdict,
+    counted,
 };
 use super::shelf::{FleetError, Shelf, TRIES, key, parsed, unknown, written};
 use super::{Activation, Fleet, meant};
@@ -28,6 +30,13 @@ pub enum CanaryTurn {
     Grows(u16),
     /// It has ended.
     Ended(CanaryVerdict),
+}
+
+impl CanaryTurn {
+    /// What it came to, if this look ended it.
+    fn of(ended: Option<Canary>) -> Self {
+        ended.and_then(|canary| canary.verdict).map_or(Self::Goes, Self::Ended)
+    }
 }
 
 impl Shelf<'_> {
@@ -88,6 +97,7 @@ impl Shelf<'_> {
             ends_at: now.saturating_add(plan.within_ms),
             round: 0,
             past: Vec::new(),
+            promoting: None,
             verdict: None,
         };
         let expected = held.map_or(Expected::Nothing, Expected::Exactly);
@@ -107,37 +117,28 @@ impl Shelf<'_> {
     pub async fn stop_canary(&self, plugin: &Identity, now: UnixMs) -> Result<Canary, FleetError> {
         for _ in 0..TRIES {
             let (held, canary) = self.running(plugin).await?;
-            let reason = "it was stopped by hand".to_owned();
-            if let Some(ended) = self.end(held, canary, CanaryEnd::Stopped, reason, now).await? {
+            if canary.promoting.is_some() {
+                return Err(FleetError::Refused(format!(
+                    "the canary of `{plugin}` is being promoted already; go back with `bulkhead \
+                     plugin rollback {}`",
+                    plugin.name
+                )));
+            }
+            let round = CanaryRound::of(&canary, &self.counted(&canary).await?);
+            let verdict = self.verdict(CanaryEnd::Stopped, "it was stopped by hand", now);
+            if let Some(ended) = self.end(held, canary, round, verdict).await? {
                 return Ok(ended);
             }
         }
         Err(contested(plugin))
     }
 
-    /// End the canary that runs, by hand: its version is active from now on.
-    pub async fn promote_canary(
-        &self,
-        plugin: &Identity,
-        now: UnixMs,
-    ) -> Result<Canary, FleetError> {
-        for _ in 0..TRIES {
-            let (held, canary) = self.running(plugin).await?;
-            if !self.activate_over(plugin, canary.digest, canary.base, now).await? {
-                continue;
-            }
-            let reason = "it was promoted by hand".to_owned();
-            if let Some(ended) = self.end(held, canary, CanaryEnd::Promoted, reason, now).await? {
-                return Ok(ended);
-            }
-        }
-        Err(contested(plugin))
-    }
-
-    /// Judge a canary by what all hosts counted, and do what follows from it.
+    /// Judge a canary by what all hosts counted, as [`Shelf::canary_counts`] has it, and do what
+    /// follows from it.
     pub async fn judge_canary(
         &self,
         plugin: &Identity,
+        all: &[CanaryCounts],
         now: UnixMs,
     ) -> Result<CanaryTurn, FleetError> {
         let held = self.archive.document(&id(plugin)?).await?;
@@ -145,31 +146,31 @@ impl Shelf<'_> {
             Some((Some(canary), held)) if canary.verdict.is_none() => (held, canary),
             _ => return Ok(CanaryTurn::Goes),
         };
-        let active = self.active(plugin).await?;
-        if !canary.is_in_force(active) {
-            return self.end_outdated(held, canary, active, now).await;
+        if !canary.is_in_force(self.active(plugin).await?) {
+            return Ok(CanaryTurn::of(self.end_outdated(held, canary, now).await?));
         }
-        let sides = self.counted(&canary).await?;
-        let (end, reason) = match canary.rule().judge(&sides[0], &sides[1]) {
-            Judgement::Worse(evidence) => (CanaryEnd::RolledBack, evidence.to_string()),
+        if let Some(promotion) = canary.promoting.clone() {
+            return Ok(CanaryTurn::of(self.finish(held, canary, promotion, now).await?));
+        }
+        let sides = counted(&canary, all);
+        let round = CanaryRound::of(&canary, &sides);
+        let figures = told(&round);
+        let verdict = match canary.rule().judge(&sides[0], &sides[1]) {
+            Judgement::Worse(evidence) => self.verdict(CanaryEnd::RolledBack, evidence, now),
             Judgement::Enough if canary.round + 1 < canary.shares_permille.len() => {
-                return self.grow(plugin, held, canary, sides).await;
+                return self.grow(plugin, held, canary, round).await;
             }
             Judgement::Enough => {
-                if !self.activate_over(plugin, canary.digest, canary.base, now).await? {
-                    return Ok(CanaryTurn::Goes);
-                }
-                let reason = format!("it was not worse: {}", told(&sides));
-                (CanaryEnd::Promoted, reason)
+                let reason = format!("it was not worse: {figures}");
+                return Ok(CanaryTurn::of(self.promote(held, canary, round, reason, now).await?));
             }
             Judgement::Open if now >= canary.ends_at => {
-                let reason = format!("its time was over before enough was seen: {}", told(&sides));
-                (CanaryEnd::Undecided, reason)
+                let reason = format!("its time was over before enough was seen: {figures}");
+                self.verdict(CanaryEnd::Undecided, reason, now)
             }
             Judgement::Open => return Ok(CanaryTurn::Goes),
         };
-        let ended = self.end_counted(held, canary, sides, end, reason, now).await?;
-        Ok(ended.and_then(|canary| canary.verdict).map_or(CanaryTurn::Goes, CanaryTurn::Ended))
+        Ok(CanaryTurn::of(self.end(held, canary, round, verdict).await?))
     }
 
     /// Say what this host counted in the present round.
@@ -188,23 +189,33 @@ impl Shelf<'_> {
         Ok(())
     }
 
-    /// How a plugin's canary stands, or how the last one ended.
-    pub async fn canary_document(
+    /// How each plugin's canary stands, or how the last one ended. What hosts counted is asked
+    /// for once, and only if a canary has no verdict yet.
+    pub async fn canary_documents(
         &self,
         fleet: &Fleet,
-        plugin: &Identity,
-    ) -> Result<Option<CanaryDocument>, QueueError> {
-        let Some(canary) = fleet.canaries.get(plugin) else { return Ok(None) };
-        let sides = match canary.verdict.is_none() {
-            true => self.counted(canary).await?,
-            false => Default::default(),
+    ) -> Result<BTreeMap<Identity, CanaryDocument>, QueueError> {
+        let all = match fleet.canaries.values().any(|canary| canary.verdict.is_none()) {
+            true => self.canary_counts().await?,
+            false => Vec::new(),
         };
-        Ok(Some(canary.document(&sides)))
+        let documents = fleet
+            .canaries
+            .iter()
+            .map(|(identity, canary)| (identity.clone(), canary.document(&counted(canary, &all))));
+        Ok(documents.collect())
+    }
+
+    /// What hosts have counted, of all canaries. What cannot be read was put there by somebody
+    /// else's hand.
+    pub async fn canary_counts(&self) -> Result<Vec<CanaryCounts>, QueueError> {
+        let documents = self.archive.documents(DocumentKind::CanaryCounts).await?;
+        Ok(documents.iter().filter_map(|(_, document)| parsed(document)).collect())
     }
 
     /// What all hosts counted in the present round of a canary: the new side, then the old one.
-    pub async fn counted(&self, canary: &Canary) -> Result<[Side; 2], QueueError> {
-        Ok(counted(canary, &counts(self.archive).await?))
+    pub(super) async fn counted(&self, canary: &Canary) -> Result<[Side; 2], QueueError> {
+        Ok(counted(canary, &self.canary_counts().await?))
     }
 
     /// A version of a plugin was activated: its canary has ended by that. Nothing, if there is
@@ -221,7 +232,7 @@ impl Shelf<'_> {
             if canary.verdict.is_some() || canary.is_in_force(active) {
                 return Ok(());
             }
-            if let CanaryTurn::Ended(_) = self.end_outdated(held, canary, active, now).await? {
+            if self.end_outdated(held, canary, now).await?.is_some() {
                 return Ok(());
             }
         }
@@ -245,20 +256,28 @@ impl Shelf<'_> {
         Ok(())
     }
 
-    async fn active(&self, plugin: &Identity) -> Result<Option<Digest>, FleetError> {
+    pub(super) async fn active(&self, plugin: &Identity) -> Result<Option<Digest>, FleetError> {
         let id = DocumentId::new(DocumentKind::Activation, key(plugin)?);
         let held = self.archive.document(&id).await?;
         Ok(held.as_ref().and_then(parsed::<Activation>).and_then(|activation| activation.active()))
     }
 
+    /// The canary that runs or ran last, with its document.
+    pub(super) async fn latest(&self, plugin: &Identity) -> Result<(Document, Canary), FleetError> {
+        let held = self.archive.document(&id(plugin)?).await?.ok_or_else(|| none(plugin))?;
+        let canary = parsed::<Canary>(&held).ok_or_else(|| none(plugin))?;
+        Ok((held, canary))
+    }
+
     /// The canary that runs, with its document.
-    async fn running(&self, plugin: &Identity) -> Result<(Document, Canary), FleetError> {
-        let none = || FleetError::NotFound(format!("no canary of `{plugin}` runs"));
-        let held = self.archive.document(&id(plugin)?).await?.ok_or_else(none)?;
-        let canary = parsed::<Canary>(&held).ok_or_else(none)?;
+    pub(super) async fn running(
+        &self,
+        plugin: &Identity,
+    ) -> Result<(Document, Canary), FleetError> {
+        let (held, canary) = self.latest(plugin).await?;
         match canary.verdict.is_none() {
             true => Ok((held, canary)),
-            false => Err(none()),
+            false => Err(none(plugin)),
         }
     }
 
@@ -267,10 +286,10 @@ impl Shelf<'_> {
         plugin: &Identity,
         held: Document,
         mut canary: Canary,
-        sides: [Side; 2],
+        round: CanaryRound,
     ) -> Result<CanaryTurn, FleetError> {
-        let detail = told(&sides);
-        canary.past.push(CanaryRound::of(&canary, &sides));
+        let detail = told(&round);
+        canary.past.push(round);
         canary.round += 1;
         let (document, expected) = (written(&canary)?, Expected::Exactly(held));
         if !self.archive.put_document(&id(plugin)?, &document, &expected, None).await? {
@@ -282,53 +301,61 @@ impl Shelf<'_> {
         Ok(CanaryTurn::Grows(share))
     }
 
-    /// End a canary whose version, or another than it is judged against, is active.
-    async fn end_outdated(
+    /// End a canary whose version, or another than it is judged against, is active. Nothing if
+    /// somebody else has changed it meanwhile.
+    pub(super) async fn end_outdated(
         &self,
         held: Document,
         canary: Canary,
-        active: Option<Digest>,
-        now: UnixMs,
-    ) -> Result<CanaryTurn, FleetError> {
-        let (end, reason) = match active {
-            Some(active) if active == canary.digest => {
-                (CanaryEnd::Promoted, "it was activated".to_owned())
-            }
-            Some(active) => (CanaryEnd::Superseded, format!("{} was activated", active.short())),
-            None => (CanaryEnd::Superseded, "nothing pushed is active any more".to_owned()),
-        };
-        let ended = self.end(held, canary, end, reason, now).await?;
-        Ok(ended.and_then(|canary| canary.verdict).map_or(CanaryTurn::Goes, CanaryTurn::Ended))
-    }
-
-    async fn end(
-        &self,
-        held: Document,
-        canary: Canary,
-        end: CanaryEnd,
-        reason: String,
         now: UnixMs,
     ) -> Result<Option<Canary>, FleetError> {
-        let sides = self.counted(&canary).await?;
-        self.end_counted(held, canary, sides, end, reason, now).await
+        let active = self.active(&canary.identity()).await?;
+        let promotion = canary.promoting.clone();
+        let (round, verdict) = match (active, promotion) {
+            // It was cut off before it could say so.
+            (Some(active), Some(promotion)) if active == canary.digest => {
+                let CanaryPromotion { reason, by, round } = promotion;
+                (round, CanaryVerdict { end: CanaryEnd::Promoted, reason, at: now, by })
+            }
+            (active, _) => {
+                let (end, reason) = match active {
+                    Some(active) if active == canary.digest => {
+                        (CanaryEnd::Promoted, "it was activated".to_owned())
+                    }
+                    Some(active) => {
+                        (CanaryEnd::Superseded, format!("{} was activated", active.short()))
+                    }
+                    None => (CanaryEnd::Superseded, "nothing pushed is active any more".to_owned()),
+                };
+                let round = CanaryRound::of(&canary, &self.counted(&canary).await?);
+                (round, self.verdict(end, reason, now))
+            }
+        };
+        self.end(held, canary, round, verdict).await
+    }
+
+    pub(super) fn verdict(
+        &self,
+        end: CanaryEnd,
+        reason: impl ToString,
+        now: UnixMs,
+    ) -> CanaryVerdict {
+        CanaryVerdict { end, reason: reason.to_string(), at: now, by: self.actor.clone() }
     }
 
     /// Give the verdict; nothing if somebody else has changed the canary meanwhile.
-    async fn end_counted(
+    pub(super) async fn end(
         &self,
         held: Document,
         mut canary: Canary,
-        sides: [Side; 2],
-        end: CanaryEnd,
-        reason: String,
-        now: UnixMs,
+        round: CanaryRound,
+        verdict: CanaryVerdict,
     ) -> Result<Option<Canary>, FleetError> {
         let plugin = canary.identity();
-        let figures = told(&sides);
-        canary.past.push(CanaryRound::of(&canary, &sides));
-        let verdict = CanaryVerdict { end, reason, at: now, by: self.actor.clone() };
-        let detail = format!("{} {}; {figures}", canary.digest, verdict.reason);
-        canary.verdict = Some(verdict);
+        let (end, detail) =
+            (verdict.end, format!("{} {}; {}", canary.digest, verdict.reason, told(&round)));
+        canary.past.push(round);
+        (canary.promoting, canary.verdict) = (None, Some(verdict));
         let (document, expected) = (written(&canary)?, Expected::Exactly(held));
         if !self.archive.put_document(&id(&plugin)?, &document, &expected, None).await? {
             return Ok(None);
@@ -339,22 +366,14 @@ impl Shelf<'_> {
     }
 }
 
-/// What hosts have counted, of all canaries. What cannot be read was put there by somebody
-/// else's hand.
-pub(crate) async fn counts(archive: &dyn Archive) -> Result<Vec<CanaryCounts>, QueueError> {
-    let documents = archive.documents(DocumentKind::CanaryCounts).await?;
-    Ok(documents.iter().filter_map(|(_, document)| parsed(document)).collect())
-}
-
 /// Both sides in words.
-fn told(sides: &[Side; 2]) -> String {
-    let side = |side: &Side| {
-        let p95 =
-            side.wall.p95_us().map(|us| format!(", p95 {}.{:01} ms", us / 1_000, us / 100 % 10));
+fn told(round: &CanaryRound) -> String {
+    let side = |side: &SideFigures| {
+        let p95 = side.p95_us.map(|us| format!(", p95 {}.{:01} ms", us / 1_000, us / 100 % 10));
         let (attempts, failures) = (side.attempts, side.failures);
         format!("{failures} of {attempts} attempts failed{}", p95.unwrap_or_default())
     };
-    format!("new {}; old {}", side(&sides[0]), side(&sides[1]))
+    format!("new {}; old {}", side(&round.new), side(&round.old))
 }
 
 /// A share as people write it.
@@ -372,11 +391,15 @@ fn is_served(plugin: &Identity, hosts: &[HostInfo]) -> bool {
     infos.any(|info| info.serving.is_some())
 }
 
-fn id(plugin: &Identity) -> Result<DocumentId, FleetError> {
+pub(super) fn id(plugin: &Identity) -> Result<DocumentId, FleetError> {
     Ok(DocumentId::new(DocumentKind::Canary, key(plugin)?))
 }
 
-fn contested(plugin: &Identity) -> FleetError {
+fn none(plugin: &Identity) -> FleetError {
+    FleetError::NotFound(format!("no canary of `{plugin}` runs"))
+}
+
+pub(super) fn contested(plugin: &Identity) -> FleetError {
     FleetError::Refused(format!(
         "others change the canary of `{plugin}`; look at `bulkhead plugin history {}` and try again",
         plugin.name
@@ -384,7 +407,7 @@ fn contested(plugin: &Identity) -> FleetError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use bulkhead_core::canary::WallTimes;
@@ -394,7 +417,7 @@ mod tests {
     use super::*;
 
     /// A broker with versions `1` to `3` of a plugin, of which the first is active.
-    async fn stage() -> (EmbeddedBroker, Identity) {
+    pub(in crate::fleet) async fn stage() -> (EmbeddedBroker, Identity) {
         // Its clock moves on at each look, so that versions are in the order of their pushes.
         let now_us = AtomicU64::new(0);
         let clock = Clock::read_by(move || now_us.fetch_add(1_000, Ordering::Relaxed));
@@ -419,11 +442,15 @@ mod tests {
         shelf.push(upload).await.unwrap();
     }
 
-    fn plan() -> CanaryPlan {
+    pub(in crate::fleet) fn plan() -> CanaryPlan {
         CanaryPlan { shares_permille: vec![50, 500], attempts: 100, ..CanaryPlan::default() }
     }
 
-    fn counts(canary: &Canary, new: (u64, u64), old: (u64, u64)) -> CanaryCounts {
+    pub(in crate::fleet) fn counts(
+        canary: &Canary,
+        new: (u64, u64),
+        old: (u64, u64),
+    ) -> CanaryCounts {
         let side = |(failures, attempts): (u64, u64)| {
             let mut wall = WallTimes::default();
             wall.add(70, attempts - failures);
@@ -438,6 +465,16 @@ mod tests {
             new: side(new),
             old: side(old),
         }
+    }
+
+    /// One look of a host.
+    pub(in crate::fleet) async fn judge(
+        shelf: &Shelf<'_>,
+        plugin: &Identity,
+        now: UnixMs,
+    ) -> Result<CanaryTurn, FleetError> {
+        let all = shelf.canary_counts().await?;
+        shelf.judge_canary(plugin, &all, now).await
     }
 
     async fn actions(broker: &EmbeddedBroker) -> Vec<String> {
@@ -456,7 +493,7 @@ mod tests {
             let counts = counts(&canary, (1, 1), (0, 100));
             shelf.count_canary(&format!("h{at}"), &counts, canary.ends_at, 11).await.unwrap();
         }
-        let looks = shelves.iter().map(|shelf| shelf.judge_canary(&plugin, 12));
+        let looks = shelves.iter().map(|shelf| judge(shelf, &plugin, 12));
         let turns = futures::future::join_all(looks).await;
         let ended = turns.into_iter().filter(|turn| matches!(turn, Ok(CanaryTurn::Ended(_))));
         assert_eq!(ended.count(), 1);
@@ -470,9 +507,9 @@ mod tests {
             given.iter().filter(|action| **action == "plugin.canary_rolled_back").count(),
             1
         );
-        assert!(super::counts(broker.archive()).await.unwrap().is_empty(), "they are forgotten");
+        assert!(shelves[0].canary_counts().await.unwrap().is_empty(), "they are forgotten");
         assert_eq!(fleet.active(&plugin), Some(fleet.versions_of(&plugin)[0].digest));
-        let again = shelves[0].judge_canary(&plugin, 13).await.unwrap();
+        let again = judge(&shelves[0], &plugin, 13).await.unwrap();
         assert_eq!(again, CanaryTurn::Goes, "it has ended");
     }
 
@@ -483,15 +520,15 @@ mod tests {
         let canary = shelf.begin_canary(&plugin, "2", &plan(), &[], 10).await.unwrap();
         let enough = counts(&canary, (0, 100), (0, 900));
         shelf.count_canary("h1", &enough, canary.ends_at, 11).await.unwrap();
-        assert_eq!(shelf.judge_canary(&plugin, 12).await.unwrap(), CanaryTurn::Grows(500));
+        assert_eq!(judge(&shelf, &plugin, 12).await.unwrap(), CanaryTurn::Grows(500));
         // What was counted in the first round, or in another canary, is not counted again.
         let grown = shelf.read().await.unwrap().canaries[&plugin].clone();
         let other = CanaryCounts { began_at: 9, ..counts(&grown, (0, 1_000), (0, 1_000)) };
         shelf.count_canary("h2", &other, canary.ends_at, 12).await.unwrap();
-        assert_eq!(shelf.judge_canary(&plugin, 13).await.unwrap(), CanaryTurn::Goes);
+        assert_eq!(judge(&shelf, &plugin, 13).await.unwrap(), CanaryTurn::Goes);
         let enough = counts(&grown, (0, 100), (0, 100));
         shelf.count_canary("h1", &enough, canary.ends_at, 14).await.unwrap();
-        let CanaryTurn::Ended(verdict) = shelf.judge_canary(&plugin, 15).await.unwrap() else {
+        let CanaryTurn::Ended(verdict) = judge(&shelf, &plugin, 15).await.unwrap() else {
             panic!()
         };
         assert_eq!((verdict.end, verdict.by.as_str()), (CanaryEnd::Promoted, "host h1"));
@@ -508,7 +545,7 @@ mod tests {
         let canary = shelf.begin_canary(&plugin, "2", &plan(), &[], 10).await.unwrap();
         assert!(shelf.activate_over(&plugin, canary.digest, canary.base, 11).await.unwrap());
         assert!(shelf.read().await.unwrap().canary(&plugin).is_none(), "nobody is tried any more");
-        let CanaryTurn::Ended(verdict) = shelf.judge_canary(&plugin, 12).await.unwrap() else {
+        let CanaryTurn::Ended(verdict) = judge(&shelf, &plugin, 12).await.unwrap() else {
             panic!()
         };
         assert_eq!(verdict.end, CanaryEnd::Promoted);
@@ -543,8 +580,8 @@ mod tests {
             fleet.versions_of(&plugin).iter().any(|version| version.digest == canary.digest)
         };
         assert!(kept().await);
-        assert_eq!(shelf.judge_canary(&plugin, 1_009).await.unwrap(), CanaryTurn::Goes);
-        let CanaryTurn::Ended(verdict) = shelf.judge_canary(&plugin, 1_010).await.unwrap() else {
+        assert_eq!(judge(&shelf, &plugin, 1_009).await.unwrap(), CanaryTurn::Goes);
+        let CanaryTurn::Ended(verdict) = judge(&shelf, &plugin, 1_010).await.unwrap() else {
             panic!()
         };
         assert_eq!(verdict.end, CanaryEnd::Undecided);

@@ -218,8 +218,9 @@ impl Plugins for Gatehouse {
             kept.active = activation.active();
             kept.steps = activation.steps.iter().map(step).collect();
         }
+        let mut canaries = shelf.canary_documents(&fleet).await?;
         for (identity, kept) in &mut plugins {
-            kept.canary = shelf.canary_document(&fleet, identity).await?;
+            kept.canary = canaries.remove(*identity);
         }
         Ok(plugins.into_values().collect())
     }

@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bulkhead_core::UnixMs;
 use bulkhead_core::canary::WHOLE_PERMILLE;
 use bulkhead_queue::QueueError;
 
 use crate::clock::unix_ms;
-use crate::fleet::{CanaryEnd, CanaryTurn, FleetError, Shelf};
+use crate::fleet::{CanaryCounts, CanaryEnd, CanaryTurn, FleetError, Shelf};
 use crate::metrics;
 use crate::plugins::Identity;
 use crate::serve::Shared;
@@ -44,10 +45,8 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             hosts = all.map_or(hosts, |all| u32::try_from(all.len()).unwrap_or(u32::MAX));
         }
         looks = looks.wrapping_add(1);
-        for plugin in &open {
-            if let Err(error) = look(&shared, plugin).await {
-                tracing::debug!(%plugin, %error, "cannot judge the canary");
-            }
+        if let Err(error) = look(&shared, &open).await {
+            tracing::debug!(%error, "cannot judge canaries");
         }
         let pause = LOOK_EVERY.max(LOOK_EVERY_FOR_EACH.saturating_mul(hosts));
         // Hosts that began together need not look together.
@@ -57,16 +56,38 @@ pub(super) async fn follow(shared: Arc<Shared>) {
     }
 }
 
-/// Say what was counted here of a plugin's canary, and judge it.
-async fn look(shared: &Shared, plugin: &Identity) -> Result<(), FleetError> {
+/// Say what was counted here of canaries, and judge them by what all hosts counted, which is asked
+/// for once.
+async fn look(shared: &Shared, open: &BTreeSet<Identity>) -> Result<(), FleetError> {
     let shelf = Shelf::new(shared.broker.archive(), format!("host {}", shared.host));
     let now = unix_ms();
-    let trials = shared.registry.trials();
-    let trial = trials.iter().find(|trial| trial.serving.identity == *plugin);
-    if let Some(trial) = trial {
-        shelf.count_canary(&shared.holder, &trial.counts(), trial.canary.ends_at, now).await?;
+    for trial in shared.registry.trials() {
+        if open.contains(&trial.serving.identity) {
+            let (counts, ends_at) = (trial.counts(), trial.canary.ends_at);
+            if let Err(error) = shelf.count_canary(&shared.holder, &counts, ends_at, now).await {
+                let plugin = &trial.serving.identity;
+                tracing::debug!(%plugin, %error, "cannot say what was counted of the canary");
+            }
+        }
     }
-    let turn = match shelf.judge_canary(plugin, now).await {
+    let all = shelf.canary_counts().await?;
+    for plugin in open {
+        if let Err(error) = judge(shared, &shelf, plugin, &all, now).await {
+            tracing::debug!(%plugin, %error, "cannot judge the canary");
+        }
+    }
+    Ok(())
+}
+
+/// Judge a canary, and tell what came of it.
+async fn judge(
+    shared: &Shared,
+    shelf: &Shelf<'_>,
+    plugin: &Identity,
+    all: &[CanaryCounts],
+    now: UnixMs,
+) -> Result<(), FleetError> {
+    let turn = match shelf.judge_canary(plugin, all, now).await {
         Err(FleetError::Broker(QueueError::Refused(reason))) => {
             tracing::warn!(%plugin, reason, "the canary cannot go on");
             return Ok(());

@@ -1,10 +1,11 @@
 //! Who serves whose tasks, with plugins that do nothing.
 
-use bulkhead_core::TenantName;
+use bulkhead_core::{Digest, PluginName, TenantName};
 use bulkhead_queue::Serves;
 use bulkhead_sandbox::{Manifest, PluginSource, Sandbox, SandboxConfig};
 
 use super::*;
+use crate::fleet::{Canary, CanaryPlan};
 
 /// A command that ends well.
 const NOTHING: &str = r#"(component
@@ -48,13 +49,43 @@ impl Stage {
         types: &str,
         instances: Option<u32>,
     ) -> Result<(), String> {
-        let identity = identity(plugin);
+        let loaded = self.load(plugin, types, instances).await;
+        self.registry.serve(identity(plugin), loaded, Remembering::default(), false, 0)
+    }
+
+    async fn load(&self, plugin: &str, types: &str, instances: Option<u32>) -> Plugin {
         let types = types.split(' ').map(|name| TaskType::new(name).unwrap()).collect();
         let manifest = Manifest { task_types: Some(types), instances, ..Manifest::default() };
-        let (name, bytes) = (identity.name.clone(), wat::parse_str(NOTHING).unwrap());
+        let (name, bytes) = (identity(plugin).name, wat::parse_str(NOTHING).unwrap());
         let source = PluginSource { name, bytes, manifest, account: None };
-        let plugin = self.sandbox.load(source).await.unwrap();
-        self.registry.serve(identity, plugin, Remembering::default(), false, 0)
+        self.sandbox.load(source).await.unwrap()
+    }
+
+    /// Let a version of an operator's plugin be on trial.
+    async fn try_version(&self, plugin: &str, types: &str) -> Result<Digest, &'static str> {
+        let loaded = self.load(plugin, types, None).await;
+        let digest = loaded.digest();
+        let plan = CanaryPlan::default();
+        let canary = Canary {
+            name: PluginName::new(plugin).unwrap(),
+            owner: None,
+            digest,
+            version: None,
+            base: None,
+            by: plan.by,
+            shares_permille: plan.shares_permille,
+            attempts: plan.attempts,
+            harm_permille: plan.harm_permille,
+            began_at: 0,
+            began_by: String::new(),
+            ends_at: plan.within_ms,
+            round: 0,
+            past: Vec::new(),
+            promoting: None,
+            verdict: None,
+        };
+        let begun = self.registry.begin_trial(&canary.into(), loaded, Remembering::default(), 0);
+        begun.map(|()| digest).map_err(|(gate, _)| gate)
     }
 
     /// Share as `owner/plugin: with, with`, one a line.
@@ -155,6 +186,28 @@ async fn a_type_is_taken_within_one_owner_only() {
     }
     stage.serve("acme/a", "resize crop").await.expect("a version takes nothing from itself");
     assert_eq!(stage.by("crop", "acme"), "acme/a");
+}
+
+#[tokio::test]
+async fn a_version_on_trial_does_not_serve_a_type_that_another_plugin_took_meanwhile() {
+    let stage = Stage::new();
+    stage.serve("a", "resize").await.unwrap();
+    let digest = stage.try_version("a", "resize crop").await.unwrap();
+    stage.serve("b", "crop").await.expect("what is on trial serves nothing yet");
+    assert_eq!(stage.try_version("a", "resize crop").await, Err(TASK_TYPE_TAKEN));
+    let refused = stage.registry.promote_trial(&identity("a"), digest).unwrap_err();
+    assert!(refused.contains("`crop`") && refused.contains("`b`"), "{refused}");
+    assert_eq!(
+        (stage.by("crop", "acme"), stage.by("resize", "acme")),
+        ("b".into(), "a".into()),
+        "as before"
+    );
+    assert!(stage.registry.remove(&identity("b")));
+    let other = Digest([9; 32]);
+    assert_eq!(stage.registry.promote_trial(&identity("a"), other), Ok(false));
+    assert_eq!(stage.registry.promote_trial(&identity("a"), digest), Ok(true));
+    assert_eq!(stage.by("crop", "acme"), "a");
+    assert!(stage.registry.trials().is_empty());
 }
 
 #[tokio::test]

@@ -56,22 +56,24 @@ impl Registry {
         }
     }
 
-    /// The version that was on trial serves from now on, if it is this one.
-    pub(super) fn promote_trial(&self, identity: &Identity, digest: Digest) -> bool {
+    /// The version that was on trial serves from now on; whether it is this one that was. If
+    /// another plugin of its owner has come to serve one of its types meanwhile, it does not.
+    pub(super) fn promote_trial(
+        &self,
+        identity: &Identity,
+        digest: Digest,
+    ) -> Result<bool, String> {
         let mut state = self.state.lock();
-        let Some(known) = state.known.get_mut(identity) else { return false };
-        match known.trial.take() {
-            Some(trial) if trial.serving.plugin.digest() == digest => {
-                known.serving = Some(trial.serving.clone());
-                (known.rejected, known.by_fleet) = (None, true);
-                self.publish(&mut state);
-                true
-            }
-            other => {
-                known.trial = other;
-                false
-            }
-        }
+        let trial = state.known.get(identity).and_then(|known| known.trial.clone());
+        let Some(trial) = trial.filter(|trial| trial.serving.plugin.digest() == digest) else {
+            return Ok(false);
+        };
+        state.is_free_for(identity, &trial.serving.plugin)?;
+        let Some(known) = state.known.get_mut(identity) else { return Ok(false) };
+        known.serving = Some(trial.serving.clone());
+        (known.trial, known.rejected, known.by_fleet) = (None, None, true);
+        self.publish(&mut state);
+        Ok(true)
     }
 
     /// What is on trial here.

@@ -324,6 +324,12 @@ impl Job {
         (limits, self.task.payload.data.len() as u64)
     }
 
+    /// The version on trial that may run it as well, if one may.
+    pub(super) fn chosen(&self) -> Option<&Serving> {
+        let part = self.part.as_deref().filter(|part| part.is_chosen)?;
+        Some(&part.trial.serving)
+    }
+
     /// The result that is remembered of the same work, if its operator asked for that.
     pub(super) async fn recall(&self, line: &Line) -> Option<Payload> {
         self.memory.as_ref()?.recall(line).await

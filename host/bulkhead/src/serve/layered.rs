@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bulkhead_core::Digest;
+use bulkhead_core::{Digest, Limits};
 use bulkhead_queue::Settlement;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -56,6 +56,22 @@ impl Innermost for Inside<'_> {
     }
 }
 
+/// The limits that layers see and may lower: where a version on trial may run as well, the higher
+/// of both, limit by limit, since each version is held to its own inside.
+fn around(serving: Limits, trial: Option<Limits>) -> Limits {
+    let Some(trial) = trial else { return serving };
+    Limits {
+        fuel: serving.fuel.max(trial.fuel),
+        memory_bytes: serving.memory_bytes.max(trial.memory_bytes),
+        wall_ms: serving.wall_ms.max(trial.wall_ms),
+        result_bytes: serving.result_bytes.max(trial.result_bytes),
+        log_bytes: serving.log_bytes.max(trial.log_bytes),
+        hostcall_bytes: serving.hostcall_bytes.max(trial.hostcall_bytes),
+        handles: serving.handles.max(trial.handles),
+        instances: serving.instances.max(trial.instances),
+    }
+}
+
 /// Run a job through its queue's layers to its settlement; nothing if the claim is no longer
 /// this host's.
 pub(super) async fn attempt(
@@ -63,7 +79,7 @@ pub(super) async fn attempt(
     job: Job,
     serving: Arc<Serving>,
 ) -> Option<Settlement> {
-    let (limits, _) = job.need(&serving);
+    let limits = around(job.need(&serving).0, job.chosen().map(|trial| job.need(trial).0));
     let inside = Inside { line, job: &job, serving: &serving, ran: OnceLock::new() };
     let request = AttemptRequest {
         task: &job.task,
@@ -93,5 +109,37 @@ pub(super) async fn attempt(
             }
             Some(give_back(line, job.token, &job.task))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_version_of_a_canary_has_its_own_limits_in_layers_and_what_layers_lower_holds_for_both()
+    {
+        let usual = Limits::default();
+        let serving = Limits { fuel: 10, wall_ms: 1_000, handles: 9, ..usual };
+        let trial = Limits { fuel: 50, wall_ms: 5_000, handles: 3, ..usual };
+        let seen = around(serving, Some(trial));
+        assert_eq!((serving.at_most(&seen), trial.at_most(&seen)), (serving, trial));
+        let lowered = Limits { wall_ms: 500, ..seen };
+        for own in [serving, trial] {
+            assert_eq!(own.at_most(&lowered), Limits { wall_ms: 500, ..own });
+        }
+        assert_eq!(around(serving, None), serving);
+        // Limit by limit, on either side.
+        let low = Limits {
+            fuel: 1,
+            memory_bytes: 1,
+            wall_ms: 1,
+            result_bytes: 1,
+            log_bytes: 1,
+            hostcall_bytes: 1,
+            handles: 1,
+            instances: 1,
+        };
+        assert_eq!((around(low, Some(usual)), around(usual, Some(low))), (usual, usual));
     }
 }

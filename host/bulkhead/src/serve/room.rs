@@ -17,8 +17,7 @@ use crate::clock::unix_ms;
 pub(super) async fn hold_for(line: &Line, job: &Job) -> Result<Option<Hold>, Failure> {
     let Some(serving) = &job.serving else { return Ok(None) };
     let mut need_bytes = serving.plugin.need_bytes(&[job.need(serving)]);
-    if let Some(part) = job.part.as_ref().filter(|part| part.is_chosen) {
-        let tried = &part.trial.serving;
+    if let Some(tried) = job.chosen() {
         need_bytes = need_bytes.max(tried.plugin.need_bytes(&[job.need(tried)]));
     }
     let deadline_at = job.task.terms.deadline_at;

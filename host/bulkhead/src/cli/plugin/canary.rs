@@ -169,11 +169,9 @@ async fn promote(session: &Session, plugin: &Identity, timeout: Span) -> Result<
 pub(super) async fn running(broker: &dyn Broker) -> Result<Vec<CanaryDocument>> {
     let shelf = Shelf::new(broker.archive(), actor());
     let fleet = shelf.read().await?;
-    let mut running = Vec::new();
-    for plugin in fleet.canaries.keys().filter(|plugin| fleet.canary(plugin).is_some()) {
-        running.extend(shelf.canary_document(&fleet, plugin).await?);
-    }
-    Ok(running)
+    let documents = shelf.canary_documents(&fleet).await?.into_iter();
+    let running = documents.filter(|(plugin, _)| fleet.canary(plugin).is_some());
+    Ok(running.map(|(_, document)| document).collect())
 }
 
 /// The state of a version in tables, if it is a canary's.

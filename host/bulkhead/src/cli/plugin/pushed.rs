@@ -184,7 +184,7 @@ pub(super) async fn history(session: &Session, plugin: &Identity) -> Result<Exit
     let broker = session.broker().await?;
     let shelf = Shelf::new(broker.archive(), actor());
     let fleet = shelf.read().await?;
-    let canary = shelf.canary_document(&fleet, plugin).await?;
+    let canary = shelf.canary_documents(&fleet).await?.remove(plugin);
     let versions = fleet.versions_of(plugin);
     let activation = fleet.activations.get(plugin);
     if versions.is_empty() && activation.is_none() {

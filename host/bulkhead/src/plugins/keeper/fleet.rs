@@ -83,6 +83,13 @@ impl State {
         let refusal = (FETCH.to_owned(), format!("{reason}; it is fetched again"));
         Self::Rejected { refusal, again: Some(Instant::now() + LOOK_AGAIN) }
     }
+
+    /// It has passed the gates of the sandbox, and does not go with what serves here.
+    pub(super) fn refused(gate: &str, reason: String) -> Self {
+        // Who has the type may go; a version does not come to handle other types.
+        let again = (gate == TASK_TYPE_TAKEN).then(|| Instant::now() + LOOK_AGAIN);
+        Self::Rejected { refusal: (gate.to_owned(), reason), again }
+    }
 }
 
 impl Drop for Judged {
@@ -412,14 +419,18 @@ impl Keeper {
                     judged.at = unix_ms();
                 }
                 State::Trying => {
-                    if self.loader.registry.promote_trial(identity, judged.version.digest) {
-                        judged.state = State::Serving;
-                        let (shown, digest) = (identity.to_string(), judged.version.digest.short());
-                        tracing::info!(plugin = shown, digest, "canary serves all tasks");
-                    } else {
+                    let promoted =
+                        self.loader.registry.promote_trial(identity, judged.version.digest);
+                    judged.state = match promoted {
+                        Ok(true) => {
+                            let digest = judged.version.digest.short();
+                            tracing::info!(plugin = %identity, digest, "canary serves all tasks");
+                            State::Serving
+                        }
                         // It is judged anew.
-                        judged.state = State::rejected_for_now("its trial ended meanwhile");
-                    }
+                        Ok(false) => State::rejected_for_now("its trial ended meanwhile"),
+                        Err(reason) => State::refused(TASK_TYPE_TAKEN, reason),
+                    };
                     judged.at = unix_ms();
                 }
                 State::Loading(_) | State::Serving | State::Rejected { .. } => {}
@@ -433,7 +444,6 @@ impl Keeper {
         version: &Version,
         plugin: Option<Box<(Plugin, Remembering)>>,
     ) -> State {
-        let soon = || Some(Instant::now() + LOOK_AGAIN);
         let registry = self.loader.registry.clone();
         // A file that is on its way comes too late.
         self.loading.remove(identity);
@@ -452,10 +462,22 @@ impl Keeper {
                 tracing::info!(plugin = shown, digest, "pushed plugin serves");
                 State::Serving
             }
-            Err(reason) => {
-                let refusal = (TASK_TYPE_TAKEN.to_owned(), reason);
-                State::Rejected { refusal, again: soon() }
-            }
+            Err(reason) => State::refused(TASK_TYPE_TAKEN, reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_whose_type_is_taken_is_tried_again_and_one_that_lacks_a_type_is_not() {
+        let again = |gate| match State::refused(gate, String::new()) {
+            State::Rejected { refusal, again } if refusal.0 == gate => again,
+            _ => panic!("refused"),
+        };
+        assert!(again(TASK_TYPE_TAKEN).is_some_and(|at| at <= Instant::now() + LOOK_AGAIN));
+        assert_eq!(again(TASK_TYPE_LOST), None);
     }
 }

@@ -8,7 +8,7 @@ use super::Keeper;
 use super::fleet::{Follow, Place, State};
 use crate::clock::unix_ms;
 use crate::fleet::Canary;
-use crate::plugins::Identity;
+use crate::plugins::{Identity, TASK_TYPE_TAKEN};
 
 impl Follow {
     /// The version of each canary that is in force.
@@ -63,8 +63,19 @@ impl Keeper {
                 }
                 Err((gate, reason)) => {
                     let (shown, digest) = (place.0.to_string(), judged.version.digest.short());
-                    tracing::warn!(plugin = shown, digest, gate, reason, "canary takes no part");
-                    State::Rejected { refusal: (gate.to_owned(), reason), again: None }
+                    if gate == TASK_TYPE_TAKEN {
+                        // It is tried every few seconds.
+                        tracing::debug!(plugin = shown, digest, gate, reason, "canary waits");
+                    } else {
+                        tracing::warn!(
+                            plugin = shown,
+                            digest,
+                            gate,
+                            reason,
+                            "canary takes no part"
+                        );
+                    }
+                    State::refused(gate, reason)
                 }
             };
         }
