@@ -416,7 +416,7 @@ mod tests {
             manifest: None,
             signature: None,
         };
-        shelf.push(upload).await.unwrap();
+        shelf.push(upload, None, 0).await.unwrap();
     }
 
     fn plan() -> CanaryPlan {
