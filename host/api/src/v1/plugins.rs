@@ -280,7 +280,8 @@ pub(super) async fn upload(
     }
     let plugin = Whose { tenant }.plugin(&caller, name)?;
     let plugins = api.plugins()?;
-    let (upload, _place) = upload.read(&api, plugins.as_ref(), unchecked).await?;
+    let tenant = caller.tenant.as_ref();
+    let (upload, _place) = upload.read(&api, plugins.as_ref(), tenant, unchecked).await?;
     let pushed = plugins.push(&plugin, upload, &caller.name).await?;
     let status = if pushed.was_known { StatusCode::OK } else { StatusCode::CREATED };
     let uploaded = Uploaded {
