@@ -4,6 +4,7 @@
 
 mod operate;
 mod read;
+mod status;
 mod submit;
 mod tenants;
 mod uploads;
