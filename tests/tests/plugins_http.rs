@@ -228,7 +228,7 @@ async fn a_version_is_tried_by_degrees() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenants_token_has_the_tenants_plugins_and_no_others() {
-    let desk = Desk::new(&[("PLUGINS__FLEET", "any")]).await;
+    let desk = Desk::new(&[("PLUGINS__FLEET", "any"), ("TENANTS__ACME__PLUGINS", "1")]).await;
     let admin = desk.by("root", "admin", &[]);
     let acme = desk.by("acme", "read,operate", &["--tenant", "acme"]);
     let (bytes, digest) = version_of("unruly", 1);
@@ -247,6 +247,14 @@ async fn a_tenants_token_has_the_tenants_plugins_and_no_others() {
 
     let pushed = acme.send_form(versions, &[("component", &bytes)]).with(201);
     assert_eq!(pushed["plugin"], "acme/unruly");
+    // It is held to the tenant's quota, and to the gates.
+    let second = "/v1/plugins/second/versions";
+    let full = acme.send_form(second, &[("component", &bytes)]).with(422);
+    assert_eq!(full["gate"], "quota", "{full}");
+    let reason = full["reason"].as_str().expect("a reason");
+    assert!(reason.contains("may keep 1 plugins"), "{reason}");
+    let unchecked = format!("{versions}?unchecked=true");
+    assert_eq!(acme.send_form(&unchecked, &[("component", &bytes)]).status, 403);
     acme.post("/v1/plugins/unruly/activate", &activate).with(200);
     let shown = serves(&acme, "unruly", &digest.to_string()).await;
     assert_eq!(shown["hosts"][0]["serving"]["tenants"], json!(["acme"]));

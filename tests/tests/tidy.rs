@@ -3,6 +3,7 @@
 //! Each rule is a function from one file to the lines that break it, so that each can be
 //! shown to find what it looks for. A failure names file, line and rule.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -376,6 +377,55 @@ fn the_repository_keeps_its_rules() {
         }
     }
     assert!(breaches.is_empty(), "{} breaches:\n{}", breaches.len(), breaches.join("\n"));
+}
+
+/// What the headings of a text are linked by.
+fn anchors(text: &str) -> HashSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |line: &str| -> String {
+        let heading = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
+/// The links of one document that lead to no heading of another one, or of itself.
+fn lost_links(source: &Source, headings: &HashMap<&str, HashSet<String>>) -> Vec<String> {
+    let links = source.text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let links = links.map(|(link, _)| link).filter(|link| !link.contains("://"));
+    let folder = source.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let leads_nowhere = |link: &str| {
+        let Some((file, anchor)) = link.split_once('#') else { return false };
+        let path = match (file, folder) {
+            ("", _) => source.path.clone(),
+            (file, "") => file.to_owned(),
+            (file, folder) => format!("{folder}/{file}"),
+        };
+        let known = headings.get(path.as_str());
+        known.is_some_and(|headings| !headings.contains(anchor))
+    };
+    links
+        .filter(|link| leads_nowhere(link))
+        .map(|link| format!("{}: {link}", source.path))
+        .collect()
+}
+
+#[test]
+fn links_of_documents_lead_to_headings_that_are_there() {
+    let mut sources = sources();
+    sources.retain(|source| source.path.ends_with(".md"));
+    let headings: HashMap<&str, HashSet<String>> =
+        sources.iter().map(|source| (&*source.path, anchors(&source.text))).collect();
+    let lost: Vec<String> =
+        sources.iter().flat_map(|source| lost_links(source, &headings)).collect();
+    assert!(lost.is_empty(), "{}", lost.join("\n"));
+    let text = "# One (1)\n[a](#one-1) [b](b.md#two) [c](#two)".to_owned();
+    let lost = lost_links(
+        &Source { path: "docs/b.md".to_owned(), text },
+        &HashMap::from([("docs/b.md", anchors("# One (1)"))]),
+    );
+    assert_eq!(lost, ["docs/b.md: b.md#two", "docs/b.md: #two"]);
 }
 
 #[track_caller]

@@ -247,6 +247,7 @@ async fn scripts_get_one_plain_frame_or_a_document() {
     assert_eq!(document["queues"][0]["queue"], "default");
     assert_eq!(document["queues"][0]["rates"]["completed"], 0.0);
     assert_eq!(document["hosts"][0]["name"], "h1");
+    assert_eq!(document.get("latency"), Some(&serde_json::Value::Null), "only hosts know it");
     let none = place.run(&["top", "--once", "--queue", "defualt"]).exits(4);
     assert!(none.stderr.contains("did you mean `default`"), "{}", none.stderr);
     let live = place.run(&["top"]).exits(2);

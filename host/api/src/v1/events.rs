@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
-use super::chimes::Chime;
+use super::chimes::{Chime, newest};
 use super::extract::{Path, Query};
 use super::queues::known;
 use super::{Api, Caller, Problems, Scope};
@@ -129,14 +129,12 @@ async fn follow(
         let last = match &resumed {
             Some(resumed) => resumed.get(&queue).cloned().flatten(),
             None if from.past => None,
-            None => newest(&api, &queue).await?,
+            None => newest(api.broker(), &queue).await?,
         };
         told.insert(queue, last);
     }
-    let chime = |(queue, last): (&QueueName, &Option<EventId>)| {
-        (queue.clone(), api.chimes.listen(queue, last.clone()), true)
-    };
-    let chimes = told.iter().map(chime).collect();
+    let chime = |queue: &QueueName| (queue.clone(), api.chimes.listen(queue), true);
+    let chimes = told.keys().map(chime).collect();
     let ready = VecDeque::new();
     let following = Following { api, caller, kinds, told, chimes, ready, _place: place };
     let messages = stream::unfold(following, |mut following| async {
@@ -154,24 +152,6 @@ fn kinds(text: &str) -> Result<Vec<EventKind>, Problem> {
         })
     };
     text.split(',').map(kind).collect()
-}
-
-/// The newest event of a queue.
-async fn newest(api: &Api, queue: &QueueName) -> Result<Option<EventId>, Problem> {
-    let mut last = None;
-    // A queue keeps so many at most; no more are read, however fast others come in.
-    let kept = api.broker().policy(queue).await?.events.unwrap_or(0) as usize;
-    let mut read = 0;
-    while read <= kept {
-        let events = api.broker().events(queue, last.as_ref(), PAGE, Duration::ZERO).await?;
-        read += events.len();
-        let done = events.len() < PAGE;
-        last = events.into_iter().last().map(|event| event.id).or(last);
-        if done {
-            break;
-        }
-    }
-    Ok(last)
 }
 
 impl Following {

@@ -89,7 +89,7 @@ pub struct Api {
     chimes: Arc<chimes::Chimes>,
     local: Option<Arc<dyn Local>>,
     plugins: Option<Arc<dyn Plugins>>,
-    uploads: Arc<Semaphore>,
+    uploads: Arc<upload::Uploads>,
 }
 
 impl Api {
@@ -105,7 +105,7 @@ impl Api {
             waiters: Arc::new(Semaphore::new(options.waiters)),
             local: None,
             plugins: None,
-            uploads: Arc::new(Semaphore::new(upload::UPLOADS)),
+            uploads: upload::Uploads::new(),
         }
     }
 

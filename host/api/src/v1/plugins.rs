@@ -238,7 +238,7 @@ pub(super) async fn inspect(
 pub(super) struct Manner {
     /// The tenant whose it is to be; the operator's without it.
     tenant: Option<TenantName>,
-    /// Keep it without taking it through the gates of this host first.
+    /// Keep it without taking it through the gates of this host first. Not by a token of a tenant.
     #[serde(default)]
     unchecked: bool,
 }
@@ -274,9 +274,14 @@ pub(super) async fn upload(
     upload: Upload,
 ) -> Result<Response, Problem> {
     may_bring(&caller)?;
+    if unchecked && caller.tenant.is_some() {
+        let detail = "what a tenant brings goes through the gates; leave `unchecked` out";
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
     let plugin = Whose { tenant }.plugin(&caller, name)?;
     let plugins = api.plugins()?;
-    let (upload, _place) = upload.read(&api, plugins.as_ref(), unchecked).await?;
+    let tenant = caller.tenant.as_ref();
+    let (upload, _place) = upload.read(&api, plugins.as_ref(), tenant, unchecked).await?;
     let pushed = plugins.push(&plugin, upload, &caller.name).await?;
     let status = if pushed.was_known { StatusCode::OK } else { StatusCode::CREATED };
     let uploaded = Uploaded {

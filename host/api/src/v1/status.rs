@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::extract::Json;
 use super::health::{self, Component, Condition};
 use super::{Api, Caller, Problems, Scope};
+use crate::document::Look;
 use crate::local::{About, Complaint, Phase, SettingDocument};
 use crate::problem::Problem;
 use crate::unix_ms;
@@ -32,7 +33,7 @@ pub(super) struct Status {
     concurrency: u64,
     /// Queues that there are.
     queues: usize,
-    /// Tasks in line, in all queues.
+    /// Tasks in line, in the first 1,000 queues by name, as all that follows of tasks.
     pending: u64,
     /// Tasks that wait for their time or for others.
     waiting: u64,
@@ -52,11 +53,9 @@ pub(super) async fn status(From(api): From<Api>, caller: Caller) -> Result<Json<
     let local = api.local()?;
     let about = local.about();
     let health = health::look(&api).await;
-    let hosts = api.broker().hosts().await?;
+    let Look { queues, left_out, hosts, .. } = Look::take(api.broker(), &[]).await?;
     let (mut pending, mut waiting, mut failed) = (0, 0, 0);
-    let queues = api.broker().queues().await?;
-    for queue in &queues {
-        let stats = api.broker().stats(queue).await?;
+    for (_, stats) in &queues {
         pending += stats.pending;
         waiting += stats.scheduled + stats.blocked;
         failed += stats.failed;
@@ -73,7 +72,7 @@ pub(super) async fn status(From(api): From<Api>, caller: Caller) -> Result<Json<
         hosts: hosts.len(),
         in_flight: hosts.iter().map(|host| u64::from(host.in_flight)).sum(),
         concurrency: hosts.iter().map(|host| u64::from(host.concurrency)).sum(),
-        queues: queues.len(),
+        queues: queues.len() + left_out,
         pending,
         waiting,
         failed,

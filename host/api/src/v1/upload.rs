@@ -1,16 +1,21 @@
 //! A component that is uploaded: a form of several parts, read part by part within bounds.
 //!
-//! So many uploads are in memory at one time; whoever comes beyond that is asked to come again.
+//! So many uploads are in memory at one time, one of each tenant, and each has to be here within the
+//! time of any request; whoever comes beyond that is asked to come again.
 //! Who is refused is heard out within bounds, because a client that still sends when the connection
 //! ends never reads why.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::StatusCode;
+use bulkhead_core::TenantName;
 use futures::{StreamExt, stream};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use utoipa::ToSchema;
 
 use super::Api;
@@ -18,12 +23,54 @@ use crate::plugins::{PluginUpload, Plugins};
 use crate::problem::{Kind, Problem};
 
 /// Uploads that are in memory at one time.
-pub(super) const UPLOADS: usize = 2;
+const UPLOADS: usize = 2;
 /// Bytes of a form beside those of its parts.
 const FRAME_BYTES: u64 = 16 << 10;
 
 /// How long who is refused is heard out.
 const HEARD_OUT: Duration = Duration::from_secs(20);
+
+/// The places of uploads.
+pub(super) struct Uploads {
+    places: Arc<Semaphore>,
+    /// Those who have one.
+    tenants: Mutex<HashSet<TenantName>>,
+}
+
+/// A place among the uploads that are in memory, until it is dropped.
+pub(super) struct Place {
+    uploads: Arc<Uploads>,
+    tenant: Option<TenantName>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Uploads {
+    pub(super) fn new() -> Arc<Self> {
+        let places = Arc::new(Semaphore::new(UPLOADS));
+        Arc::new(Self { places, tenants: Mutex::default() })
+    }
+
+    /// A place for somebody of this tenant, or of none.
+    fn place(self: &Arc<Self>, tenant: Option<&TenantName>) -> Result<Place, Problem> {
+        let busy = |of: String| Problem::busy(format!("{of} here already; come again"), 5);
+        let mut tenants = self.tenants.lock();
+        if let Some(tenant) = tenant.filter(|tenant| tenants.contains(*tenant)) {
+            return Err(busy(format!("a plugin of the tenant `{tenant}` is uploaded")));
+        }
+        let permit = self.places.clone().try_acquire_owned();
+        let permit = permit.map_err(|_| busy(format!("{UPLOADS} plugins are uploaded")))?;
+        tenants.extend(tenant.cloned());
+        Ok(Place { uploads: self.clone(), tenant: tenant.cloned(), _permit: permit })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(tenant) = &self.tenant {
+            self.uploads.tenants.lock().remove(tenant);
+        }
+    }
+}
 
 /// A component, and what goes with it.
 #[derive(ToSchema)]
@@ -85,16 +132,30 @@ fn heard_out(body: Body, most: u64) -> Body {
 }
 
 impl Upload {
-    /// Read it, into a place among the uploads that are in memory.
+    /// Read it, into a place among the uploads that are in memory, within the time of any request.
     pub(super) async fn read(
         self,
         api: &Api,
         plugins: &dyn Plugins,
+        tenant: Option<&TenantName>,
         unchecked: bool,
-    ) -> Result<(PluginUpload, OwnedSemaphorePermit), Problem> {
-        let place = api.uploads.clone().try_acquire_owned().map_err(|_| {
-            Problem::busy(format!("{UPLOADS} plugins are uploaded here already; come again"), 5)
-        })?;
+    ) -> Result<(PluginUpload, Place), Problem> {
+        let place = api.uploads.place(tenant)?;
+        let timeout = api.options.timeout;
+        match tokio::time::timeout(timeout, self.form(plugins, unchecked)).await {
+            Ok(upload) => Ok((upload?, place)),
+            Err(_) => {
+                let seconds = timeout.as_secs_f64();
+                let detail = format!(
+                    "the upload took over {seconds} seconds and was given up; raise `api.timeout`, \
+                     or use `bulkhead plugin push`"
+                );
+                Err(Problem::new(Kind::TimedOut, detail))
+            }
+        }
+    }
+
+    async fn form(self, plugins: &dyn Plugins, unchecked: bool) -> Result<PluginUpload, Problem> {
         let (most, text_most) = (plugins.max_bytes(), plugins.max_text_bytes());
         let all = all_bytes(plugins);
         let mut request = self.0;
@@ -142,7 +203,7 @@ impl Upload {
             return Err(Problem::malformed("the form has no part `component`, the .wasm file"));
         };
         let (manifest, signature) = (text("manifest", manifest)?, text("signature", signature)?);
-        Ok((PluginUpload { component, manifest, signature, unchecked }, place))
+        Ok(PluginUpload { component, manifest, signature, unchecked })
     }
 }
 

@@ -4,8 +4,10 @@
 
 mod operate;
 mod read;
+mod status;
 mod submit;
 mod tenants;
+mod uploads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,8 +75,13 @@ impl Talk {
     }
 
     fn with(options: ApiOptions) -> Self {
+        Self::over(options, |api| api)
+    }
+
+    /// The same, over an API that has more than a broker.
+    fn over(options: ApiOptions, more: impl FnOnce(Api) -> Api) -> Self {
         let broker: Arc<dyn Broker> = Arc::new(EmbeddedBroker::in_memory());
-        let router = v1::router(Api::new(broker.clone(), SubmitLimits::default(), options));
+        let router = v1::router(more(Api::new(broker.clone(), SubmitLimits::default(), options)));
         Self { router, broker, caller: Caller::owner() }
     }
 

@@ -212,6 +212,22 @@ async fn events_are_followed_and_gone_on_with() {
     talk.call("GET", "/v1/events", &odd, Body::empty()).await.problem(400);
 }
 
+#[tokio::test]
+async fn an_id_of_the_far_future_silences_nobody_else() {
+    let talk = Talk::new();
+    let policy = QueuePolicy { events: Some(1_000), ..QueuePolicy::default() };
+    talk.broker.set_policy(&Default::default(), &policy).await.unwrap();
+    // It says that `default` was told up to 18446744073709551615-0.
+    let far = "kZKnZGVmYXVsdLYxODQ0Njc0NDA3MzcwOTU1MTYxNS0w";
+    let _first = follow(&talk, "/v1/queues/default/events", Some(far)).await;
+    let mut second = follow(&talk, "/v1/queues/default/events", None).await;
+    // What each stream finds when it begins needs no waking; what comes after that does.
+    for _ in 0..3 {
+        let news = talk.submit(r#"{"type": "a", "payload": 1}"#).await;
+        assert_eq!(soon(second.next()).await.1["task"], json!(news));
+    }
+}
+
 /// A stream of events being read.
 struct Live {
     body: Body,

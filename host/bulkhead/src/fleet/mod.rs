@@ -7,6 +7,7 @@
 
 mod canary;
 mod promotion;
+mod room;
 mod shelf;
 mod steer;
 
@@ -19,6 +20,7 @@ pub use canary::{
     Canary, CanaryBy, CanaryCounts, CanaryEnd, CanaryPlan, CanaryPromotion, CanaryRound,
     CanaryVerdict,
 };
+pub use room::Room;
 pub(crate) use shelf::read;
 pub use shelf::{Activated, FleetError, Pushed, Shelf, Upload};
 pub use steer::CanaryTurn;
@@ -223,15 +225,20 @@ impl Fleet {
     /// before it, and the one that a canary tries.
     #[must_use]
     pub fn old(&self, identity: &Identity) -> Vec<&Version> {
-        let versions = self.versions_of(identity);
-        let kept = versions.iter().map(|version| version.digest).collect();
+        let (versions, needed) = (self.versions_of(identity), self.needed(identity));
+        let count = versions.len().saturating_sub(KEPT_VERSIONS);
+        versions.iter().take(count).filter(|version| !needed.contains(&version.digest)).collect()
+    }
+
+    /// The active version, the one before it, and the one that a canary tries.
+    fn needed(&self, identity: &Identity) -> HashSet<Digest> {
+        let versions = self.versions_of(identity).iter();
+        let kept = versions.map(|version| version.digest).collect();
         let activation = self.activations.get(identity);
         let active = activation.and_then(Activation::active);
         let before = activation.and_then(|it| it.before(&kept)).map(|step| step.digest);
         let canary = self.canary(identity).map(|canary| canary.digest);
-        let count = versions.len().saturating_sub(KEPT_VERSIONS);
-        let needed = |digest| [active, before, canary].contains(&Some(digest));
-        versions.iter().take(count).filter(|version| !needed(version.digest)).collect()
+        [active, before, canary].into_iter().flatten().collect()
     }
 
     /// The blobs that some version names.

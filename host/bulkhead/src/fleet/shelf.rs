@@ -8,7 +8,7 @@ use bulkhead_queue::{
     Archive, Document, DocumentId, DocumentKind, Expected, JournalLine, QueueError,
 };
 
-use super::{Activation, Fleet, KEPT_STEPS, Step, Version, meant};
+use super::{Activation, Fleet, KEPT_STEPS, Room, Step, Version, meant};
 use crate::manifest::MAX_MANIFEST_BYTES;
 use crate::plugins::Identity;
 use crate::trust::MAX_FILE_BYTES;
@@ -17,7 +17,13 @@ use crate::trust::MAX_FILE_BYTES;
 pub(super) const TRIES: u32 = 5;
 
 /// How long a blob is left alone that no version names: one may be about to.
-const STRAY_KEPT_MS: u64 = 3_600_000;
+const STRAY_KEPT_MS: u64 = 600_000;
+
+/// Blobs that no version names, with which tenants' versions are stored no more: they are what
+/// was begun and left, and what is stored for nobody is held against all.
+const MAX_STRAYS: usize = 100;
+/// Bytes of such blobs.
+const MAX_STRAY_BYTES: u64 = 512 << 20;
 
 /// Why pushed plugins are as they were.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +35,9 @@ pub enum FleetError {
     /// There is no such plugin or version.
     #[error("{0}")]
     NotFound(String),
+    /// There is no room now; it is made within ten minutes.
+    #[error("{0}")]
+    Busy(String),
     /// The broker did not do its part.
     #[error(transparent)]
     Broker(#[from] QueueError),
@@ -88,9 +97,27 @@ impl<'a> Shelf<'a> {
         read(self.archive).await
     }
 
-    /// Keep a version of a plugin. It serves when it is activated; hosts take it through their
-    /// gates before.
-    pub async fn push(&self, upload: Upload) -> Result<Pushed, FleetError> {
+    /// Whether a room has place for a version, in whose favour others would go.
+    pub async fn has_room(
+        &self,
+        room: &Room,
+        plugin: &Identity,
+        digest: Digest,
+        size_bytes: u64,
+    ) -> Result<Result<(), String>, QueueError> {
+        let fleet = self.read().await?;
+        Ok(room.made_by(&fleet, plugin, digest, size_bytes).map(|_| ()))
+    }
+
+    /// Keep a version of a plugin, within a room if it has one. It serves when it is activated;
+    /// hosts take it through their gates before. What is pushed at once by several programs may
+    /// be over the room by what each of them pushes.
+    pub async fn push(
+        &self,
+        upload: Upload,
+        room: Option<&Room>,
+        now: UnixMs,
+    ) -> Result<Pushed, FleetError> {
         let Upload { name, owner, component, version, manifest, signature } = upload;
         for (what, text, most) in
             [("manifest", &manifest, MAX_MANIFEST_BYTES), ("signature", &signature, MAX_FILE_BYTES)]
@@ -102,11 +129,21 @@ impl<'a> Shelf<'a> {
                 )));
             }
         }
-        let digest = self.archive.put_blob(&component).await?;
+        let (identity, size_bytes) =
+            (Identity::of(owner.as_ref(), name.as_str()), component.len() as u64);
+        let strays = self.sweep(now).await?;
+        if let Some(room) = room {
+            let is_room =
+                self.has_room(room, &identity, Digest::of(&component), size_bytes).await?;
+            is_room.map_err(FleetError::Refused)?;
+            strays.check()?;
+        }
+        // The component last: it is then as new as the version is.
         let manifest = match manifest {
             Some(text) => Some(self.archive.put_blob(text.as_bytes()).await?),
             None => None,
         };
+        let digest = self.archive.put_blob(&component).await?;
         let gone = || FleetError::Refused("the blob was removed while it was pushed; again".into());
         let pushed_at = self.archive.blob_info(&digest).await?.ok_or_else(gone)?.stored_at;
         let version = Version {
@@ -116,21 +153,29 @@ impl<'a> Shelf<'a> {
             version,
             manifest,
             signature,
-            size_bytes: component.len() as u64,
+            size_bytes,
             pushed_at,
             pushed_by: self.actor.clone(),
         };
         let id = DocumentId::new(DocumentKind::Version, version.key());
-        let was_known = self.archive.document(&id).await?.is_some();
+        let held = self.archive.document(&id).await?;
         self.archive.put_document(&id, &written(&version)?, &Expected::Anything, None).await?;
-        self.note("plugin.push", &version.identity(), &digest.to_string()).await?;
+        self.note("plugin.push", &identity, &digest.to_string()).await?;
+        let was_known = held.is_some();
+        let replaced: Option<Version> = held.as_ref().and_then(parsed);
+        self.give_up(replaced.as_slice()).await?;
         let fleet = self.read().await?;
-        let mut forgotten = Vec::new();
-        for old in fleet.old(&version.identity()) {
-            self.forget(old).await?;
-            forgotten.push(old.clone());
+        let mut old = fleet.old(&identity);
+        old.retain(|version| version.digest != digest);
+        // Where there is no room any more, others pushed meanwhile; the next push is refused.
+        let room = room.map(|room| room.made_by(&fleet, &identity, digest, size_bytes));
+        for version in room.and_then(Result::ok).into_iter().flatten() {
+            if !old.contains(&version) {
+                old.push(version);
+            }
         }
-        self.sweep(pushed_at).await?;
+        let forgotten: Vec<Version> = old.into_iter().cloned().collect();
+        self.forget(&forgotten).await?;
         Ok(Pushed { version, was_known, forgotten })
     }
 
@@ -200,9 +245,7 @@ impl<'a> Shelf<'a> {
         if versions.is_empty() && !was_active {
             return Err(unknown(plugin));
         }
-        for version in versions {
-            self.forget(version).await?;
-        }
+        self.forget(versions).await?;
         self.note("plugin.remove", plugin, &format!("{} versions", versions.len())).await?;
         self.sweep(now).await?;
         Ok(versions.len())
@@ -267,20 +310,51 @@ impl<'a> Shelf<'a> {
         )))
     }
 
-    async fn forget(&self, version: &Version) -> Result<(), QueueError> {
-        let id = DocumentId::new(DocumentKind::Version, version.key());
-        self.archive.delete_document(&id).await.map(|_| ())
+    /// Forget versions, and the blobs that only they named.
+    async fn forget(&self, versions: &[Version]) -> Result<(), QueueError> {
+        for version in versions {
+            let id = DocumentId::new(DocumentKind::Version, version.key());
+            self.archive.delete_document(&id).await?;
+        }
+        self.give_up(versions).await
     }
 
-    /// Delete blobs that no version names, unless they are so new that one may be about to.
-    async fn sweep(&self, now: UnixMs) -> Result<(), QueueError> {
+    /// Delete the blobs of versions that are no more as they were, unless others name them. A blob
+    /// that was stored again since is left to the sweep: another version may be about to name it.
+    async fn give_up(&self, versions: &[Version]) -> Result<(), QueueError> {
+        if versions.is_empty() {
+            return Ok(());
+        }
         let named = self.read().await?.named();
-        for blob in self.archive.blobs().await? {
-            if !named.contains(&blob.digest) && blob.stored_at + STRAY_KEPT_MS < now {
-                self.archive.delete_blob(&blob.digest).await?;
+        for version in versions {
+            for digest in [Some(version.digest), version.manifest].into_iter().flatten() {
+                let info = match named.contains(&digest) {
+                    true => None,
+                    false => self.archive.blob_info(&digest).await?,
+                };
+                if info.is_some_and(|blob| blob.stored_at <= version.pushed_at) {
+                    self.archive.delete_blob(&digest).await?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Delete blobs that no version names, unless they are so new that one may be about to. What
+    /// is left of them.
+    async fn sweep(&self, now: UnixMs) -> Result<Strays, QueueError> {
+        // Blobs first: what is named meanwhile is then seen.
+        let blobs = self.archive.blobs().await?;
+        let named = self.read().await?.named();
+        let mut left = Strays::default();
+        for blob in blobs.iter().filter(|blob| !named.contains(&blob.digest)) {
+            if blob.stored_at + STRAY_KEPT_MS < now {
+                self.archive.delete_blob(&blob.digest).await?;
+            } else {
+                left = Strays { count: left.count + 1, bytes: left.bytes + blob.size_bytes };
+            }
+        }
+        Ok(left)
     }
 
     pub(super) async fn note(
@@ -291,6 +365,26 @@ impl<'a> Shelf<'a> {
     ) -> Result<(), QueueError> {
         let line = JournalLine::new(&self.actor, action, &plugin.to_string(), detail);
         self.archive.journal(&line).await
+    }
+}
+
+/// Blobs that no version names.
+#[derive(Debug, Default)]
+struct Strays {
+    count: usize,
+    bytes: u64,
+}
+
+impl Strays {
+    /// Refuse more where there are too many.
+    fn check(&self) -> Result<(), FleetError> {
+        if self.count < MAX_STRAYS && self.bytes < MAX_STRAY_BYTES {
+            return Ok(());
+        }
+        Err(FleetError::Busy(format!(
+            "{} blobs of {} bytes are of no version, which is the most beside tenants' versions;              they go within ten minutes: come again",
+            self.count, self.bytes
+        )))
     }
 }
 
@@ -369,7 +463,32 @@ mod tests {
                 manifest: Some(format!("# {number}")),
                 signature: None,
             };
-            self.shelf().push(upload).await.unwrap()
+            let now = self.now_ms.load(Ordering::Relaxed);
+            self.shelf().push(upload, None, now).await.unwrap()
+        }
+
+        /// Push a component of this text as this plugin of `acme`.
+        async fn push_of_acme(
+            &self,
+            plugin: &str,
+            text: &str,
+            room: &Room,
+        ) -> Result<Pushed, FleetError> {
+            let now = self.pass(1);
+            let manifest = Some(format!("# {now}"));
+            let upload = Upload {
+                name: plugin.parse().unwrap(),
+                owner: Some("acme".parse().unwrap()),
+                component: text.as_bytes().to_vec(),
+                version: None,
+                manifest,
+                signature: None,
+            };
+            self.shelf().push(upload, Some(room), now).await
+        }
+
+        async fn blobs(&self) -> usize {
+            self.broker.archive().blobs().await.unwrap().len()
         }
 
         async fn kept(&self) -> Vec<String> {
@@ -393,15 +512,49 @@ mod tests {
         assert_eq!(forgotten[0].version.as_deref(), Some("2.0.0"), "1.0.0 is active");
         let kept = stage.kept().await;
         assert_eq!((kept.len(), kept[0].as_str()), (KEPT_VERSIONS + 1, "1.0.0"));
-        let blobs = async || stage.broker.archive().blobs().await.unwrap().len();
-        assert_eq!(blobs().await, 2 * (KEPT_VERSIONS + 2), "one may be about to be named");
+        assert_eq!(stage.blobs().await, 2 * (KEPT_VERSIONS + 1), "its blobs go with a version");
+        let archive = stage.broker.archive();
+        archive.put_blob(b"stray").await.unwrap();
+        stage.push(20).await;
+        assert_eq!(stage.blobs().await, 2 * (KEPT_VERSIONS + 1) + 1, "it may yet be named");
         stage.pass(2 * STRAY_KEPT_MS);
         stage.push(20).await;
-        assert_eq!(blobs().await, 2 * (KEPT_VERSIONS + 1));
+        assert_eq!(stage.blobs().await, 2 * (KEPT_VERSIONS + 1));
         assert_eq!(stage.shelf().remove(&plugin, 9).await.unwrap(), KEPT_VERSIONS + 1);
+        assert_eq!(stage.blobs().await, 0);
         assert!(stage.kept().await.is_empty());
         let gone = stage.shelf().remove(&plugin, 9).await.unwrap_err();
         assert!(matches!(gone, FleetError::NotFound(_)), "{gone}");
+    }
+
+    #[tokio::test]
+    async fn a_tenant_that_pushes_on_and_on_takes_no_more_than_its_room() {
+        let stage = Stage::new();
+        let room = Room { plugins: 2, versions: 4, bytes: 1_000 };
+        for number in 0..50 {
+            stage.push_of_acme("a", &format!("a{number}"), &room).await.unwrap();
+            stage.push_of_acme("b", "b", &room).await.unwrap();
+            assert!(stage.blobs().await <= 2 * 4, "{number}");
+        }
+        let third = stage.push_of_acme("c", "c", &room).await.unwrap_err();
+        assert!(matches!(&third, FleetError::Refused(why) if why.contains("2 plugins")), "{third}");
+        let large = stage.push_of_acme("b", &"b".repeat(1_001), &room).await.unwrap_err();
+        assert!(matches!(large, FleetError::Refused(_)), "{large}");
+        assert_eq!(stage.blobs().await, 2 * 4, "what is refused is not stored");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_names_stops_tenants_and_not_the_operator() {
+        let stage = Stage::new();
+        for number in 0..MAX_STRAYS {
+            stage.broker.archive().put_blob(&number.to_be_bytes()).await.unwrap();
+        }
+        let busy = stage.push_of_acme("a", "a", &Room::MOST).await.unwrap_err();
+        assert!(matches!(busy, FleetError::Busy(_)), "{busy}");
+        stage.push(1).await;
+        stage.pass(2 * STRAY_KEPT_MS);
+        stage.push_of_acme("a", "a", &Room::MOST).await.unwrap();
+        assert_eq!(stage.blobs().await, 4, "it swept before it stored");
     }
 
     #[tokio::test]

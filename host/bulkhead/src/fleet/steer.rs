@@ -439,7 +439,7 @@ pub(super) mod tests {
             manifest: None,
             signature: None,
         };
-        shelf.push(upload).await.unwrap();
+        shelf.push(upload, None, 0).await.unwrap();
     }
 
     pub(in crate::fleet) fn plan() -> CanaryPlan {

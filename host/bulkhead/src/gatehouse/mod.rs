@@ -22,17 +22,16 @@ use bulkhead_api::{
 use bulkhead_core::{Digest, TenantName};
 use bulkhead_queue::Broker;
 use bulkhead_sandbox::{
-    Account, CompileTime, Manifest, Plugin, PluginSource, Rejection, Sandbox, SandboxConfig,
+    Account, CompileTime, Gate, Manifest, Plugin, PluginSource, Rejection, Sandbox, SandboxConfig,
 };
 use parking_lot::Mutex as SyncMutex;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
 pub use self::inspection::{access, described};
 use crate::clock::unix_ms;
 use crate::config::quantity::{Size, Span};
 use crate::fleet::{
-    Activated, CanaryBy, CanaryPlan, FleetError, Pushed, Shelf, Step, Upload, Version, meant,
+    Activated, CanaryBy, CanaryPlan, FleetError, Pushed, Room, Shelf, Step, Upload, Version, meant,
 };
 use crate::host::isolation;
 use crate::manifest::{self, MAX_MANIFEST_BYTES};
@@ -81,6 +80,7 @@ impl From<FleetError> for Problem {
         match error {
             FleetError::Refused(reason) => Self::refused(reason),
             FleetError::NotFound(reason) => Self::not_found(reason),
+            FleetError::Busy(reason) => Self::busy(reason, 60),
             FleetError::Broker(error) => error.into(),
         }
     }
@@ -277,10 +277,17 @@ impl Plugins for Gatehouse {
     ) -> Result<PluginPushed, Problem> {
         let identity = identity(plugin);
         let PluginUpload { component, manifest, signature, unchecked } = upload;
+        let digest = Digest::of(&component);
+        let settings = self.options.settings.now();
+        let room = plugin.owner.as_ref().map(|tenant| Room::of(&settings.plugin_quota(tenant)));
+        let shelf = self.shelf(actor);
+        if let Some(room) = &room {
+            let is_room = shelf.has_room(room, &identity, digest, component.len() as u64).await?;
+            is_room.map_err(|reason| Refusal::new(Gate::Quota.as_str(), reason).of(&identity))?;
+        }
         let named = if unchecked {
             None
         } else {
-            let digest = Digest(Sha256::digest(&component).into());
             let said = self.trusted(&identity, digest, manifest.as_deref(), signature.as_deref());
             let said = said.map_err(|refusal| refusal.of(&identity))?;
             let mut sandbox = self.sandbox.lock().await;
@@ -292,7 +299,7 @@ impl Plugins for Gatehouse {
         let (name, owner) = (plugin.name.clone(), plugin.owner.clone());
         let upload = Upload { name, owner, component, version: named, manifest, signature };
         let Pushed { version: pushed, was_known, forgotten } =
-            self.shelf(actor).push(upload).await?;
+            shelf.push(upload, room.as_ref(), unix_ms()).await?;
         let forgotten = forgotten.iter().map(|old| old.digest).collect();
         Ok(PluginPushed { version: version(&pushed), was_known, forgotten })
     }
