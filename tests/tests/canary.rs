@@ -541,7 +541,7 @@ async fn an_embedded_broker_judges_too_and_the_verdict_is_counted() {
         let (name, version) = ("turncoat".parse().expect("a name"), Some(manner.to_owned()));
         let upload =
             Upload { name, owner: None, component, version, manifest: None, signature: None };
-        shelf.push(upload).await.expect("pushed");
+        shelf.push(upload, None, inside.now().await).await.expect("pushed");
         digest
     };
     let good = push("good").await;
@@ -601,7 +601,7 @@ async fn a_version_is_tried_beside_a_file_and_batches_are_taken_apart() {
         let version = Some(version.to_owned());
         let upload =
             Upload { name, owner: None, component, version, manifest: None, signature: None };
-        shelf.push(upload).await.expect("pushed");
+        shelf.push(upload, None, inside.now().await).await.expect("pushed");
     };
     let reaches = async |state: PushedState| {
         eventually_within(PATIENCE, &format!("it is {state:?}"), || async {
