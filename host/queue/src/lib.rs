@@ -45,7 +45,7 @@ pub use error::QueueError;
 pub use event::{Event, EventId, EventKind};
 pub use figures::{BrokerFigures, Spread, TIMES_US};
 pub use finding::{Finding, FindingKind};
-pub use held::{HeldBy, HeldTenant};
+pub use held::{HeldBy, HeldTenant, QuotaUse};
 pub use history::{Resolution, Sample};
 pub use host::{
     HostInfo, HostMemory, HostScaling, PluginInfo, PushedState, PushedVersion, RejectedVersion,
