@@ -8,9 +8,9 @@ use bulkhead_core::{
 };
 use bulkhead_queue::{
     Broker, CancelAnswer, Client, Document, DocumentId, DocumentKind, End, Expected, HostInfo,
-    JournalLine, JournalRange, KvBound, KvEdit, KvOwner, KvQuota, KvRange, KvUsage, KvWrite,
-    KvWritten, ListFilter, NewTask, RedisBroker, RedisConfig, RerunAnswer, Resolution, Serves,
-    ServingVersion, Signal, SubmitLimits, Topic,
+    HostLatency, JournalLine, JournalRange, KvBound, KvEdit, KvOwner, KvQuota, KvRange, KvUsage,
+    KvWrite, KvWritten, ListFilter, NewTask, RedisBroker, RedisConfig, RerunAnswer, Resolution,
+    Serves, ServingVersion, Signal, SubmitLimits, Topic,
 };
 use bulkhead_stage::eventually;
 
@@ -252,6 +252,7 @@ async fn hosts(broker: &dyn Broker) {
         refusing: Vec::new(),
         types: Vec::new(),
         tenants: Vec::new(),
+        latency: HostLatency::default(),
     };
     broker.announce_host(&info, Duration::from_secs(60)).await.unwrap();
     assert_eq!(broker.hosts().await.unwrap(), [info]);
