@@ -111,7 +111,7 @@ async fn axe_finds_no_breach_on_any_page_in_light_in_dark_and_on_a_phone() {
     let dark = tab.js(ground);
     tab.click("Theme: as the system");
     tab.until("it is light", &format!("{ground} !== '{}'", dark.as_str().expect("a colour")));
-    tab.js("location.reload()");
+    tab.reload();
     tab.click("Theme: light");
     tab.until("it is dark", &format!("{ground} === '{}'", dark.as_str().expect("a colour")));
     tab.click("Theme: dark");
