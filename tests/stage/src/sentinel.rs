@@ -122,6 +122,14 @@ impl SentinelGroup {
         self.servers[server].connection()
     }
 
+    /// Whether a server says that it follows another one. One that has just been told to
+    /// throws its connections away.
+    #[must_use]
+    pub fn is_replica(&self, server: usize) -> bool {
+        let info = self.servers[server].try_ask(&["INFO", "replication"]);
+        info.is_ok_and(|info| info.contains("role:slave"))
+    }
+
     /// Kill a server as a crash would.
     pub fn kill(&mut self, server: usize) {
         self.servers[server].kill();
