@@ -14,8 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::cursor::Cursor;
 use super::extract::{Json, Path, Query};
-use super::selection::Selection;
 use super::{Api, Caller, Problems, Scope};
+use crate::asked::Selection;
 use crate::document::{SummaryDocument, TaskDocument};
 use crate::problem::{Kind, Problem};
 

@@ -3,11 +3,12 @@
 use anyhow::Result;
 use bulkhead::core::{State, TaskId};
 use bulkhead::queue::{CancelAnswer, RerunAnswer};
+use bulkhead_api::asked::Selection;
 use clap::Args;
 use serde::Serialize;
 
 use super::find;
-use super::select::{Selection, depth};
+use super::select::{depth, sweep};
 use crate::cli::asked::Content;
 use crate::cli::exit::{Exit, failed, usage};
 use crate::cli::output;
@@ -111,7 +112,7 @@ impl Cancel {
                     }
                     Ok(())
                 };
-                self.selection.sweep(broker.as_ref(), queue, *state, act).await?;
+                sweep(&self.selection, broker.as_ref(), queue, *state, act).await?;
             }
         }
         if session.out.is_json() {
