@@ -8,7 +8,7 @@ use std::time::Duration;
 use bulkhead_core::{FailureKind, State};
 use bulkhead_tests::{
     Load, Site, digest_of, eventually, failure, guest, install, install_as, install_version,
-    output, task, version, version_of,
+    output, version, version_of,
 };
 
 const SWAPS: u32 = 50;
