@@ -50,6 +50,14 @@ async fn a_second_signal_skips_the_grace() {
         host.log().contains("signal again to stop at once").then_some(())
     })
     .await;
+    eventually("everybody sees it", || async {
+        let hosts = site.client.broker().hosts().await.expect("a broker");
+        (hosts.len() == 1 && hosts[0].draining).then(|| {
+            assert_eq!(hosts[0].version, env!("CARGO_PKG_VERSION"));
+            assert_eq!(hosts[0].in_flight, 1);
+        })
+    })
+    .await;
     assert!(host.ended().is_none(), "the attempt may go on");
     host.signal("TERM");
     assert_eq!(host.wait(PATIENCE).code(), Some(0), "{}", host.log());

@@ -18,6 +18,7 @@ mod deploy;
 mod figure;
 mod figures;
 mod guests;
+mod image;
 mod interrupt;
 mod layout;
 mod packages;
@@ -63,6 +64,8 @@ enum Command {
     Metrics,
     /// Hold what is in `deploy` against the tools that are made for it.
     Deploy,
+    /// Build the image with docker, have a container of it do a task, and stop it.
+    Image,
     /// Draw the autoscaler on a simulated load into `docs/images/autoscaler.svg`.
     Figure,
     /// Take pictures of the dashboard at work into `docs/images`.
@@ -89,6 +92,7 @@ fn run(command: &Command, layout: &Layout) -> Result<()> {
         Command::Metrics => write_metrics(layout),
         Command::Attack(options) => attack::measure(layout, options),
         Command::Deploy => deploy::check(layout),
+        Command::Image => image::check(layout),
         Command::Figure => figure::draw(layout),
         Command::Screenshots => screenshots::take(layout),
         Command::Bench(options) => bench::measure(layout, options),

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct HostInfo {
     /// Its name. Hosts of the same name are listed as one.
     pub name: String,
+    /// The version of Bulkhead that it runs; empty if it is one that did not say so yet.
+    #[serde(default)]
+    pub version: String,
     /// Its process id.
     pub pid: u32,
     /// When it started.
@@ -37,6 +40,9 @@ pub struct HostInfo {
     /// How its concurrency follows its load, if it does.
     #[serde(default)]
     pub scaling: Option<HostScaling>,
+    /// Whether it was told to stop: it claims nothing more, and ends with what it runs.
+    #[serde(default)]
+    pub draining: bool,
     /// Why it takes on no more work; empty while it does.
     #[serde(default)]
     pub refusing: Vec<String>,

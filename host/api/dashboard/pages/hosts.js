@@ -22,14 +22,14 @@ function host(one, past) {
   const serving = one.plugins.filter((plugin) => plugin.serving);
   const line = spark(past.map((now) => now.hosts.find((other) => other.name === one.name)?.in_flight));
   return h("section", { class: "panel host" },
-    h("div", { class: "panel-head" }, h("h2", {}, one.name), badge(one.refusing.length ? "full" : "serving"), h("span", { class: "soft" }, "seen ", moment(one.seen_at))),
+    h("div", { class: "panel-head" }, h("h2", {}, one.name), badge(one.draining ? "draining" : one.refusing.length ? "full" : "serving"), h("span", { class: "soft" }, "seen ", moment(one.seen_at))),
     gauge("Slots", `${count(one.in_flight)} of ${count(one.concurrency)}`, one.in_flight / one.concurrency), line,
     one.memory ? gauge("Memory held", `${bytes(one.memory.held_bytes)} of ${bytes(one.memory.budget_bytes)}`, one.memory.held_bytes / one.memory.budget_bytes) : null,
     one.refusing.map((reason) => h("p", { class: "failed" }, `Takes on no more work: ${reason}`)),
     sheet([["Queues", one.queues.join(", ")], ["Memory ceiling", one.memory ? bytes(one.memory.ceiling_bytes) : null], ["Waits for memory", one.memory?.waiting ? `${count(one.memory.waiting)} attempts` : null],
       ["Plugins", [h("a", { href: "#/plugins" }, `${serving.length} serve`), refused.length ? `, ${refused.length} refused` : ""]],
       ["Guests", one.isolation.length ? `in worker processes behind ${one.isolation.join(", ")}` : "on threads"],
-      ["Pushed plugins", one.fleet ? "taken" : "not taken"], ["Process", one.pid], ["Started", moment(one.started_at)]]),
+      ["Pushed plugins", one.fleet ? "taken" : "not taken"], ["Version", one.version || null], ["Process", one.pid], ["Started", moment(one.started_at)]]),
     one.scaling ? scaling(one.scaling) : null,
     h("details", {}, h("summary", {}, "Versions"), table([["Plugin"], ["Version"], ["Digest", "id"]], serving.map((plugin) => [plugin.name, plugin.serving.version, plugin.serving.digest.slice(0, 12)]), "None.")));
 }

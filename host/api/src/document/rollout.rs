@@ -110,6 +110,7 @@ mod tests {
         };
         HostInfo {
             name: name.into(),
+            version: "0.1.0".into(),
             pid: 1,
             started_at: 0,
             seen_at: 0,
@@ -122,6 +123,7 @@ mod tests {
             isolation: Vec::new(),
             fleet: true,
             scaling: None,
+            draining: false,
             refusing: Vec::new(),
             types: Vec::new(),
             tenants: Vec::new(),

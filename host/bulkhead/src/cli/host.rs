@@ -28,14 +28,15 @@ impl Host {
         }
         let now = figures::now();
         let header = [
-            "NAME", "PID", "STARTED", "SEEN", "RUNNING", "SLOTS", "MEMORY", "GUESTS", "QUEUES",
-            "PLUGINS",
+            "NAME", "VERSION", "PID", "STARTED", "SEEN", "RUNNING", "SLOTS", "MEMORY", "GUESTS",
+            "QUEUES", "PLUGINS",
         ];
         let mut table = output::table(&header);
         for host in &hosts {
             let serving = host.plugins.iter().filter(|plugin| plugin.serving.is_some()).count();
             table.add_row(vec![
                 output::cell(&host.name),
+                output::cell(&host.version),
                 output::number(host.pid),
                 output::cell(&figures::relative(host.started_at, now)),
                 output::cell(&figures::relative(host.seen_at, now)),
@@ -65,14 +66,13 @@ fn slots(host: &HostInfo) -> String {
     }
 }
 
-/// Lines below the table: why a host takes on no more work, and how its concurrency changed.
+/// Lines below the table: that it drains, why a host takes on no more work, and how its concurrency changed.
 fn remarks(host: &HostInfo, now: UnixMs) -> Vec<String> {
     let name = escape::line(&host.name);
-    let mut lines: Vec<String> = host
-        .refusing
-        .iter()
-        .map(|why| format!("{name} claims nothing: {}\n", escape::line(why)))
-        .collect();
+    let drains = format!("{name} was told to stop: it ends what it runs and claims nothing more\n");
+    let mut lines: Vec<String> = host.draining.then_some(drains).into_iter().collect();
+    let refusing = host.refusing.iter();
+    lines.extend(refusing.map(|why| format!("{name} claims nothing: {}\n", escape::line(why))));
     let changes = host.scaling.iter().flat_map(|scaling| &scaling.changes).take(CHANGES_SHOWN);
     lines.extend(changes.map(|change| {
         let when = figures::relative(change.at, now);

@@ -12,6 +12,7 @@ use bulkhead_queue::{HostInfo, HostMemory, TenantLoad};
 use super::lines::Lines;
 use crate::clock::unix_ms;
 use crate::options::FleetPolicy;
+use crate::shutdown::Shutdown;
 
 /// How often a host says that it runs.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(3);
@@ -67,12 +68,14 @@ impl Lines {
         tenants
     }
 
-    /// Say again and again that the host runs, and at once when its plugins change.
-    pub(super) async fn announce(self) {
+    /// Say again and again that the host runs, and at once when its plugins change or it drains.
+    pub(super) async fn announce(self, mut shutdown: Shutdown) {
         let (mut news, mut rescans) = (self.shared.registry.news(), self.shared.registry.rescans());
+        let mut draining = false;
         loop {
             let info = HostInfo {
                 name: self.options.name.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
                 started_at: self.started_at,
                 seen_at: unix_ms(),
@@ -85,6 +88,7 @@ impl Lines {
                 isolation: self.layers.clone(),
                 fleet: self.options.fleet != FleetPolicy::Off,
                 scaling: self.vitals.scaling(),
+                draining,
                 refusing: self.vitals.refusing(),
                 types: self.shared.metrics.types(),
                 tenants: self.tenants(),
@@ -96,6 +100,7 @@ impl Lines {
             tokio::select! {
                 _ = news.changed() => {}
                 _ = rescans.changed() => {}
+                () = shutdown.drained(), if !draining => draining = true,
                 () = tokio::time::sleep(ANNOUNCE_EVERY) => {}
             }
         }

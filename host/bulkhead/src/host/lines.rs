@@ -138,7 +138,7 @@ impl Lines {
             alerts,
             self.shared.metrics.clone(),
         ));
-        beside.spawn(self.announce());
+        beside.spawn(self.announce(shutdown));
         while let Some(ended) = serving.join_next().await {
             if let Err(error) = ended {
                 tracing::error!(%error, "a queue's loop ended unexpectedly");

@@ -21,6 +21,7 @@ fn scaling() -> HostScaling {
 fn host(name: &str, in_flight: u32) -> HostInfo {
     HostInfo {
         name: name.into(),
+        version: "0.1.0".into(),
         pid: 7,
         started_at: 1,
         seen_at: 2,
@@ -57,6 +58,7 @@ fn host(name: &str, in_flight: u32) -> HostInfo {
         isolation: vec!["files".into()],
         fleet: true,
         scaling: Some(scaling()),
+        draining: true,
         refusing: vec!["the CPU is busy".into()],
         types: vec![TypeFigures {
             task_type: "resize".into(),

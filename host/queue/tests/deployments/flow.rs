@@ -209,6 +209,7 @@ async fn waking(client: &Client) {
 async fn hosts(broker: &dyn Broker) {
     let info = HostInfo {
         name: "h1".into(),
+        version: "0.1.0".into(),
         pid: 1,
         started_at: 1,
         seen_at: u64::MAX >> 16,
@@ -239,6 +240,7 @@ async fn hosts(broker: &dyn Broker) {
         isolation: Vec::new(),
         fleet: false,
         scaling: None,
+        draining: false,
         refusing: Vec::new(),
         types: Vec::new(),
         tenants: Vec::new(),

@@ -229,6 +229,8 @@ fn host(host: &HostInfo, now: UnixMs) -> Row {
     let silent_ms = now.saturating_sub(host.seen_at);
     let state = if silent_ms > SILENT_MS {
         Cell::text("silent").toned(Tone::Bad)
+    } else if host.draining {
+        Cell::text("draining").toned(Tone::Doubtful)
     } else if host.refusing.is_empty() {
         Cell::text("serves").toned(Tone::Good)
     } else {

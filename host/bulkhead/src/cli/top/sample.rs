@@ -27,6 +27,7 @@ pub(super) fn queue(name: &str) -> QueueName {
 pub(super) fn host(name: &str) -> HostInfo {
     HostInfo {
         name: name.into(),
+        version: "0.1.0".into(),
         pid: 7,
         started_at: NOW - 3_600_000,
         seen_at: NOW - 1_000,
@@ -39,6 +40,7 @@ pub(super) fn host(name: &str) -> HostInfo {
         isolation: Vec::new(),
         fleet: true,
         scaling: None,
+        draining: false,
         refusing: Vec::new(),
         types: Vec::new(),
         tenants: Vec::new(),
@@ -154,8 +156,9 @@ pub(super) fn seen() -> Seen {
     let full =
         HostInfo { refusing: vec!["its memory is full".into()], in_flight: 0, ..host("site-2") };
     let gone = HostInfo { seen_at: NOW - 12_000, ..host("site-3") };
+    let stops = HostInfo { draining: true, in_flight: 3, ..host("site-4") };
     let queues = vec![(queue("default"), idle), (queue("mail"), mail)];
-    let now = look(NOW, queues, vec![busy(NOW - 1_000, 1_100), full, gone]);
+    let now = look(NOW, queues, vec![busy(NOW - 1_000, 1_100), full, gone, stops]);
     window.observe(&now.hosts);
     let first = Overview::of(&before, None);
     let tenant = TenantPolicy { in_flight: Some(8), ..TenantPolicy::default() };
