@@ -343,7 +343,7 @@ impl Api {
     /// What is kept of a plugin.
     pub(super) async fn kept(&self, plugin: &PluginRef) -> Result<KeptPlugin, Problem> {
         let (kept, id) = (self.plugins()?.kept().await?, plugin.id());
-        let found = kept.into_iter().find(|kept| kept.plugin == id);
+        let found = kept.into_iter().find(|kept| kept.plugin == id.as_str());
         found.ok_or_else(|| unknown(plugin))
     }
 
