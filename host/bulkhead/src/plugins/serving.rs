@@ -114,7 +114,7 @@ impl Serving {
     }
 
     /// Count an attempt as running while the guard lives.
-    fn begin(&self) -> InFlight {
+    pub(super) fn begin(&self) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         InFlight(self.in_flight.clone())
     }
@@ -133,7 +133,7 @@ impl Serving {
 }
 
 /// One attempt, counted.
-struct InFlight(Arc<AtomicU32>);
+pub(super) struct InFlight(Arc<AtomicU32>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {

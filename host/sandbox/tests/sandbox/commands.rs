@@ -99,9 +99,8 @@ async fn a_command_serves_what_its_manifest_names() {
         task_types: Some(vec![task_type("shout"), task_type("yell")]),
         ..Manifest::default()
     };
-    let source =
-        PluginSource { name: "command".into(), bytes: guest("command"), manifest, account: None };
-    let plugin = sandbox().await.load(source).await.unwrap();
+    let renamed = PluginSource { manifest, ..source("command", guest("command")) };
+    let plugin = sandbox().await.load(renamed).await.unwrap();
     let served: Vec<_> =
         plugin.description().handlers.iter().map(|handler| handler.task_type.as_str()).collect();
     assert_eq!(served, ["shout", "yell"]);

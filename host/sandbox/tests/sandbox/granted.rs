@@ -397,6 +397,6 @@ async fn a_plugin_without_its_grants_is_refused_with_the_lines_to_add() {
     assert_eq!(inspection.missing.len(), 1, "{inspection:?}");
     assert!(inspection.granted.iter().any(|granted| granted.grant == Some("kv")));
     // A host without stores has nothing to grant.
-    let rejection = sandbox().await.load(source(every())).await.unwrap_err();
+    let rejection = sandbox().await.load(asking("toucher", every())).await.unwrap_err();
     assert!(rejection.message.contains("keeps no values for plugins"), "{rejection}");
 }

@@ -116,7 +116,8 @@ mod tests {
             answers.extend(broker.cancel(&queue, ids, 60_000).await?);
             Ok(())
         };
-        let swept = sweep(&of_type("even"), broker.as_ref(), &queue, State::Pending, cancel);
+        let even = of_type("even");
+        let swept = sweep(&even, broker.as_ref(), &queue, State::Pending, cancel);
         let swept = swept.await.unwrap();
         assert_eq!((swept, answers.len()), (650, 650));
         assert!(answers.iter().all(|answer| *answer == CancelAnswer::Cancelled));
@@ -131,7 +132,8 @@ mod tests {
             seen.extend_from_slice(ids);
             Ok(())
         };
-        let swept = sweep(&of_type("odd"), broker.as_ref(), &queue, State::Pending, look);
+        let odd = of_type("odd");
+        let swept = sweep(&odd, broker.as_ref(), &queue, State::Pending, look);
         let swept = swept.await.unwrap();
         seen.sort();
         seen.dedup();
