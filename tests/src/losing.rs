@@ -7,14 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bulkhead_core::{
     BatchId, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef, TaskType,
-    UnixMs,
+    TenantName, UnixMs,
 };
 use bulkhead_queue::{
     Apart, Archive, Batch, BatchView, Broker, CancelAnswer, Claim, Day, DueSchedules, Event,
     EventId, Finding, Fire, FireAnswer, HostInfo, KvEntry, KvOwner, KvPage, KvRange, KvUsage,
-    KvWrite, KvWritten, Lines, ListFilter, Mark, QueueError, QueueStats, RerunAnswer, ScheduleView,
-    Sealed, SecretId, Settlement, Signal, Step, Stepped, SubmitAnswer, TaskPage, TaskView, Topic,
-    UsageRow,
+    KvWrite, KvWritten, Lines, ListFilter, Mark, QueueError, QueueStats, QuotaUse, RerunAnswer,
+    ScheduleView, Sealed, SecretId, Settlement, Signal, Step, Stepped, SubmitAnswer, TaskPage,
+    TaskView, Topic, UsageRow,
 };
 use tokio::sync::mpsc;
 
@@ -118,6 +118,7 @@ passed_on! {
     fn set_policy(queue: &QueueName, policy: &QueuePolicy) -> ();
     fn policy(queue: &QueueName) -> QueuePolicy;
     fn stats(queue: &QueueName) -> QueueStats;
+    fn quota_use(queue: &QueueName, tenants: &[TenantName]) -> Vec<QuotaUse>;
     fn queues() -> Vec<QueueName>;
     fn usage(queue: &QueueName, from: Day, to: Day) -> Vec<UsageRow>;
     fn events(queue: &QueueName, after: Option<&EventId>, limit: usize, wait: Duration) -> Vec<Event>;

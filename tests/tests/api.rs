@@ -187,6 +187,42 @@ async fn a_host_tells_how_it_stands_and_how_fast_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn percentiles_are_of_all_hosts_whichever_is_asked() {
+    let site = Site::new().await;
+    let serve = |name: &'static str| {
+        let mut command = HostProcess::command();
+        command.args(["--broker", &site.server.url(), "run", "--name", name, "--queue", name]);
+        command.arg("--plugins").arg(site.folder()).env("BULKHEAD_API__LISTEN", "127.0.0.1:0");
+        HostProcess::spawn(command, site.folder().join(format!("{name}.log")))
+    };
+    let (quick, slow, idle) = (serve("quick"), serve("slow"), serve("idle"));
+    let token = run(&site, &["token", "create", "eye", "--scope", "read"]).said();
+    let mut eyes = Vec::new();
+    for host in [&quick, &slow, &idle] {
+        let api = Http::of(host).await;
+        eventually("it is ready", || async { (api.get("/readyz").status == 200).then_some(()) })
+            .await;
+        eyes.push(api.with(&token));
+    }
+    let told = |eye: &Http| eye.get("/v1/overview").with(200)["latency"].clone();
+    let ran =
+        |task: [&str; 5]| run(&site, &[&["submit"][..], &task, &["--wait"]].concat()).exits(0);
+    ran(["echo", "--data", "x", "--queue", "quick"]);
+    eventually("the one that ran nothing tells it", || async {
+        told(&eyes[2])["pick_up"].is_object().then_some(())
+    })
+    .await;
+    ran(["sleep", "--data", "600", "--queue", "slow"]);
+    eventually("all tell what took longest", || async {
+        let latency = told(&eyes[0]);
+        let is_same = eyes.iter().all(|eye| told(eye) == latency);
+        let longest = latency["run"]["p99_ms"].as_f64().filter(|p99| *p99 > 500.0);
+        (is_same && longest.is_some()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_autoscaler_decides_is_told_with_its_reason() {
     let site = Site::new().await;
     let mut command = HostProcess::command();

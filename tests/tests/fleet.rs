@@ -475,7 +475,11 @@ async fn a_pushed_plugin_waits_for_types_that_another_one_serves() {
     let refused = fleet.run(&activate).exits(1).stdout;
     assert!(refused.contains("the gate `task_type_taken`"), "{refused}");
     fleet.run(&["plugin", "remove", "unruly"]).succeeds();
-    assert_eq!(fleet.ran_on().await, twin);
+    // The host hears of it a moment later.
+    eventually_within(PATIENCE, "the twin serves", || async {
+        (fleet.ran_on().await == twin).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

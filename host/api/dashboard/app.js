@@ -181,7 +181,6 @@ function listen(signal) {
         look();
       }
       now.fuel = figures.fuel ?? null;
-      now.latency ??= figures.latency ?? null;
       shared.overview = now;
       shared.past.push(now);
       if (shared.past.length > KEPT) shared.past.shift();

@@ -29,8 +29,8 @@ pub use axum::Router;
 pub use broker::RemoteBroker;
 pub use listen::{ListenError, Listener, Tls, TlsError, TlsFiles};
 pub use local::{
-    About, Alert, Complaint, Latency, Local, LocalType, Percentiles, Phase, Recent, RecentQueue,
-    RecentType, SettingDocument, TypeLimits,
+    About, Alert, Complaint, Local, LocalType, Percentiles, Phase, Recent, RecentQueue, RecentType,
+    SettingDocument, TypeLimits,
 };
 pub use plugins::{CanaryAsk, PluginActivated, PluginPushed, PluginRef, PluginUpload, Plugins};
 pub use problem::Problem;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bulkhead_core::UnixMs;
+use bulkhead_core::{UnixMs, quantile};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -106,13 +106,14 @@ pub struct Percentiles {
     pub p99_ms: f64,
 }
 
-/// How fast tasks went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
-pub struct Latency {
-    /// From when a task could begin to when its first attempt did; nothing if none did.
-    pub pick_up: Option<Percentiles>,
-    /// How long attempts ran; nothing if none ended.
-    pub run: Option<Percentiles>,
+impl Percentiles {
+    /// Of what was counted in buckets of these upper bounds and one beyond, `per_ms` of whose unit
+    /// make a millisecond; nothing if nothing was counted.
+    #[must_use]
+    pub fn of(bounds: &[u64], counts: &[u64], per_ms: f64) -> Option<Self> {
+        let at = |share| quantile(bounds, counts, share).map(|value| value / per_ms);
+        Some(Self { p50_ms: at(0.5)?, p95_ms: at(0.95)?, p99_ms: at(0.99)? })
+    }
 }
 
 /// How fast and how well tasks went lately on one host.
@@ -120,8 +121,6 @@ pub struct Latency {
 pub struct Recent {
     /// How long this looks back, in milliseconds.
     pub over_ms: u64,
-    /// Over all queues and types.
-    pub all: Latency,
     /// By queue.
     pub queues: Vec<RecentQueue>,
 }

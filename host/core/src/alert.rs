@@ -195,7 +195,7 @@ impl AlertState {
 /// last bound as at it. Nothing if nothing was counted.
 #[must_use]
 pub fn quantile(bounds: &[u64], counts: &[u64], share: f64) -> Option<f64> {
-    let total: u64 = counts.iter().sum();
+    let total = counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
     if total == 0 {
         return None;
     }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 const MINUTE_US: u64 = 60_000_000;
 /// The longest debt, 71 years: a time that scripts can still reckon with.
 const DEBT_US: u64 = 1 << 51;
+/// The most that is told as used: the largest number that scripts can still count by one.
+const USED_MAX: u64 = 1 << 53;
 
 /// What is left of a minute's quota. One of another quota than is asked about counts as full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -44,6 +46,15 @@ impl MinuteBucket {
         (at > now_us).then_some(at)
     }
 
+    /// How much of the quota has not come back yet; with a debt it is more than the quota.
+    #[must_use]
+    pub fn used(self, quota: u64, now_us: u64) -> u64 {
+        let missing_us = self.full_at(quota).saturating_sub(now_us);
+        // As the scripts of Redis reckon.
+        let used = missing_us as f64 * quota as f64 / MINUTE_US as f64;
+        (used as u64).min(USED_MAX)
+    }
+
     fn full_at(self, quota: u64) -> u64 {
         if self.quota == quota { self.full_at_us } else { 0 }
     }
@@ -70,7 +81,13 @@ mod tests {
         assert_eq!(bucket.empty_until_us(600, NOW), Some(NOW + 120_000_001));
         assert_eq!(bucket.take(600, 0, NOW), bucket);
         assert_eq!(bucket.empty_until_us(601, NOW), None, "another quota begins anew");
+        assert_eq!(bucket.used(601, NOW), 0);
+        assert_eq!(bucket.used(600, NOW), 1_800, "a debt of two minutes");
+        assert_eq!(bucket.used(600, NOW + 150_000_000), 300, "half a minute's are back");
+        assert_eq!(bucket.used(600, NOW + 999_000_000), 0);
         let debt = bucket.take(1, u64::MAX, NOW);
+        let most = MinuteBucket::default().take(MinuteBucket::MAX_QUOTA, u64::MAX, NOW);
+        assert_eq!(most.used(MinuteBucket::MAX_QUOTA, NOW), USED_MAX);
         assert_eq!(debt.empty_until_us(1, NOW), Some(NOW + DEBT_US + 1 - MINUTE_US));
     }
 

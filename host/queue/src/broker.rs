@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bulkhead_core::{
     BatchId, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef, TaskType,
-    UnixMs,
+    TenantName, UnixMs,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use crate::error::QueueError;
 use crate::event::{Event, EventId};
 use crate::figures::BrokerFigures;
 use crate::finding::Finding;
+use crate::held::QuotaUse;
 use crate::host::HostInfo;
 use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
@@ -256,6 +257,14 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Depths and counters of a queue.
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, QueueError>;
+
+    /// What of their bounds tenants have in use, one answer each; nothing of an unknown one. Atomic
+    /// for 100 at a time.
+    async fn quota_use(
+        &self,
+        queue: &QueueName,
+        tenants: &[TenantName],
+    ) -> Result<Vec<QuotaUse>, QueueError>;
 
     /// Every queue that ever had a task, a schedule or a policy, sorted.
     async fn queues(&self) -> Result<Vec<QueueName>, QueueError>;

@@ -30,6 +30,13 @@ pub const TIMES_US: &[u64] = &[
     300_000_000,
 ];
 
+/// The upper bounds of the buckets in which times by two clocks are counted, from a millisecond to
+/// an hour, in milliseconds.
+pub const TIMES_MS: &[u64] = &[
+    1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000,
+    1_800_000, 3_600_000,
+];
+
 const BUCKETS: usize = TIMES_US.len() + 1;
 
 /// How long calls took.

@@ -52,6 +52,22 @@ pub struct HostInfo {
     /// Whose attempts it runs, most first, at most [`HostInfo::TENANTS`].
     #[serde(default)]
     pub tenants: Vec<TenantLoad>,
+    /// How fast tasks went in the minute before it said this.
+    #[serde(default)]
+    pub latency: HostLatency,
+}
+
+/// How fast tasks went on a host in a minute, over all its queues and types. What several hosts
+/// counted adds up to what they came to together.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HostLatency {
+    /// How many first attempts began so long after their tasks could: in the bucket of each of
+    /// [`TIMES_MS`](crate::TIMES_MS), and beyond the last. Empty if there never was one.
+    pub pick_up: Vec<u64>,
+    /// How many attempts ran so long: in the bucket of each of [`TIMES_US`](crate::TIMES_US), and
+    /// beyond the last. Empty if there never was one.
+    pub run: Vec<u64>,
 }
 
 /// What a host counted of one task type, over all its queues, since it started.

@@ -43,13 +43,13 @@ pub use document::{Document, DocumentId, DocumentKind, Expected};
 pub use embedded::{Clock, EmbeddedBroker, machine};
 pub use error::QueueError;
 pub use event::{Event, EventId, EventKind};
-pub use figures::{BrokerFigures, Spread, TIMES_US};
+pub use figures::{BrokerFigures, Spread, TIMES_MS, TIMES_US};
 pub use finding::{Finding, FindingKind};
-pub use held::{HeldBy, HeldTenant};
+pub use held::{HeldBy, HeldTenant, QuotaUse};
 pub use history::{Resolution, Sample};
 pub use host::{
-    HostInfo, HostMemory, HostScaling, PluginInfo, PushedState, PushedVersion, RejectedVersion,
-    ScalingChange, ServingVersion, TenantLoad, TypeFigures,
+    HostInfo, HostLatency, HostMemory, HostScaling, PluginInfo, PushedState, PushedVersion,
+    RejectedVersion, ScalingChange, ServingVersion, TenantLoad, TypeFigures,
 };
 pub use journal::{JournalEntry, JournalLine, JournalRange};
 pub use kv::{

@@ -66,6 +66,17 @@ impl Tab {
         self.until("the page is loaded", "document.readyState === 'complete'");
     }
 
+    /// Load the page anew, and wait until it has been.
+    #[track_caller]
+    pub fn reload(&self) {
+        self.js("window.isLeft = true");
+        self.call("Page.reload", json!({}));
+        self.until(
+            "the page is loaded anew",
+            "!window.isLeft && document.readyState === 'complete'",
+        );
+    }
+
     /// The value of an expression on the page.
     ///
     /// # Panics

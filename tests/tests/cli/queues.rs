@@ -126,6 +126,13 @@ async fn a_spent_quota_holds_tasks_back_and_says_until_when() {
         .await;
         let shown = place.run(&["task", "show", id]).succeeds().stdout;
         assert!(shown.contains(why), "{shown}");
+        let used = &place.json(&["queue", "stats", "default"])["in_use"][0];
+        assert_eq!((&used["tenant"], &used["pending"]), (&"acme".into(), &1.into()));
+        assert!(used["fuel"].as_u64() > Some(1) && used["in_flight"].is_null(), "{used}");
+        place.run(&[&limit[..], &["--in-flight", "7", "--pending", "5"]].concat()).succeeds();
+        let stats = place.run(&["queue", "stats", "default"]).succeeds().stdout;
+        assert!(stats.contains("tenant acme has 1 of 5 not ended, 0 of 7 in flight, "), "{stats}");
+        assert!(stats.contains(" of 1 fuel this minute"), "{stats}");
         place.run(&["submit", "echo", "--data", "3", "--tenant", "other", "--wait"]).succeeds();
         let policy = place.run(&[&limit[..], &["--when-spent", "refuse"]].concat()).succeeds();
         let says = "tenant acme: 1 fuel a minute; when that is spent, its new tasks are refused";

@@ -38,7 +38,7 @@ async fn axe_finds_no_breach_on_any_page_in_light_in_dark_and_on_a_phone() {
     let schedule =
         json!({"cron": "0 3 * * *", "zone": "UTC", "task": {"type": "echo", "payload": 1}});
     api.send("PUT", "/v1/queues/default/schedules/nightly", &schedule.to_string()).with(200);
-    let policy = json!({"tenants": {"acme": {"weight": 30, "pending": 50}}});
+    let policy = json!({"tenants": {"acme": {"weight": 30, "pending": 50, "in_flight": 4, "fuel_per_minute": 1_000_000_000}}});
     api.send("PUT", "/v1/queues/default/policy", &policy.to_string()).with(200);
 
     let mut pages: Vec<String> = [
@@ -111,7 +111,7 @@ async fn axe_finds_no_breach_on_any_page_in_light_in_dark_and_on_a_phone() {
     let dark = tab.js(ground);
     tab.click("Theme: as the system");
     tab.until("it is light", &format!("{ground} !== '{}'", dark.as_str().expect("a colour")));
-    tab.js("location.reload()");
+    tab.reload();
     tab.click("Theme: light");
     tab.until("it is dark", &format!("{ground} === '{}'", dark.as_str().expect("a colour")));
     tab.click("Theme: dark");

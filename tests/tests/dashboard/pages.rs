@@ -11,7 +11,9 @@ use crate::stand::{HOSTILE_NAME, Stand, go, open, page_of};
 async fn every_page_shows_what_the_host_has() {
     let stand = Stand::new().await;
     let api = stand.admin();
-    let policy = json!({"tenants": {"acme": {"weight": 30, "pending": 500}}, "concurrency": 50});
+    let acme =
+        json!({"weight": 30, "in_flight": 4, "pending": 500, "fuel_per_minute": 2_000_000_000_u64});
+    let policy = json!({"tenants": {"acme": acme}, "concurrency": 50});
     api.send("PUT", "/v1/queues/default/policy", &policy.to_string()).with(200);
     let order = json!({"type": "echo", "payload": {"order": 4711, "express": true}, "tenant": "acme", "metadata": {"trace": "t-77"}});
     let order = stand.submit(&api, &order);
@@ -31,7 +33,7 @@ async fn every_page_shows_what_the_host_has() {
         stand.site.wait(id).await;
     }
     let halfway = stand
-        .submit(&api, &json!({"type": "progress", "payload": "600000", "limits": {"wall": "10m"}}));
+        .submit(&api, &json!({"type": "progress", "payload": "600000", "limits": {"wall": "10m"}, "tenant": "acme"}));
     stand.site.running(halfway).await;
     let nightly = json!({"cron": "30 3 * * *", "zone": "Europe/Berlin", "task": {"type": "echo", "payload": {"report": "sales"}}});
     api.send("PUT", "/v1/queues/default/schedules/nightly", &nightly.to_string()).with(200);
@@ -58,9 +60,12 @@ async fn every_page_shows_what_the_host_has() {
     go(&tab, "Queues");
     tab.until("the queue is listed", "document.querySelector('td a[href=\"#/queues/default\"]')");
     tab.click("default");
-    for text in
-        ["Queue default", "Throughput of default", "In line by type", "weight 30, 500 not ended"]
-    {
+    for text in [
+        "Queue default",
+        "Throughput of default",
+        "In line by type",
+        "weight 30, 4 at once, 500 not ended",
+    ] {
         tab.shows(text);
     }
 
@@ -156,8 +161,14 @@ async fn every_page_shows_what_the_host_has() {
         tab.shows(text);
     }
     go(&tab, "Tenants");
-    for text in ["What they used", "acme", "Worth", "500", "weight 30"] {
+    for text in ["What they used", "acme", "Worth", "weight 30", "in flight", "1 of 4"] {
         tab.shows(text);
+    }
+    for said in ["^in flight: 1 of 4$", r"^not ended: \d+ of 500$", "^fuel this minute: .+ of 2 G$"]
+    {
+        let labels =
+            "[...document.querySelectorAll('td .gauge [role=img]')].map((bar) => bar.ariaLabel)";
+        tab.until(said, &format!("{labels}.some((label) => /{said}/.test(label))"));
     }
     go(&tab, "Hosts");
     for text in ["harbour", "1 of", "Memory held", "2 serve, 2 refused"] {

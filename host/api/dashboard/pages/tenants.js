@@ -1,11 +1,12 @@
 // Tenants: what each used, what of its quotas is taken, and whether each gets its share.
 
 import { get } from "../api.js";
-import { bar, chart } from "../chart.js";
+import { bar, chart, gauge } from "../chart.js";
 import { every, h, head, panel, redraw, replace, table } from "../dom.js";
 import { bytes, count, micros, moment, short } from "../format.js";
 import { boundsText } from "./queues.js";
 
+const GIB_SECOND = 1_048_576_000;
 const FIGURES = ["attempts", "fuel", "cpu_us", "kib_ms", "host_calls", "bytes_in", "bytes_out"];
 
 export async function tenants({ place, query, signal, shared }) {
@@ -40,7 +41,7 @@ export async function tenants({ place, query, signal, shared }) {
 
 const add = (into, row) => { for (const key of FIGURES) into[key] = (into[key] ?? 0) + row[key]; return into; };
 const sums = (rows, of) => { const all = new Map(); for (const row of rows) all.set(of(row), add(all.get(of(row)) ?? {}, row)); return all; };
-const figures = (used) => [count(used.attempts), short(used.fuel), micros(used.cpu_us), short(used.kib_ms / 1_048_576_000), count(used.host_calls), bytes(used.bytes_in), bytes(used.bytes_out)];
+const figures = (used) => [count(used.attempts), short(used.fuel), micros(used.cpu_us), short(used.kib_ms / GIB_SECOND), count(used.host_calls), bytes(used.bytes_in), bytes(used.bytes_out)];
 const COLUMNS = [["Attempts", "number"], ["Fuel", "number"], ["CPU", "number wide"], ["GiB·s", "number wide"], ["Host calls", "number wide"], ["In", "number wide"], ["Out", "number wide"]];
 const most = (sums) => [...sums].sort(([, a], [, b]) => b.fuel - a.fuel).slice(0, 200);
 
@@ -85,11 +86,22 @@ const percent = (share) => `${Math.round(share * 100)} %`;
 
 /** Tenants with bounds, or that a bound holds back. */
 function quotaTable(tenants) {
-  const lines = tenants.flatMap(({ tenant, queues }) => queues.filter(({ policy, held }) => held || bounded(policy)).map(({ queue, open, policy, held }) => [
-    tenant, queue,
-    policy.pending ? h("div", { class: "gauge" }, h("div", { class: "said" }, `${count(open ?? 0)} of ${count(policy.pending)}`), bar((open ?? 0) / policy.pending, `${count(open ?? 0)} of ${count(policy.pending)} tasks not ended`)) : count(open ?? 0),
+  const lines = tenants.flatMap(({ tenant, queues }) => queues.filter(({ policy, held }) => held || bounded(policy)).map(({ queue, policy, in_use, held }) => [
+    tenant, queue, inUse(policy, in_use),
     boundsText(policy), held ? [h("b", {}, held.by.replaceAll("_", " ")), held.until ? [", again ", moment(held.until)] : null] : "–"]));
-  return table([["Tenant"], ["Queue", "wide"], ["Not ended"], ["Bounds"], ["Held back by"]], lines, "No tenant has a bound; `bulkhead queue limit` sets them.");
+  return table([["Tenant"], ["Queue", "wide"], ["In use"], ["Bounds"], ["Held back by"]], lines, "No tenant has a bound; `bulkhead queue limit` sets them.");
 }
 
 const bounded = (policy) => policy.weight !== 10 || Object.entries(policy).some(([name, value]) => !["weight", "when_spent"].includes(name) && value !== null && value !== undefined);
+
+/** A gauge for each bound of which something can be in use. */
+function inUse(policy, used) {
+  const of = (name, value, most, show = count) => (Number.isFinite(value) && Number.isFinite(most) ? gauge(name, `${show(value)} of ${show(most)}`, value / most) : null);
+  const gibSeconds = (kibMs) => short(kibMs / GIB_SECOND);
+  return [
+    of("not ended", used.pending, policy.pending) ?? `${count(used.pending)} not ended`,
+    of("in flight", used.in_flight, policy.in_flight),
+    of("starts", used.starts, policy.rate?.burst),
+    of("fuel this minute", used.fuel, policy.fuel_per_minute, short),
+    of("GiB·s this minute", used.kib_ms, policy.kib_ms_per_minute, gibSeconds)];
+}

@@ -6,15 +6,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bulkhead_core::{
     BatchId, Digest, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef,
-    TaskType, UnixMs,
+    TaskType, TenantName, UnixMs,
 };
 use bulkhead_queue::{
     Archive, Batch, BatchView, BlobDraft, BlobInfo, BlobPiece, Broker, CancelAnswer, Claim, Day,
     Document, DocumentId, DocumentKind, DueSchedules, Event, EventId, Expected, Finding, Fire,
     FireAnswer, HostInfo, JournalEntry, JournalLine, JournalRange, KvEntry, KvOwner, KvPage,
     KvRange, KvUsage, KvWrite, KvWritten, Lines, ListFilter, Mark, QueueError, QueueStats,
-    RerunAnswer, Resolution, Sample, ScheduleView, Sealed, SecretId, Signal, Step, Stepped,
-    SubmitAnswer, TaskPage, TaskView, Topic, UsageRow,
+    QuotaUse, RerunAnswer, Resolution, Sample, ScheduleView, Sealed, SecretId, Signal, Step,
+    Stepped, SubmitAnswer, TaskPage, TaskView, Topic, UsageRow,
 };
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, Limited};

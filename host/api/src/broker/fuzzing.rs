@@ -4,7 +4,7 @@
 use bulkhead_core::{Payload, QueueName, QueuePolicy};
 use bulkhead_queue::{
     BatchView, BlobInfo, BlobPiece, Broker, CancelAnswer, Document, DueSchedules, Event, Finding,
-    FireAnswer, HostInfo, JournalEntry, KvEntry, KvPage, KvUsage, KvWritten, QueueStats,
+    FireAnswer, HostInfo, JournalEntry, KvEntry, KvPage, KvUsage, KvWritten, QueueStats, QuotaUse,
     RerunAnswer, Sample, ScheduleView, Sealed, SecretId, SubmitAnswer, TaskPage, TaskView,
     UsageRow,
 };

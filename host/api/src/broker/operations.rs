@@ -63,6 +63,8 @@ macro_rules! operations {
             set_policy(queue: &QueueName = QueueName, policy: &QueuePolicy = QueuePolicy) -> ();
             policy(queue: &QueueName = QueueName) -> QueuePolicy;
             stats(queue: &QueueName = QueueName) -> QueueStats;
+            quota_use(queue: &QueueName = QueueName, tenants: &[TenantName] = Vec<TenantName>)
+                -> Vec<QuotaUse>;
             queues() -> Vec<QueueName>;
             usage(queue: &QueueName = QueueName, from: Day = Day, to: Day = Day) -> Vec<UsageRow>;
             examine(queue: &QueueName = QueueName, repair: bool = bool) -> Vec<Finding>;

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bulkhead_core::{
     BatchId, Digest, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef,
-    TaskType, UnixMs,
+    TaskType, TenantName, UnixMs,
 };
 use bulkhead_queue::{
     Archive, Batch, BlobDraft, BlobPiece, Broker, Day, Document, DocumentId, DocumentKind, EventId,

@@ -21,7 +21,7 @@ pub use kept::{
     AccessDocument, DescriptionDocument, GrantedDocument, HandlerDocument, InspectionDocument,
     KeptPlugin, MissingDocument, PluginStep, PluginVersion, RefusedDocument,
 };
-pub use overview::{HostNow, Look, Overview, QueueNow};
+pub use overview::{HostNow, Latency, Look, Overview, QueueNow};
 pub use plugin::PluginDocument;
 pub use queue::{PolicyDocument, QueueDocument};
 pub use rollout::{FollowState, Following, followed};

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use bulkhead_core::{QueueName, UnixMs};
-use bulkhead_queue::{Broker, HostInfo, QueueError, QueueStats};
+use bulkhead_queue::{Broker, HostInfo, QueueError, QueueStats, TIMES_MS, TIMES_US};
 use futures::future::{try_join, try_join_all};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::local::Latency;
+use crate::local::Percentiles;
 use crate::unix_ms;
 
 /// Queues that are asked for at once.
@@ -73,9 +73,18 @@ pub struct Overview {
     pub queues: Vec<QueueNow>,
     /// By name.
     pub hosts: Vec<HostNow>,
-    /// How fast tasks went in the last minute, as the host that is asked counted them; nothing
-    /// where no host is asked.
-    pub latency: Option<Latency>,
+    /// How fast tasks of all queues went in the last minute, on all these hosts together. Each
+    /// tells every 3 seconds of the minute before.
+    pub latency: Latency,
+}
+
+/// How fast tasks went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, ToSchema)]
+pub struct Latency {
+    /// From when a task could begin to when its first attempt did; nothing if none did.
+    pub pick_up: Option<Percentiles>,
+    /// How long attempts ran; nothing if none ended.
+    pub run: Option<Percentiles>,
 }
 
 /// How a queue stands, and what it does a second.
@@ -132,8 +141,37 @@ impl Overview {
             });
             QueueNow::of(queue, stats, look.at, known)
         });
-        let hosts = look.hosts.iter().map(HostNow::of).collect();
-        Self { at: look.at, queues: queues.collect(), hosts, latency: None }
+        Self {
+            at: look.at,
+            queues: queues.collect(),
+            hosts: look.hosts.iter().map(HostNow::of).collect(),
+            latency: Latency::of(&look.hosts),
+        }
+    }
+}
+
+impl Latency {
+    /// Of what these hosts counted together.
+    fn of(hosts: &[HostInfo]) -> Self {
+        const US_PER_MS: f64 = 1e3;
+        let mut pick_up = vec![0; TIMES_MS.len() + 1];
+        let mut run = vec![0; TIMES_US.len() + 1];
+        for host in hosts {
+            add(&mut pick_up, &host.latency.pick_up);
+            add(&mut run, &host.latency.run);
+        }
+        Self {
+            pick_up: Percentiles::of(TIMES_MS, &pick_up, 1.0),
+            run: Percentiles::of(TIMES_US, &run, US_PER_MS),
+        }
+    }
+}
+
+/// Add what a host counted. What was counted in other buckets, by a host of another version, is
+/// left out.
+fn add(sum: &mut [u64], more: &[u64]) {
+    if sum.len() == more.len() {
+        sum.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.saturating_add(*more));
     }
 }
 
@@ -190,6 +228,8 @@ impl HostNow {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn look(at: UnixMs, completed: u64, retried: u64) -> Look {
@@ -215,5 +255,58 @@ mod tests {
         // A queue that was emptied and made anew counts from nothing.
         let anew = Overview::of(&look(4_000, 2, 0), Some(&second));
         assert_eq!(anew.queues[0].rate(&["completed"]), 0.0);
+    }
+
+    /// A host as it announces itself, with more of its document.
+    fn host(name: &str, more: serde_json::Value) -> HostInfo {
+        let mut document = json!({
+            "name": name, "pid": 7, "started_at": 1, "seen_at": 2, "concurrency": 8,
+            "in_flight": 0, "memory": null, "queues": ["default"], "plugins": [], "rescans": 0,
+        });
+        let more = more.as_object().unwrap().clone();
+        document.as_object_mut().unwrap().extend(more);
+        serde_json::from_value(document).unwrap()
+    }
+
+    fn counted(bounds: &[u64], counts: &[(u64, u64)]) -> Vec<u64> {
+        let mut buckets = vec![0; bounds.len() + 1];
+        for (bound, count) in counts {
+            buckets[bounds.iter().position(|at| at == bound).unwrap()] = *count;
+        }
+        buckets
+    }
+
+    #[test]
+    fn percentiles_are_of_all_hosts_together() {
+        let told = |name, pick_up: &[(u64, u64)], run: &[(u64, u64)]| {
+            let pick_up = counted(TIMES_MS, pick_up);
+            let latency = json!({"pick_up": pick_up, "run": counted(TIMES_US, run)});
+            host(name, json!({"latency": latency}))
+        };
+        // 98 of 100 were picked up within 2 ms, all of them by the one host.
+        let fast = told("fast", &[(2, 98)], &[(1_000, 50)]);
+        let slow = told("slow", &[(1_000, 2)], &[(1_000_000, 50)]);
+        let both = [fast.clone(), slow.clone()];
+        let Latency { pick_up: Some(pick_up), run: Some(run) } = Latency::of(&both) else {
+            panic!("both counted something");
+        };
+        assert!(pick_up.p50_ms <= 2.0 && pick_up.p95_ms <= 2.0, "{pick_up:?}");
+        assert!(pick_up.p99_ms > 500.0 && pick_up.p99_ms <= 1_000.0, "{pick_up:?}");
+        assert!(run.p50_ms <= 1.0 && run.p95_ms > 500.0, "{run:?}");
+        // In whatever order they are told, and beside hosts that tell nothing of use.
+        let before = host("of the version before", json!({}));
+        let other = json!({"latency": {"pick_up": [9, 9], "run": vec![9; 50]}});
+        let hosts = [slow, before.clone(), host("of other buckets", other), fast];
+        assert_eq!(Latency::of(&hosts), Latency::of(&both));
+        assert_eq!(Latency::of(&[before]), Latency::default());
+        let over = Overview::of(&Look { hosts: both.to_vec(), ..look(1_000, 0, 0) }, None);
+        assert_eq!(over.latency, Latency::of(&both));
+    }
+
+    #[test]
+    fn counts_that_make_no_sense_are_survived() {
+        let most = json!({"latency": {"pick_up": vec![u64::MAX; TIMES_MS.len() + 1], "run": []}});
+        let latency = Latency::of(&[host("a", most.clone()), host("b", most)]);
+        assert!(latency.pick_up.is_some() && latency.run.is_none(), "{latency:?}");
     }
 }

@@ -71,7 +71,7 @@ fn refused(info: &PluginInfo, digest: Digest) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use bulkhead_queue::{PushedVersion, ServingVersion};
+    use bulkhead_queue::{HostLatency, PushedVersion, ServingVersion};
 
     use super::*;
 
@@ -127,6 +127,7 @@ mod tests {
             refusing: Vec::new(),
             types: Vec::new(),
             tenants: Vec::new(),
+            latency: HostLatency::default(),
         }
     }
 

@@ -18,37 +18,26 @@ use tokio::time::MissedTickBehavior;
 use super::extract::Json;
 use super::{Api, Caller, Problems, Scope};
 use crate::document::{Look, Overview};
-use crate::local::Local;
 use crate::problem::Problem;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How far back latencies are looked at.
-const LATENCY_OVER: Duration = Duration::from_secs(60);
-
-async fn look(
-    broker: &dyn Broker,
-    local: Option<&dyn Local>,
-    before: Option<&Overview>,
-) -> Result<Overview, QueueError> {
-    let now = Overview::of(&Look::take(broker, &[]).await?, before);
-    Ok(Overview { latency: local.map(|local| local.recent(LATENCY_OVER).all), ..now })
+async fn look(broker: &dyn Broker, before: Option<&Overview>) -> Result<Overview, QueueError> {
+    Ok(Overview::of(&Look::take(broker, &[]).await?, before))
 }
 
 /// The look that all who listen share.
 pub(super) struct Lookout {
     broker: Arc<dyn Broker>,
-    local: Option<Arc<dyn Local>>,
     latest: watch::Sender<Option<Arc<Overview>>>,
     /// Whether somebody looks.
     looking: Mutex<bool>,
 }
 
 impl Lookout {
-    pub(super) fn new(broker: Arc<dyn Broker>, local: Option<Arc<dyn Local>>) -> Arc<Self> {
-        let latest = watch::Sender::new(None);
-        Arc::new(Self { broker, local, latest, looking: Mutex::new(false) })
+    pub(super) fn new(broker: Arc<dyn Broker>) -> Arc<Self> {
+        Arc::new(Self { broker, latest: watch::Sender::new(None), looking: Mutex::new(false) })
     }
 
     /// Listen. Whoever is first starts the looks; they end with the last.
@@ -76,8 +65,7 @@ impl Lookout {
                 }
             }
             // While the broker is away nothing is told; who listens sees the time stand still.
-            let (broker, local) = (self.broker.as_ref(), self.local.as_deref());
-            if let Ok(now) = look(broker, local, before.as_deref()).await {
+            if let Ok(now) = look(self.broker.as_ref(), before.as_deref()).await {
                 let now = Arc::new(now);
                 before = Some(now.clone());
                 self.latest.send_replace(Some(now));
@@ -94,7 +82,7 @@ pub(super) async fn overview(
     caller: Caller,
 ) -> Result<Json<Overview>, Problem> {
     caller.may_for_all(Scope::Read)?;
-    Ok(Json(look(api.broker(), api.local.as_deref(), None).await?))
+    Ok(Json(look(api.broker(), None).await?))
 }
 
 /// Follow how everything stands

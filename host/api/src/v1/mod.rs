@@ -97,7 +97,7 @@ impl Api {
     #[must_use]
     pub fn new(broker: Arc<dyn Broker>, limits: SubmitLimits, options: ApiOptions) -> Self {
         Self {
-            lookout: live::Lookout::new(broker.clone(), None),
+            lookout: live::Lookout::new(broker.clone()),
             chimes: chimes::Chimes::new(broker.clone()),
             client: Client::new(broker, limits),
             limits,
@@ -118,8 +118,7 @@ impl Api {
     /// The same, of the process of a host.
     #[must_use]
     pub fn of(self, local: Arc<dyn Local>) -> Self {
-        let lookout = live::Lookout::new(self.shared_broker(), Some(local.clone()));
-        Self { local: Some(local), lookout, ..self }
+        Self { local: Some(local), ..self }
     }
 
     /// The broker that it answers from.

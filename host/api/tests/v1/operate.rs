@@ -1,6 +1,7 @@
 //! Acting: on tasks, queues, schedules, batches.
 
 use axum::body::Body;
+use bulkhead_api::auth::Scope;
 use bulkhead_core::{FailureKind, Payload};
 use serde_json::json;
 
@@ -168,4 +169,34 @@ async fn usage_is_told_by_day() {
     for query in ["from=2026-01-02&to=2026-01-01", "from=yesterday", "from=2020-01-01"] {
         talk.get(&format!("/v1/usage?{query}")).await.problem(400);
     }
+}
+
+#[tokio::test]
+async fn what_of_its_quotas_a_tenant_has_in_use_is_told() {
+    let talk = Talk::new();
+    let policy = r#"{"tenants": {"acme": {"in_flight": 2, "pending": 9, "fuel_per_minute": 1}}}"#;
+    talk.call("PUT", "/v1/queues/default/policy", &[], policy).await.with(200);
+    for _ in 0..3 {
+        talk.submit(r#"{"type": "a", "payload": 1, "tenant": "acme"}"#).await;
+    }
+    talk.submit(r#"{"type": "b", "payload": 1, "tenant": "other"}"#).await;
+    let _running = talk.claim("a").await;
+    // It used 7, so it is in debt for minutes.
+    talk.complete("a", Payload::new(Payload::TEXT, "")).await;
+    let told = talk.get("/v1/tenants").await.with(200);
+    assert_eq!(told["count"], 2);
+    let (acme, other) = (&told["tenants"][0], &told["tenants"][1]);
+    assert_eq!((&acme["open"], &other["open"]), (&json!(2), &json!(1)));
+    let acme = &acme["queues"][0];
+    let in_use = &acme["in_use"];
+    assert_eq!((&acme["policy"]["in_flight"], &in_use["in_flight"]), (&json!(2), &json!(1)));
+    assert_eq!((&acme["policy"]["pending"], &in_use["pending"]), (&json!(9), &json!(2)));
+    let fuel = in_use["fuel"].as_u64().unwrap();
+    assert!((2..=7).contains(&fuel), "{in_use}");
+    assert!(in_use["starts"].is_null() && in_use["kib_ms"].is_null(), "{in_use}");
+    let nothing =
+        json!({"pending": 1, "in_flight": null, "starts": null, "fuel": null, "kib_ms": null});
+    assert_eq!(other["queues"][0]["in_use"], nothing);
+    let own = talk.by(&[Scope::Read], Some("acme")).get("/v1/tenants").await.with(200);
+    assert_eq!((&own["count"], &own["tenants"][0]["tenant"]), (&json!(1), &json!("acme")));
 }

@@ -92,6 +92,7 @@ impl Lines {
                 refusing: self.vitals.refusing(),
                 types: self.shared.metrics.types(),
                 tenants: self.tenants(),
+                latency: self.shared.metrics.latency(),
             };
             if let Err(error) = self.shared.broker.announce_host(&info, ANNOUNCE_TTL).await {
                 tracing::debug!(%error, "cannot announce the host");

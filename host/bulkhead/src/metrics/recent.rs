@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use bulkhead_api::{Latency, Percentiles, Recent, RecentQueue, RecentType};
-use bulkhead_core::{UnixMs, quantile};
+use bulkhead_api::{Percentiles, Recent, RecentQueue, RecentType};
+use bulkhead_core::UnixMs;
+use bulkhead_queue::HostLatency;
 
 use super::Metrics;
 use super::family::{Buckets, Family, Histogram};
@@ -19,6 +20,9 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Moments that are kept: those of a little over five minutes.
 const MOMENTS: usize = 62;
+
+/// How far back a host looks in what it announces.
+const ANNOUNCED: Duration = Duration::from_secs(60);
 
 /// What had been counted until one moment.
 #[derive(Debug, Clone, Default)]
@@ -85,8 +89,19 @@ fn since(end: &[u64], begin: Option<&Buckets>) -> Buckets {
 /// The percentiles of what was counted in buckets of a family, `per_ms` of which make a
 /// millisecond.
 fn percentiles(family: &Family<Histogram>, counts: &[u64], per_ms: f64) -> Option<Percentiles> {
-    let of = |share| quantile(family.bounds(), counts, share).map(|value| value / per_ms);
-    Some(Percentiles { p50_ms: of(0.5)?, p95_ms: of(0.95)?, p99_ms: of(0.99)? })
+    Percentiles::of(family.bounds(), counts, per_ms)
+}
+
+/// How fast tasks went between two moments, over all queues and types.
+fn latency(begin: &Moment, end: &Moment) -> HostLatency {
+    let mut latency = HostLatency::default();
+    for (name, buckets) in &end.waits {
+        add(&mut latency.pick_up, &since(buckets, begin.waits.get(name)));
+    }
+    for (key, buckets) in &end.run {
+        add(&mut latency.run, &since(buckets, begin.run.get(key)));
+    }
+    latency
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a share is a float")]
@@ -123,18 +138,26 @@ impl Metrics {
     /// How fast and how well tasks went lately, as far back as so long ago.
     #[must_use]
     pub fn recent(&self, over: Duration) -> Recent {
+        self.over(over, |begin, end| self.between(begin, end))
+    }
+
+    /// How fast tasks went in the last minute, as the host announces it.
+    pub(crate) fn latency(&self) -> HostLatency {
+        self.over(ANNOUNCED, latency)
+    }
+
+    /// What lies between the moment so long ago and now.
+    fn over<T>(&self, over: Duration, tell: impl FnOnce(&Moment, &Moment) -> T) -> T {
         let end = Moment::of(self, unix_ms());
         let over_ms = u64::try_from(over.as_millis()).unwrap_or(u64::MAX);
         let moments = self.0.moments.lock();
         let nothing = Moment { at: end.at, ..Moment::default() };
-        let begin = moments.begin(end.at, over_ms).unwrap_or(&nothing);
-        self.between(begin, &end)
+        tell(moments.begin(end.at, over_ms).unwrap_or(&nothing), &end)
     }
 
     fn between(&self, begin: &Moment, end: &Moment) -> Recent {
         const US_PER_MS: f64 = 1e3;
         let families = self.families();
-        let (mut waits, mut runs) = (Buckets::new(), Buckets::new());
         let mut queues: BTreeMap<&str, RecentQueue> = BTreeMap::new();
         let mut runs_of: BTreeMap<&str, Buckets> = BTreeMap::new();
         let keys = end.run.keys().chain(end.attempts.keys());
@@ -148,7 +171,6 @@ impl Metrics {
         }
         for (name, buckets) in &end.waits {
             let waited = since(buckets, begin.waits.get(name));
-            add(&mut waits, &waited);
             if let Some(queue) = queues.get_mut(name.as_str()) {
                 queue.wait = percentiles(&families.pickup, &waited, 1.0);
             }
@@ -164,7 +186,6 @@ impl Metrics {
             let (done, failed) = (done.saturating_sub(before.0), failed.saturating_sub(before.1));
             let ran = end.run.get(key).map(|run| since(run, begin.run.get(key)));
             let ran = ran.unwrap_or_default();
-            add(&mut runs, &ran);
             add(runs_of.entry(&key.0).or_default(), &ran);
             let Some(queue) = queues.get_mut(key.0.as_str()) else { continue };
             queue.done += done;
@@ -182,19 +203,14 @@ impl Metrics {
             let ran = runs_of.get(name);
             queue.run = ran.and_then(|ran| percentiles(&families.run, ran, US_PER_MS));
         }
-        Recent {
-            over_ms: end.at.saturating_sub(begin.at),
-            all: Latency {
-                pick_up: percentiles(&families.pickup, &waits, 1.0),
-                run: percentiles(&families.run, &runs, US_PER_MS),
-            },
-            queues: queues.into_values().collect(),
-        }
+        Recent { over_ms: end.at.saturating_sub(begin.at), queues: queues.into_values().collect() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bulkhead_queue::{TIMES_MS, TIMES_US};
+
     use super::*;
 
     #[test]
@@ -209,24 +225,32 @@ mod tests {
             families.attempts.of(&["q", "t", "cancelled"]).add(7);
             (0..fast).for_each(|_| families.pickup.of(&["q", "normal"]).observe(4));
         };
-        assert_eq!(metrics.recent(Duration::from_secs(60)).all, Latency::default());
+        assert_eq!(metrics.latency(), HostLatency::default());
         count(0, 100, 100);
         let mut moments = Moments::default();
         moments.remember(Moment::of(&metrics, 1_000));
         count(98, 2, 0);
         moments.remember(Moment::of(&metrics, 6_000));
+        families.run.of(&["q2", "t"]).observe(900);
         let end = Moment::of(&metrics, 61_500);
-        let recent = metrics.between(moments.begin(61_500, 60_000).unwrap(), &end);
+        let minute = moments.begin(61_500, 60_000).unwrap();
+        let told = latency(minute, &end);
+        let at = |bounds: &[u64], bound: u64| bounds.iter().position(|at| *at == bound).unwrap();
+        assert_eq!((told.run.len(), told.run.iter().sum::<u64>()), (TIMES_US.len() + 1, 101));
+        let (fast, slow) = (at(TIMES_US, 1_000), at(TIMES_US, 250_000));
+        assert_eq!((told.run[fast], told.run[slow]), (99, 2), "of both queues");
+        assert_eq!((told.pick_up.len(), told.pick_up[at(TIMES_MS, 5)]), (TIMES_MS.len() + 1, 98));
+        let recent = metrics.between(minute, &end);
         assert_eq!(recent.over_ms, 60_500);
-        let run = recent.all.run.unwrap();
-        assert!(run.p50_ms < 1.0 && run.p95_ms < 1.0 && run.p99_ms > 100.0, "{run:?}");
-        let waited = recent.all.pick_up.unwrap();
-        assert!(waited.p99_ms > 2.0 && waited.p99_ms <= 5.0, "{waited:?}");
         let queue = &recent.queues[0];
+        let run = queue.run.unwrap();
+        assert!(run.p50_ms < 1.0 && run.p95_ms < 1.0 && run.p99_ms > 100.0, "{run:?}");
+        let waited = queue.wait.unwrap();
+        assert!(waited.p99_ms > 2.0 && waited.p99_ms <= 5.0, "{waited:?}");
         assert_eq!((queue.done, queue.failed, queue.success_rate), (100, 0, Some(1.0)));
         assert_eq!(queue.types[0].task_type, "t");
         let nothing = metrics.between(moments.begin(61_500, 10_000).unwrap(), &end);
-        assert_eq!((nothing.all, nothing.queues[0].success_rate), (Latency::default(), None));
+        assert_eq!((nothing.queues[0].run, nothing.queues[0].success_rate), (None, None));
         let longest = metrics.between(moments.begin(61_500, 600_000).unwrap(), &end);
         assert_eq!(longest.over_ms, 60_500, "as far back as is known");
     }

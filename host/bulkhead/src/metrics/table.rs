@@ -1,7 +1,7 @@
 //! The table of all metrics: name, kind, unit, labels, meaning. `docs/metrics.md` is made of
 //! it, and nothing is exposed that is not in it.
 
-use bulkhead_queue::TIMES_US;
+use bulkhead_queue::{TIMES_MS, TIMES_US};
 
 use super::family::{Counter, Declared, Exposed, Family, Gauge, Histogram};
 
@@ -200,9 +200,3 @@ families! {
         "Spans of traces; result is made, exported, or failed where the collector did not take them. \
          What is made and neither of these yet waits, or was dropped because too many waited.";
 }
-
-/// From a millisecond to an hour, in milliseconds: two clocks are in it.
-const TIMES_MS: &[u64] = &[
-    1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000,
-    1_800_000, 3_600_000,
-];

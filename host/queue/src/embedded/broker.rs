@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bulkhead_core::{
     BatchId, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef, TaskType,
-    UnixMs,
+    TenantName, UnixMs,
 };
 use tokio::sync::mpsc;
 
@@ -17,6 +17,7 @@ use crate::broker::{Broker, Lines, Signal, Topic};
 use crate::error::QueueError;
 use crate::event::{Event, EventId};
 use crate::finding::Finding;
+use crate::held::QuotaUse;
 use crate::host::HostInfo;
 use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
@@ -232,6 +233,14 @@ impl Broker for EmbeddedBroker {
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, QueueError> {
         self.call(|machine, now| machine.stats(queue, now)).await
+    }
+
+    async fn quota_use(
+        &self,
+        queue: &QueueName,
+        tenants: &[TenantName],
+    ) -> Result<Vec<QuotaUse>, QueueError> {
+        self.call(|machine, now| machine.quota_use(queue, tenants, now)).await
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>, QueueError> {

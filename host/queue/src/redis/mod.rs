@@ -48,7 +48,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bulkhead_core::{
     BatchId, Payload, QueueName, QueuePolicy, Schedule, State, Task, TaskId, TaskRef, TaskType,
-    UnixMs, check_name,
+    TenantName, UnixMs, check_name,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -60,6 +60,7 @@ use crate::error::QueueError;
 use crate::event::{Event, EventId};
 use crate::figures::BrokerFigures;
 use crate::finding::Finding;
+use crate::held::QuotaUse;
 use crate::host::HostInfo;
 use crate::kv::{KvEntry, KvOwner, KvPage, KvRange, KvUsage, KvWrite, KvWritten};
 use crate::schedule::{DueSchedules, Fire, FireAnswer, ScheduleView};
@@ -351,6 +352,14 @@ impl Broker for RedisBroker {
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, QueueError> {
         stats::stats(self, queue).await
+    }
+
+    async fn quota_use(
+        &self,
+        queue: &QueueName,
+        tenants: &[TenantName],
+    ) -> Result<Vec<QuotaUse>, QueueError> {
+        stats::quota_use(self, queue, tenants).await
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>, QueueError> {

@@ -29,6 +29,7 @@ const DROP: &str = include_str!("scripts/drop.lua");
 const PURGE: &str = include_str!("scripts/purge.lua");
 const INSPECT: &str = include_str!("scripts/inspect.lua");
 const STATS: &str = include_str!("scripts/stats.lua");
+const QUOTA: &str = include_str!("scripts/quota.lua");
 const PAUSE: &str = include_str!("scripts/pause.lua");
 const POLICY: &str = include_str!("scripts/policy.lua");
 const RELAX: &str = include_str!("scripts/relax.lua");
@@ -65,6 +66,7 @@ pub(super) struct Scripts {
     pub(super) purge: Script,
     pub(super) inspect: Script,
     pub(super) stats: Script,
+    pub(super) quota: Script,
     pub(super) pause: Script,
     pub(super) policy: Script,
     pub(super) relax: Script,
@@ -104,6 +106,7 @@ impl Scripts {
             purge: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, PURGE]),
             inspect: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, INSPECT]),
             stats: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, DEPTHS, STATS]),
+            quota: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, QUOTA]),
             pause: Script::new(&[PRELUDE, PAUSE]),
             policy: Script::new(&[PRELUDE, POLICY]),
             relax: Script::new(&[PRELUDE, RECORDS, LIMITS, ENDS, STORE, RELAX]),
@@ -181,9 +184,9 @@ impl Scripts {
             }};
         }
         named!(
-            submit, step, cancel, rerun, edit, drop, purge, inspect, stats, pause, policy, relax,
-            link, resolve, told, adopt, open_batch, count, schedule, due, fire, watch, check,
-            tally, kv_get, kv_list, kv_write, kv_usage, secret, document, blob, sample
+            submit, step, cancel, rerun, edit, drop, purge, inspect, stats, quota, pause, policy,
+            relax, link, resolve, told, adopt, open_batch, count, schedule, due, fire, watch,
+            check, tally, kv_get, kv_list, kv_write, kv_usage, secret, document, blob, sample
         )
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use bulkhead_core::{Priority, QueueName};
+use bulkhead_core::{Priority, QueueName, TenantName};
 use redis::Value;
 
 use super::{RedisBroker, script};
 use crate::error::QueueError;
-use crate::held::{HeldBy, HeldTenant};
+use crate::held::{HeldBy, HeldTenant, QuotaUse};
 use crate::view::{QueueStats, TenantDepth, TypeDepth};
 
 /// Tenants that are told.
@@ -15,6 +15,8 @@ const TENANTS: usize = 100;
 /// Tenants that one call reads, and the calls that look for those with the most tasks.
 const CALL_TENANTS: usize = 1_000;
 const CALLS: usize = 20;
+/// Tenants whose quotas one call looks at.
+const CALL_QUOTAS: usize = 100;
 
 pub(super) async fn stats(
     broker: &RedisBroker,
@@ -115,6 +117,36 @@ async fn tenants(broker: &RedisBroker, queue: &QueueName) -> Result<Vec<TenantDe
     depths.sort_by(|a, b| b.open.cmp(&a.open).then_with(|| a.tenant.cmp(&b.tenant)));
     depths.truncate(TENANTS);
     Ok(depths)
+}
+
+/// What of their bounds tenants have in use.
+pub(super) async fn quota_use(
+    broker: &RedisBroker,
+    queue: &QueueName,
+    tenants: &[TenantName],
+) -> Result<Vec<QuotaUse>, QueueError> {
+    let mut answer = Vec::with_capacity(tenants.len());
+    for some in tenants.chunks(CALL_QUOTAS) {
+        let args: Vec<&[u8]> = some.iter().map(|tenant| tenant.as_str().as_bytes()).collect();
+        let reply = script::array(broker.scripts.quota.call(broker, queue, &args).await?)?;
+        if reply.len() != some.len() {
+            let got = reply.len();
+            return Err(QueueError::Protocol(format!("{got} answers for {} tenants", some.len())));
+        }
+        for used in reply {
+            let [pending, in_flight, starts, fuel, kib_ms] = script::tuple::<5>(used)?;
+            // What is below 0 is not bounded.
+            let told = |value| script::integer(value).map(|n| u64::try_from(n).ok());
+            answer.push(QuotaUse {
+                pending: told(pending)?.unwrap_or(0),
+                in_flight: told(in_flight)?,
+                starts: told(starts)?,
+                fuel: told(fuel)?,
+                kib_ms: told(kib_ms)?,
+            });
+        }
+    }
+    Ok(answer)
 }
 
 /// The scripts count settlements under their kind's letter.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bulkhead_core::{AutoscalePolicy, Autoscaler, Digest, Observation};
 use bulkhead_queue::{
-    HostInfo, HostMemory, HostScaling, PluginInfo, PushedState, PushedVersion, ScalingChange,
-    ServingVersion, Signal, TenantLoad, Topic, TypeFigures,
+    HostInfo, HostLatency, HostMemory, HostScaling, PluginInfo, PushedState, PushedVersion,
+    ScalingChange, ServingVersion, Signal, TenantLoad, Topic, TypeFigures,
 };
 
 use crate::talk::Talk;
@@ -68,6 +68,7 @@ fn host(name: &str, in_flight: u32) -> HostInfo {
             run: vec![0, 3, 2],
         }],
         tenants: vec![TenantLoad { tenant: "acme".into(), in_flight: 3 }],
+        latency: HostLatency { pick_up: vec![4, 0, 1], run: vec![0, 3, 2] },
     }
 }
 

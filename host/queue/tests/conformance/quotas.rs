@@ -3,7 +3,7 @@
 use bulkhead_core::{
     AttemptReport, Metering, Outcome, Payload, QueuePolicy, TenantPolicy, WhenSpent,
 };
-use bulkhead_queue::{Claim, End, HeldBy, HeldTenant, Settlement, SubmitAnswer};
+use bulkhead_queue::{Claim, End, HeldBy, HeldTenant, QuotaUse, Settlement, SubmitAnswer};
 
 use crate::talk::{Say, Talk};
 use crate::words::*;
@@ -18,6 +18,8 @@ crate::every_broker![
     what_a_stale_claim_used_is_taken_too,
     a_host_for_one_tenant_is_bound_by_its_quota,
     no_window_uses_more_than_its_quotas_and_what_was_under_way,
+    what_is_in_use_is_told_where_it_is_bounded,
+    each_tenant_that_is_asked_for_is_answered,
 ];
 
 const QUOTA: u64 = 6_000;
@@ -193,4 +195,68 @@ async fn no_window_uses_more_than_its_quotas_and_what_was_under_way(talk: Talk) 
     }
     assert!(burnt >= 20 * QUOTA, "{burnt}: it got what it may");
     assert!(starts > 20);
+}
+
+async fn in_use(talk: &Talk, name: &str) -> QuotaUse {
+    talk.broker.quota_use(&queue(), &[tenant(name)]).await.unwrap()[0]
+}
+
+async fn what_is_in_use_is_told_where_it_is_bounded(talk: Talk) {
+    let policy = TenantPolicy {
+        in_flight: Some(4),
+        rate: Some(rate_of("1/h burst 6")),
+        fuel_per_minute: Some(QUOTA),
+        kib_ms_per_minute: Some(GIB_SECOND),
+        ..TenantPolicy::default()
+    };
+    bound(&talk, policy).await;
+    let bounded = QuotaUse {
+        pending: 0,
+        in_flight: Some(0),
+        starts: Some(0),
+        fuel: Some(0),
+        kib_ms: Some(0),
+    };
+    assert_eq!(in_use(&talk, "acme").await, bounded, "it never had a task");
+    acme(&talk, 5).await;
+    talk.submit(of_tenant("a", "other")).await;
+    let claims = talk.claim(10).await;
+    let busy = QuotaUse { pending: 5, in_flight: Some(4), starts: Some(4), ..bounded };
+    assert_eq!(in_use(&talk, "acme").await, busy);
+    let other = QuotaUse { pending: 1, ..QuotaUse::default() };
+    assert_eq!(in_use(&talk, "other").await, other, "nothing else of it is bounded");
+    assert_eq!(in_use(&talk, "nobody").await, QuotaUse::default());
+    let elsewhere = talk.broker.quota_use(&queue_named("nowhere"), &[tenant("acme")]).await;
+    assert_eq!(elsewhere.unwrap(), [QuotaUse::default()]);
+
+    let is_acme = |claim: &&Claim| claim.task.as_ref().unwrap().tenant == tenant("acme");
+    let claim = claims.iter().find(is_acme).unwrap();
+    talk.settle(used(claim, QUOTA + QUOTA / 2, GIB_SECOND / 2)).await;
+    let now = in_use(&talk, "acme").await;
+    assert_eq!((now.pending, now.in_flight, now.starts), (4, Some(3), Some(4)));
+    // What was used comes back all the time.
+    let (fuel, kib_ms) = (now.fuel.unwrap(), now.kib_ms.unwrap());
+    assert!((QUOTA..=QUOTA + QUOTA / 2).contains(&fuel), "{fuel}: a debt is told");
+    assert!((GIB_SECOND / 4..=GIB_SECOND / 2).contains(&kib_ms), "{kib_ms}");
+    talk.pass(MINUTE_MS / 2);
+    let later = in_use(&talk, "acme").await;
+    assert!(later.fuel.unwrap() <= fuel - QUOTA / 2, "{later:?} after {now:?}");
+    assert_eq!(later.kib_ms, Some(0));
+    talk.pass(HOUR_MS);
+    let later = in_use(&talk, "acme").await;
+    assert_eq!((later.starts, later.fuel), (Some(3), Some(0)));
+
+    bound(&talk, TenantPolicy { fuel_per_minute: Some(1), ..TenantPolicy::default() }).await;
+    let fuel = QuotaUse { pending: 4, fuel: Some(0), ..QuotaUse::default() };
+    assert_eq!(in_use(&talk, "acme").await, fuel);
+}
+
+async fn each_tenant_that_is_asked_for_is_answered(talk: Talk) {
+    acme(&talk, 2).await;
+    let mut names: Vec<_> = (0..250).map(|n| tenant(&format!("t{n}"))).collect();
+    names.push(tenant("acme"));
+    let told = talk.broker.quota_use(&queue(), &names).await.unwrap();
+    let pending: Vec<u64> = told.iter().map(|used| used.pending).collect();
+    assert_eq!((told.len(), pending.iter().sum::<u64>(), pending[250]), (251, 2, 2));
+    assert_eq!(talk.broker.quota_use(&queue(), &[]).await.unwrap(), []);
 }

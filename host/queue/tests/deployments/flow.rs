@@ -6,9 +6,9 @@ use std::time::Duration;
 use bulkhead_core::{Digest, Outcome, Payload, PluginName, State, TaskId, TenantName};
 use bulkhead_queue::{
     Broker, CancelAnswer, Client, Document, DocumentId, DocumentKind, End, Expected, HostInfo,
-    JournalLine, JournalRange, KvBound, KvEdit, KvOwner, KvQuota, KvRange, KvUsage, KvWrite,
-    KvWritten, ListFilter, NewTask, RedisBroker, RedisConfig, RerunAnswer, Resolution, Serves,
-    ServingVersion, Signal, SubmitLimits, Topic,
+    HostLatency, JournalLine, JournalRange, KvBound, KvEdit, KvOwner, KvQuota, KvRange, KvUsage,
+    KvWrite, KvWritten, ListFilter, NewTask, RedisBroker, RedisConfig, RerunAnswer, Resolution,
+    Serves, ServingVersion, Signal, SubmitLimits, Topic,
 };
 use bulkhead_stage::eventually;
 use bulkhead_stage::words::report;
@@ -244,6 +244,7 @@ async fn hosts(broker: &dyn Broker) {
         refusing: Vec::new(),
         types: Vec::new(),
         tenants: Vec::new(),
+        latency: HostLatency::default(),
     };
     broker.announce_host(&info, Duration::from_secs(60)).await.unwrap();
     assert_eq!(broker.hosts().await.unwrap(), [info]);

@@ -2,7 +2,7 @@
 //!
 //! After every step: all that a view tells of the newest 40 tasks, and the stats of every
 //! queue; and whatever the step itself answered. By turns, each queue once in 36 steps: the
-//! ids in each state, usage, batches and schedules, events, and the examination of both
+//! ids in each state, usage and quotas, batches and schedules, events, and the examination of both
 //! brokers, which must find nothing. At the end of a world: everything. A loose world is only
 //! examined, each queue once in 60 steps and at its end.
 
@@ -14,7 +14,7 @@ use bulkhead_queue::{
 };
 
 use crate::group::without_early_counts;
-use crate::world::{Disagreement, QUEUES, World};
+use crate::world::{Disagreement, QUEUES, TENANTS, World, tenant};
 
 /// Looks that take turns, each at all queues.
 const LOOKS: usize = 12;
@@ -105,6 +105,10 @@ impl World {
         let real = self.real.usage(name, from, today).await.map(sorted);
         let model = self.model.usage(name, from, today).await.map(sorted);
         self.same(&format!("the usage of q{queue}"), real, model)?;
+        let tenants = TENANTS.map(tenant);
+        let real = self.real.quota_use(name, &tenants).await;
+        let model = self.model.quota_use(name, &tenants).await;
+        self.same(&format!("the quotas in use of q{queue}"), real, model)?;
         let (real, model) = (self.real.queues().await, self.model.queues().await);
         self.same("the queues", real, model).map(drop)
     }

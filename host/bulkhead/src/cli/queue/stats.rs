@@ -1,13 +1,38 @@
 //! Depths and totals of queues.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
-use bulkhead::core::QueueName;
-use bulkhead::queue::{HeldBy, HeldTenant, QueueStats};
+use bulkhead::core::{QueueName, TenantName, TenantPolicy};
+use bulkhead::queue::{Broker, HeldBy, HeldTenant, QueueStats, QuotaUse};
 use bulkhead_api::document::QueueDocument;
+use serde::Serialize;
 
 use crate::cli::exit::Exit;
 use crate::cli::session::{Session, known_queue};
 use crate::cli::{escape, figures, output};
+
+/// Tenants whose quotas are looked at.
+const TENANTS: usize = 1_000;
+
+/// One queue, in JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    queue: QueueDocument<'a>,
+    /// What of their bounds tenants have in use that have any.
+    in_use: Vec<Quotas>,
+}
+
+/// What of its bounds a tenant has in use.
+#[derive(Serialize)]
+struct Quotas {
+    tenant: TenantName,
+    #[serde(flatten)]
+    used: QuotaUse,
+    #[serde(skip)]
+    policy: TenantPolicy,
+}
 
 /// List all queues.
 pub(super) async fn list(session: &Session) -> Result<Exit> {
@@ -58,8 +83,10 @@ pub(super) async fn stats(session: &Session, queue: &QueueName) -> Result<Exit> 
     let broker = session.broker().await?;
     known_queue(broker.as_ref(), queue).await?;
     let stats = broker.stats(queue).await?;
+    let in_use = in_use(broker.as_ref(), queue, &stats).await?;
     if session.out.is_json() {
-        session.out.document(&QueueDocument { queue: queue.as_str(), stats: &stats })?;
+        let queue = QueueDocument { queue: queue.as_str(), stats: &stats };
+        session.out.document(&Shown { queue, in_use })?;
         return Ok(Exit::Done);
     }
     let mut table = output::table(&["WHAT", "TASKS"]);
@@ -97,11 +124,58 @@ pub(super) async fn stats(session: &Session, queue: &QueueName) -> Result<Exit> 
     }
     session.out.text(&format!("{}\n\n", escape::line(&text)))?;
     session.out.table(table, "")?;
-    let held: String = stats.held_tenants.iter().map(|held| held_back(held) + "\n").collect();
-    if !held.is_empty() {
-        session.out.text(&format!("\n{held}"))?;
+    let in_use = in_use.iter().map(Quotas::line);
+    let held = stats.held_tenants.iter().map(held_back);
+    let lines: String = in_use.chain(held).map(|line| line + "\n").collect();
+    if !lines.is_empty() {
+        session.out.text(&format!("\n{lines}"))?;
     }
     Ok(Exit::Done)
+}
+
+/// The tenants that have a policy of their own, tasks, or are held back; those with a bound of
+/// which something can be in use, by name.
+async fn in_use(broker: &dyn Broker, queue: &QueueName, stats: &QueueStats) -> Result<Vec<Quotas>> {
+    let policy = broker.policy(queue).await?;
+    let busy = stats.by_tenant.iter().map(|depth| &depth.tenant);
+    let busy = busy.chain(stats.held_tenants.iter().map(|held| &held.tenant));
+    let busy = busy.filter_map(|tenant| TenantName::new(tenant).ok());
+    let names: BTreeSet<TenantName> = busy.chain(policy.tenants.keys().cloned()).collect();
+    let names: Vec<TenantName> = names
+        .into_iter()
+        .filter(|tenant| {
+            let of = policy.tenant(tenant);
+            let counted = of.pending.is_some() || of.in_flight.is_some() || of.rate.is_some();
+            counted || of.is_metered()
+        })
+        .take(TENANTS)
+        .collect();
+    let used = broker.quota_use(queue, &names).await?;
+    let quotas = |(tenant, used)| Quotas { policy: policy.tenant(&tenant), tenant, used };
+    Ok(names.into_iter().zip(used).map(quotas).collect())
+}
+
+impl Quotas {
+    /// `tenant acme has 3 of 4 in flight, 1.20 G of 2.00 G fuel this minute`.
+    fn line(&self) -> String {
+        let Self { tenant, used, policy } = self;
+        let of = |used: Option<u64>, most: Option<u64>, what: &str| {
+            Some(format!("{} of {} {what}", figures::count(used?), figures::count(most?)))
+        };
+        let gib_seconds = used.kib_ms.zip(policy.kib_ms_per_minute).map(|(used, most)| {
+            let gib_seconds = |kib_ms: u64| kib_ms as f64 / TenantPolicy::GIB_SECOND as f64;
+            format!("{:.1} of {} GiB·s this minute", gib_seconds(used), gib_seconds(most))
+        });
+        let parts = [
+            of(Some(used.pending), policy.pending, "not ended"),
+            of(used.in_flight, policy.in_flight.map(u64::from), "in flight"),
+            of(used.starts, policy.rate.map(|rate| rate.burst.into()), "starts"),
+            of(used.fuel, policy.fuel_per_minute, "fuel this minute"),
+            gib_seconds,
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        format!("tenant {tenant} has {}", parts.join(", "))
+    }
 }
 
 /// What holds a tenant's tasks back: `held back: fuel quota of tenant acme spent, again in 12s`.

@@ -100,5 +100,10 @@ fn flow(seen: &Seen) -> Vec<String> {
     if !fuel.is_empty() {
         parts.push(format!("fuel {}/s", per_second(fuel.iter().sum())));
     }
+    if let Some(pick_up) = seen.overview.latency.pick_up {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative")]
+        let p95_us = (pick_up.p95_ms * 1_000.0) as u64;
+        parts.push(format!("wait {}", figures::micros(p95_us)));
+    }
     parts
 }

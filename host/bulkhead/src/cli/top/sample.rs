@@ -8,8 +8,9 @@ use bulkhead::core::{
     TenantPolicy, UnixMs,
 };
 use bulkhead::queue::{
-    HeldBy, HeldTenant, HostInfo, HostMemory, HostScaling, PluginInfo, QueueStats, ScalingChange,
-    ServingVersion, TIMES_US, TenantDepth, TenantLoad, TypeDepth, TypeFigures,
+    HeldBy, HeldTenant, HostInfo, HostLatency, HostMemory, HostScaling, PluginInfo, QueueStats,
+    ScalingChange, ServingVersion, TIMES_MS, TIMES_US, TenantDepth, TenantLoad, TypeDepth,
+    TypeFigures,
 };
 use bulkhead_api::document::{Look, Overview};
 
@@ -44,6 +45,7 @@ pub(super) fn host(name: &str) -> HostInfo {
         refusing: Vec::new(),
         types: Vec::new(),
         tenants: Vec::new(),
+        latency: HostLatency::default(),
     }
 }
 
@@ -70,6 +72,9 @@ fn stats(pending: u64, totals: BTreeMap<String, u64>) -> QueueStats {
 fn busy(at: UnixMs, attempts: u64) -> HostInfo {
     let mut run = vec![0; TIMES_US.len() + 1];
     (run[4], run[9]) = (attempts * 9 / 10, attempts / 10);
+    let mut pick_up = vec![0; TIMES_MS.len() + 1];
+    (pick_up[1], pick_up[5]) = (attempts * 9 / 10, attempts / 10);
+    let latency = HostLatency { pick_up, run: run.clone() };
     let verdict = Autoscaler::new(AutoscalePolicy::default()).observe(&Observation::default());
     let explanation = "up from 4 to 8: more work waits than there are slots".to_owned();
     let change = ScalingChange { at: NOW - 65_000, verdict, explanation };
@@ -116,6 +121,7 @@ fn busy(at: UnixMs, attempts: u64) -> HostInfo {
             run,
         }],
         tenants: vec![TenantLoad { tenant: "acme".into(), in_flight: 8 }],
+        latency,
         ..host("site-1")
     }
 }

@@ -1,9 +1,11 @@
 //! Depths and counters of a queue.
 
-use bulkhead_core::{Priority, QueueName};
+use bulkhead_core::{MinuteBucket, Priority, QueueName, Rate, TenantName};
 
+use super::limit::bucket;
 use super::queue::{HEAD_START_US, Queue, Total};
 use super::{Machine, Now};
+use crate::held::QuotaUse;
 use crate::view::{QueueStats, TenantDepth, TypeDepth};
 
 /// Tasks of a line by which its priorities are told.
@@ -17,6 +19,19 @@ impl Machine {
     #[must_use]
     pub fn stats(&self, queue: &QueueName, now_us: u64) -> QueueStats {
         self.at(queue).map(|at| self.queues[at].stats(Now(now_us))).unwrap_or_default()
+    }
+
+    /// What of their bounds tenants have in use, one answer each.
+    #[must_use]
+    pub fn quota_use(
+        &self,
+        queue: &QueueName,
+        tenants: &[TenantName],
+        now_us: u64,
+    ) -> Vec<QuotaUse> {
+        let queue = self.at(queue).map(|at| &self.queues[at]);
+        let of = |tenant| queue.map(|queue| queue.quota_use(tenant, Now(now_us)));
+        tenants.iter().map(|tenant| of(tenant).unwrap_or_default()).collect()
     }
 }
 
@@ -71,6 +86,28 @@ impl Queue {
             totals,
             paused: self.facts.paused,
             concurrency: self.facts.policy.concurrency,
+        }
+    }
+
+    fn quota_use(&self, tenant: &TenantName, now: Now) -> QuotaUse {
+        let policy = self.facts.policy.tenant(tenant);
+        let load = self.index.tenants.get(tenant);
+        let share = self.facts.shares.get(tenant);
+        let starts = |rate: Rate| {
+            let tokens_us = share.map_or(0, |share| share.tokens_us);
+            rate.burst - rate.available(bucket(rate, tokens_us, now), now.us())
+        };
+        let used = |bucket: Option<MinuteBucket>, quota: u64| {
+            bucket.unwrap_or_default().used(quota, now.us())
+        };
+        QuotaUse {
+            pending: load.map_or(0, |load| load.open),
+            in_flight: policy.in_flight.map(|_| load.map_or(0, |load| load.running.into())),
+            starts: policy.rate.map(|rate| starts(rate).into()),
+            fuel: policy.fuel_per_minute.map(|quota| used(share.map(|share| share.fuel), quota)),
+            kib_ms: policy
+                .kib_ms_per_minute
+                .map(|quota| used(share.map(|share| share.memory), quota)),
         }
     }
 

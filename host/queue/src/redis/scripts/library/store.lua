@@ -215,7 +215,7 @@ return {
   bury = bury, line_up = line_up, leave_line = leave_line, score_of = score_of,
   bounds = bounds, key_bounds = key_bounds, tenant_bounds = tenant_bounds, bucket = bucket,
   tokens = tokens, spend = spend, allowance = allowance, tenant_allowance = tenant_allowance,
-  take_usage = take_usage, held_by = held_by, open_usage_row = open_usage_row,
+  usage_tat = usage_tat, take_usage = take_usage, held_by = held_by, open_usage_row = open_usage_row,
   room = room, use = use, frees_at = frees_at, park = park, unpark = unpark,
   lane_room = lane_room, release = release,
   enter_lane = enter_lane, leave_lane = leave_lane, place = place, come_back = come_back,
