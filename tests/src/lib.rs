@@ -13,6 +13,7 @@ mod guests;
 mod http;
 mod inside;
 mod known_plugins;
+mod load;
 mod losing;
 mod process;
 mod pseudo_terminal;
@@ -32,8 +33,9 @@ pub use guests::{
 };
 pub use http::{Http, HttpAnswer, ask_socket};
 pub use inside::{Inside, Running};
+pub use load::Load;
 pub use losing::LosingBroker;
 pub use process::HostProcess;
 pub use pseudo_terminal::PseudoTerminal;
 pub use receiver::{Received, Receiver, Span};
-pub use site::{Site, failure, lost_leases, output, task};
+pub use site::{Site, failure, lost_leases, output, task, version};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_core::{Outcome, Payload, QueueName, State, TaskId, TaskType};
+use bulkhead_core::{Digest, Outcome, Payload, QueueName, State, TaskId, TaskType};
 use bulkhead_queue::{Client, Entry, NewTask, QueueStats, SubmitLimits, TaskView};
 use tempfile::TempDir;
 
@@ -153,6 +153,15 @@ impl Site {
 pub fn task(task_type: &str, payload: impl Into<Vec<u8>>) -> NewTask {
     let task_type = TaskType::new(task_type).expect("a task type");
     NewTask::new(task_type, Payload::new(Payload::TEXT, payload.into()))
+}
+
+/// The version that a task's last attempt ran on.
+///
+/// # Panics
+/// If it has had none.
+#[must_use]
+pub fn version(view: &TaskView) -> Digest {
+    view.last_report().expect("a report").digest
 }
 
 /// The text that a task's last attempt answered with.

@@ -15,7 +15,7 @@ use bulkhead_queue::{
 };
 use bulkhead_tests::{
     Exposition, HostProcess, Inside, Ran, RedisServer, digest_of, eventually_within, guest,
-    install_as, lost_leases, output, task, version_of,
+    install_as, lost_leases, output, task, version, version_of,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -189,10 +189,6 @@ async fn settled(client: &Client, ids: &[TaskId]) -> Vec<TaskView> {
         );
     }
     all
-}
-
-fn version(view: &TaskView) -> Digest {
-    view.last_report().expect("a report").digest
 }
 
 /// Whether the canary's version failed at this task.

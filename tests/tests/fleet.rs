@@ -4,7 +4,6 @@
 use std::future::ready;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bulkhead_core::{Digest, QueueName, State, TaskId};
@@ -12,8 +11,8 @@ use bulkhead_queue::{
     Client, DocumentKind, HostInfo, PluginInfo, PushedState, PushedVersion, SubmitLimits, TaskView,
 };
 use bulkhead_tests::{
-    EmbeddedFolder, HostProcess, Persistence, Ran, RedisServer, digest_of, eventually_within,
-    guest, install_version, output, task, version_of,
+    EmbeddedFolder, HostProcess, Load, Persistence, Ran, RedisServer, digest_of, eventually_within,
+    guest, install_version, output, task, version, version_of,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -162,10 +161,6 @@ impl Fleet {
     }
 }
 
-fn version(view: &TaskView) -> Digest {
-    view.last_report().expect("a report").digest
-}
-
 #[tokio::test]
 async fn a_pushed_version_serves_on_all_hosts_once_it_is_active() {
     let fleet = Fleet::new(ANY).await;
@@ -238,22 +233,7 @@ async fn switches_of_two_hosts_under_load_fail_no_task() {
     let (_h1, _h2) = (fleet.host("h1").await, fleet.host("h2").await);
     let versions = [fleet.push(1), fleet.push(2)];
     fleet.activate(versions[0]).succeeds();
-    let reported = Arc::new(AtomicUsize::new(0));
-    let stop = Arc::new(AtomicBool::new(false));
-    let producer = tokio::spawn({
-        let (client, reported, stop) = (fleet.client.clone(), reported.clone(), stop.clone());
-        async move {
-            let mut submitted: Vec<(TaskId, usize)> = Vec::new();
-            while !stop.load(Ordering::Acquire) {
-                let after = reported.load(Ordering::Acquire);
-                let batch = vec![task("noop", ""), task("burn", "20000"), task("echo", "x")];
-                let ids = client.submit_many(batch).await.expect("submitted");
-                submitted.extend(ids.into_iter().map(|one| (one.id, after)));
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            submitted
-        }
-    });
+    let load = Load::begin(&fleet.client, Duration::from_millis(20));
     for switch in 1..=SWITCHES {
         let digest = versions[switch % 2];
         let activated = tokio::task::spawn_blocking({
@@ -265,10 +245,9 @@ async fn switches_of_two_hosts_under_load_fail_no_task() {
             }
         });
         activated.await.expect("it ran").succeeds();
-        reported.store(switch, Ordering::Release);
+        load.report(switch);
     }
-    stop.store(true, Ordering::Release);
-    let submitted = producer.await.expect("the producer");
+    let submitted = load.end().await;
     let mut ran = [0_usize; 2];
     let last = submitted.last().expect("tasks").1;
     for (id, after) in submitted {

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bulkhead_core::{Digest, Outcome, State, TenantName};
+use bulkhead_core::{Outcome, State, TenantName};
 use bulkhead_queue::{NewTask, TaskView};
 use bulkhead_tests::{
-    HostProcess, RedisServer, Site, eventually, install_shipped, install_version, task,
+    HostProcess, RedisServer, Site, eventually, install_shipped, install_version, task, version,
 };
 
 /// A file of settings for a host whose guests run in processes, or not.
@@ -40,11 +40,6 @@ fn of(tenant: &str, task_type: &str, payload: &str) -> NewTask {
 
 async fn submit(site: &Site, new: NewTask) -> bulkhead_core::TaskId {
     site.client.submit(new).await.expect("submitted").id
-}
-
-/// The version that the task's last attempt ran on.
-fn version(view: &TaskView) -> Digest {
-    view.last_report().expect("a report").digest
 }
 
 /// What a task returned.

@@ -3,23 +3,15 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bulkhead_core::{Digest, FailureKind, State, TaskId};
-use bulkhead_queue::TaskView;
+use bulkhead_core::{FailureKind, State};
 use bulkhead_tests::{
-    Site, digest_of, eventually, failure, guest, install, install_as, install_version, output,
-    task, version_of,
+    Load, Site, digest_of, eventually, failure, guest, install, install_as, install_version,
+    output, version, version_of,
 };
 
 const SWAPS: u32 = 50;
-
-/// The version that the task's last attempt ran on.
-fn version(view: &TaskView) -> Digest {
-    view.last_report().expect("a report").digest
-}
 
 #[tokio::test]
 async fn fifty_swaps_under_load_fail_no_task() {
@@ -28,33 +20,16 @@ async fn fifty_swaps_under_load_fail_no_task() {
     let _host = site.host("host", &["--concurrency", "16"]).await;
     site.serves("unruly", versions[0]).await;
 
-    // Producers note how many swaps had been reported when they submitted a task.
-    let reported = Arc::new(AtomicUsize::new(0));
-    let stop = Arc::new(AtomicBool::new(false));
-    let producer = tokio::spawn({
-        let (client, reported, stop) = (site.client.clone(), reported.clone(), stop.clone());
-        async move {
-            let mut submitted: Vec<(TaskId, usize)> = Vec::new();
-            while !stop.load(Ordering::Acquire) {
-                let after = reported.load(Ordering::Acquire);
-                let batch = vec![task("noop", ""), task("burn", "20000"), task("echo", "x")];
-                let ids = client.submit_many(batch).await.expect("submitted");
-                submitted.extend(ids.into_iter().map(|one| (one.id, after)));
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            submitted
-        }
-    });
+    let load = Load::begin(&site.client, Duration::from_millis(10));
     for swap in 1..=SWAPS {
         let digest = install_version(site.folder(), "unruly", swap);
         versions.push(digest);
         site.serves("unruly", digest).await;
-        reported.store(swap as usize, Ordering::Release);
+        load.report(swap as usize);
     }
     let last = site.ended("noop", "").await;
     assert_eq!(version(&last), versions[SWAPS as usize]);
-    stop.store(true, Ordering::Release);
-    let submitted = producer.await.expect("the producer");
+    let submitted = load.end().await;
     assert!(submitted.len() > 10 * SWAPS as usize, "only {} tasks", submitted.len());
 
     let mut used = vec![0_usize; versions.len()];

@@ -12,6 +12,7 @@ use crate::machine::{Linux, Machine};
 use crate::memory::{self, ClaimBytes, Division, Shape};
 use crate::metrics::TenantClasses;
 use crate::plugins::LiveSettings;
+use crate::serve::offers;
 use bulkhead_core::{
     AdmissionMarks, AutoscalePolicy, Limits, Pace, QueueName, QueuePolicy, RetryPolicy, Schedule,
 };
@@ -345,12 +346,24 @@ impl HostOptions {
         memory::claim_bytes(self.memory_bytes.unwrap_or(u64::MAX), &self.shape())
     }
 
-    /// Bounds on each task that a handler submits, as the sandbox takes them.
+    /// How a sandbox takes plugins to judge and run them as this host does. How many it has at
+    /// once, and where they run, is as the sandbox's own defaults say.
     #[must_use]
-    pub fn child_bounds(&self) -> ChildBounds {
-        ChildBounds {
-            payload_bytes: self.submit.payload_bytes as u64,
-            metadata_bytes: self.submit.metadata_bytes as u64,
+    pub fn sandbox(&self, compiler: Compiler) -> SandboxConfig {
+        SandboxConfig {
+            ceilings: self.ceilings,
+            max_component_bytes: usize::try_from(self.max_plugin_bytes).unwrap_or(usize::MAX),
+            compiler,
+            compile_budget: self.compile_budget,
+            compile_cpu: self.compile_cpu,
+            compile_memory_bytes: self.compile_memory_bytes,
+            cache: self.cache.clone(),
+            offers: offers(),
+            children: ChildBounds {
+                payload_bytes: self.submit.payload_bytes as u64,
+                metadata_bytes: self.submit.metadata_bytes as u64,
+            },
+            ..SandboxConfig::default()
         }
     }
 }

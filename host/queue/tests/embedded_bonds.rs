@@ -6,13 +6,13 @@ mod embedded_stage;
 
 use bulkhead_core::{
     BatchId, Conflict, Missed, OnFailedParent, Payload, Priority, QueueName, Schedule, State, Task,
-    TaskId, TaskRef, Template, Terms, Timing, Unique,
+    TaskId, TaskRef, Terms, Timing, Unique,
 };
 use bulkhead_queue::{
     Broker, CancelReason, Entry, Fire, FireAnswer, NewBatch, NewTask, Over, RerunAnswer,
     SubmitAnswer,
 };
-use bulkhead_stage::eventually;
+use bulkhead_stage::{eventually, words};
 use embedded_stage::*;
 
 in_both_modes! {
@@ -35,7 +35,7 @@ async fn unique_keys_reject_name_or_replace(talk: Talk) {
     assert_eq!(talk.answer(unique(Conflict::Reject, None)).await, SubmitAnswer::Taken(first));
     assert_eq!(talk.answer(unique(Conflict::Existing, None)).await, SubmitAnswer::Existing(first));
     let second = unique(Conflict::Replace, None);
-    let second = NewTask { id: Some(new_id()), ..second };
+    let second = NewTask { id: Some(fresh_id()), ..second };
     assert_eq!(talk.answer(second.clone()).await, SubmitAnswer::Replaced(first));
     let replaced = talk.view(first).await;
     assert_eq!(replaced.state, State::Cancelled);
@@ -121,7 +121,7 @@ async fn a_failed_parent_fails_cancels_or_lets_run(talk: Talk) {
     let rerun = talk.broker.rerun(&queue(), &[children[2]]).await.unwrap();
     assert_eq!(rerun, [RerunAnswer::InLine]);
     assert_eq!(talk.state(children[2]).await, State::Pending);
-    let unknown = [(queue(), new_id())];
+    let unknown = [(queue(), fresh_id())];
     let child = talk.submit(task_in(&queue(), &unknown, OnFailedParent::Run)).await;
     assert_eq!(talk.state(child).await, State::Pending, "an unknown parent counts as ended");
     talk.examined().await;
@@ -167,22 +167,8 @@ async fn a_batch_counts_its_members_and_calls_back_once(talk: Talk) {
 }
 
 fn schedule(exclusive: bool) -> Schedule {
-    Schedule {
-        name: "tick".into(),
-        timing: Timing::Every { interval_ms: 1_000, jitter_ms: 0, start: 0 },
-        exclusive,
-        missed: Missed::Once,
-        task: Template {
-            task_type: of_type("a"),
-            tenant: Default::default(),
-            priority: Priority::default(),
-            payload: Payload::default(),
-            metadata: Vec::new(),
-            limits: Default::default(),
-            terms: Terms::default(),
-        },
-        origin: "cli".into(),
-    }
+    let timing = Timing::Every { interval_ms: 1_000, jitter_ms: 0, start: 0 };
+    Schedule { timing, exclusive, missed: Missed::Once, ..words::schedule("tick") }
 }
 
 async fn a_fire_happens_once_and_exclusive_ones_do_not_overlap(talk: Talk) {
@@ -195,7 +181,7 @@ async fn a_fire_happens_once_and_exclusive_ones_do_not_overlap(talk: Talk) {
         schedule: "tick".into(),
         expected: Some(expected),
         next: Some(expected + 1_000),
-        fires: vec![(expected, Task { submitted_at: expected, ..task("a", new_id()) })],
+        fires: vec![(expected, Task { submitted_at: expected, ..task("a", fresh_id()) })],
         exclusive: true,
         by_hand,
     };

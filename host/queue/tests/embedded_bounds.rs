@@ -47,7 +47,7 @@ fn tasks_of(tenant_name: &str, count: usize) -> Vec<Task> {
     (0..count)
         .map(|at| Task {
             tenant: tenant(tenant_name),
-            ..task(if at % 3 == 0 { "b" } else { "a" }, new_id())
+            ..task(if at % 3 == 0 { "b" } else { "a" }, fresh_id())
         })
         .collect()
 }
@@ -87,7 +87,7 @@ proptest! {
             gone += step(&mut machine, &[], want, START_US).len();
         }
         let busy: Vec<Task> = (0..elsewhere)
-            .map(|_| Task { tenant: tenant("busy"), ..task("elsewhere", new_id()) })
+            .map(|_| Task { tenant: tenant("busy"), ..task("elsewhere", fresh_id()) })
             .collect();
         machine.submit(&busy, START_US).unwrap();
         while !step_of(&mut machine, &["elsewhere"], &[], 250, START_US).is_empty() {}
@@ -132,7 +132,7 @@ proptest! {
         let mut waiting: BTreeMap<&str, u64> = BTreeMap::new();
         for (want, elsewhere) in rounds {
             let busy: Vec<Task> = (0..elsewhere)
-                .map(|_| Task { tenant: tenant("busy"), ..task("elsewhere", new_id()) })
+                .map(|_| Task { tenant: tenant("busy"), ..task("elsewhere", fresh_id()) })
                 .collect();
             machine.submit(&busy, START_US).unwrap();
             while !step_of(&mut machine, &["elsewhere"], &[], 250, START_US).is_empty() {}
@@ -179,7 +179,7 @@ proptest! {
         machine.set_policy(&queue(), &policy, START_US);
         let key = Some(TermKey::new("k").unwrap());
         let tasks: Vec<Task> = (0..500)
-            .map(|_| Task { terms: Terms { key: key.clone(), ..Terms::default() }, ..task("a", new_id()) })
+            .map(|_| Task { terms: Terms { key: key.clone(), ..Terms::default() }, ..task("a", fresh_id()) })
             .collect();
         machine.submit(&tasks, START_US).unwrap();
         let (mut now_us, mut started) = (START_US, 0u64);
@@ -206,7 +206,7 @@ proptest! {
     ) {
         prop_assume!(low < high);
         let mut machine = Machine::new();
-        let of = |level: u8| Task { priority: Priority::try_from(level).unwrap(), ..task("a", new_id()) };
+        let of = |level: u8| Task { priority: Priority::try_from(level).unwrap(), ..task("a", fresh_id()) };
         let waiting = of(low);
         machine.submit(std::slice::from_ref(&waiting), START_US).unwrap();
         let head_start_us = u64::from(high - low) * 36_000_000;
@@ -237,7 +237,7 @@ fn an_urgent_line_that_joined_later_does_not_stop_its_tenant() {
     let mut machine = Machine::new();
     let of = |task_type: &str, tenant_name: &str| Task {
         tenant: tenant(tenant_name),
-        ..task(task_type, new_id())
+        ..task(task_type, fresh_id())
     };
     let first = of("a", "both");
     machine.submit(std::slice::from_ref(&first), START_US).unwrap();

@@ -169,7 +169,7 @@ fn say(lines: &str) {
 
 async fn produce(broker: std::sync::Arc<EmbeddedBroker>) {
     loop {
-        let tasks: Vec<_> = (0..5).map(|_| task("a", new_id())).collect();
+        let tasks: Vec<_> = (0..5).map(|_| task("a", fresh_id())).collect();
         broker.submit(&tasks).await.unwrap();
         say(&tasks
             .iter()

@@ -248,7 +248,7 @@ async fn a_foreign_or_damaged_file_is_refused_with_advice() {
     std::fs::remove_file(&file).unwrap();
 
     let broker = EmbeddedBroker::open(folder.path()).unwrap();
-    broker.submit(&[task("a", new_id())]).await.unwrap();
+    broker.submit(&[task("a", fresh_id())]).await.unwrap();
     drop(broker);
     let database = redb::Database::create(&file).unwrap();
     let transaction = database.begin_write().unwrap();

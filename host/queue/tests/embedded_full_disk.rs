@@ -114,7 +114,7 @@ fn fill(folder: &Path) {
         say("failing");
         eventually("there is room again", || async { broker.check().await.ok() }).await;
         // What waited is written, and so is what comes now.
-        broker.submit(&[task("a", new_id())]).await.unwrap();
+        broker.submit(&[task("a", fresh_id())]).await.unwrap();
         say("recovered");
         producer.await.unwrap();
     });
@@ -123,8 +123,9 @@ fn fill(folder: &Path) {
 async fn produce(broker: Arc<EmbeddedBroker>) {
     loop {
         let large = Payload::new(Payload::BINARY, vec![7; 2_000]);
-        let tasks: Vec<Task> =
-            (0..AT_ONCE).map(|_| Task { payload: large.clone(), ..task("a", new_id()) }).collect();
+        let tasks: Vec<Task> = (0..AT_ONCE)
+            .map(|_| Task { payload: large.clone(), ..task("a", fresh_id()) })
+            .collect();
         // One that is not answered may be stored or not.
         if broker.submit(&tasks).await.is_ok() {
             let ids: Vec<String> = tasks.iter().map(|task| task.id.to_string()).collect();

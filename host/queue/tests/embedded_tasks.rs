@@ -63,7 +63,7 @@ async fn a_task_is_submitted_claimed_and_completed(talk: Talk) {
 }
 
 async fn a_known_id_is_not_submitted_again(talk: Talk) {
-    let task = NewTask { id: Some(new_id()), ..new_task("a") };
+    let task = NewTask { id: Some(fresh_id()), ..new_task("a") };
     assert_eq!(talk.answer(task.clone()).await, SubmitAnswer::Accepted);
     assert_eq!(talk.answer(task).await, SubmitAnswer::Known);
     assert_eq!(talk.claim(10).await.len(), 1);
@@ -77,7 +77,7 @@ async fn priority_orders_and_equals_keep_their_order(talk: Talk) {
         (Priority::NORMAL, "a"),
         (Priority::LOW, "b"),
     ] {
-        (0..3).for_each(|_| expected.push((priority, task_type, new_id())));
+        (0..3).for_each(|_| expected.push((priority, task_type, fresh_id())));
     }
     let tasks = expected.iter().rev().map(|(priority, task_type, id)| NewTask {
         priority: *priority,
@@ -176,7 +176,7 @@ async fn dead_letters_are_kept_replayed_edited_and_dropped(talk: Talk) {
     let filter =
         ListFilter { contains: Some("nothing such".into()), ..ListFilter::of(State::Failed) };
     assert!(talk.broker.list(&queue(), &filter, None).await.unwrap().tasks.is_empty());
-    let answers = talk.broker.rerun(&queue(), &[id, new_id()]).await.unwrap();
+    let answers = talk.broker.rerun(&queue(), &[id, fresh_id()]).await.unwrap();
     assert_eq!(answers, [RerunAnswer::InLine, RerunAnswer::Unknown]);
     assert_eq!(talk.broker.rerun(&queue(), &[id]).await.unwrap(), [RerunAnswer::Active]);
     let claim = talk.claim_one().await;
@@ -199,7 +199,7 @@ async fn waiting_tasks_are_cancelled_and_running_ones_asked(talk: Talk) {
     let running = talk.submit(new_task("a")).await;
     let claim = talk.claim_one().await;
     let pending = talk.submit(new_task("a")).await;
-    let ids = [running, pending, new_id()];
+    let ids = [running, pending, fresh_id()];
     let answers = talk.broker.cancel(&queue(), &ids, DAY_MS).await.unwrap();
     assert_eq!(answers, [CancelAnswer::Requested, CancelAnswer::Cancelled, CancelAnswer::Unknown]);
     assert!(talk.claim(10).await.is_empty(), "a cancelled task is not claimed");
@@ -258,7 +258,7 @@ async fn waiters_and_hosts_hear_by_signals(talk: Talk) {
     assert_eq!(rescans.recv().await, Some(Signal::Connected));
     assert_eq!(talk.broker.request_rescan().await.unwrap(), 1);
     assert_eq!(rescans.recv().await, Some(Signal::Rescan));
-    let (queue, unknown) = (queue(), new_id());
+    let (queue, unknown) = (queue(), fresh_id());
     let wait = talk.client.wait(&queue, id, Duration::from_secs(20));
     let (waited, ()) = tokio::join!(wait, async {
         let claim = talk.claim_one().await;

@@ -27,6 +27,7 @@ pub mod fuzzing;
 mod grants;
 mod handler;
 mod journal;
+mod last_words;
 mod load;
 mod memory;
 mod need;

@@ -1,5 +1,5 @@
 //! What tests of the queue stand on: Redis servers of their own, alone, behind Sentinels, as
-//! a Cluster or behind TLS; a network that can be cut.
+//! a Cluster or behind TLS; a network that can be cut; the words that they share.
 //!
 //! Everything a test starts ends with it. Tests wait for events that they can observe, with
 //! a bound; none sleeps for luck.
@@ -16,6 +16,7 @@ mod sentinel;
 mod setting;
 mod tls;
 mod wait;
+pub mod words;
 
 pub use clock::StageClock;
 pub use cluster::{Move, RedisCluster};

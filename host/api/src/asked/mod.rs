@@ -1,13 +1,15 @@
-//! What a producer asks of a task, in one definition for flags and for JSON.
+//! What a producer asks of a task, and by what tasks are found, in one definition for flags and
+//! for JSON.
 //!
 //! The command line fills these values from its flags, the API and JSON Lines from a
-//! document ([`TaskRequest`]); so both know the same terms under the same names. Nothing here
+//! document ([`TaskRequest`]) or a query; so both know the same terms under the same names. Nothing here
 //! talks to a broker or knows the time.
 
 mod policy;
 mod request;
 mod retry;
 mod schedule;
+mod selection;
 mod terms;
 
 use bulkhead_core::quantity::{Size, Span};
@@ -19,6 +21,7 @@ pub use policy::policy_of;
 pub use request::{LimitsAsked, PriorityAsked, TaskRequest, is_json, payload};
 pub use retry::{Growth, Retry};
 pub use schedule::ScheduleRequest;
+pub use selection::{Selection, States};
 pub use terms::{Asked, Lasting, ParentArg, Start};
 
 /// Whose a task is, how urgent, with which metadata and limits.

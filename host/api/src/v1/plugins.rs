@@ -207,10 +207,7 @@ pub(super) async fn history(
 ) -> Result<Json<History>, Problem> {
     caller.may(Scope::Read)?;
     let plugin = whose.plugin(&caller, name)?;
-    let kept = api.plugins()?.kept().await?;
-    let found = kept.into_iter().find(|kept| kept.plugin == plugin.id().as_str());
-    let KeptPlugin { plugin, active, versions, steps, .. } =
-        found.ok_or_else(|| unknown(&plugin))?;
+    let KeptPlugin { plugin, active, versions, steps, .. } = api.kept(&plugin).await?;
     Ok(Json(History { plugin, active: active.map(|it| it.to_string()), versions, steps }))
 }
 
@@ -327,7 +324,7 @@ fn may_bring(caller: &Caller) -> Result<(), Problem> {
     caller.may(if caller.tenant.is_some() { Scope::Operate } else { Scope::Admin })
 }
 
-pub(super) fn unknown(plugin: &PluginRef) -> Problem {
+fn unknown(plugin: &PluginRef) -> Problem {
     let id = plugin.id();
     Problem::not_found(format!("there is no plugin {id}; /v1/plugins lists all"))
 }
@@ -341,6 +338,13 @@ impl Api {
                  plugin`",
             )
         })
+    }
+
+    /// What is kept of a plugin.
+    pub(super) async fn kept(&self, plugin: &PluginRef) -> Result<KeptPlugin, Problem> {
+        let (kept, id) = (self.plugins()?.kept().await?, plugin.id());
+        let found = kept.into_iter().find(|kept| kept.plugin == id.as_str());
+        found.ok_or_else(|| unknown(plugin))
     }
 
     /// How long a plugin may be on its way through the gates.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Json, Path, Query};
-use super::tasks::sees;
+use super::tasks::seen;
 use super::{Api, Caller, Problems, Scope};
 use crate::asked::policy_of;
 use crate::document::{PolicyDocument, QueueDocument};
@@ -208,12 +208,7 @@ pub(super) async fn drop_dead(
     Json(drop): Json<Drop>,
 ) -> Result<Json<Removed>, Problem> {
     caller.may(Scope::Operate)?;
-    if drop.ids.len() > 1_000 {
-        let count = drop.ids.len();
-        return Err(Problem::malformed(format!("these are {count} ids; send 1000 at most")));
-    }
-    let views = api.broker().inspect(&queue, &drop.ids).await?.into_iter().flatten();
-    let ids: Vec<TaskId> = views.filter(|view| sees(&caller, view)).map(|view| view.id).collect();
+    let ids = seen(&api, &caller, &queue, &drop.ids).await?;
     Ok(Json(Removed { removed: api.broker().drop_dead(&queue, &ids).await? }))
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::extract::{Json, Path, Query};
-use super::plugins::{Whose, unknown};
+use super::plugins::Whose;
 use super::{Api, Caller, Problems, Scope};
 use crate::document::{CanaryDocument, FollowState, Following, followed};
 use crate::plugins::{CanaryAsk, PluginActivated, PluginRef, Plugins};
@@ -207,11 +207,8 @@ pub(super) async fn canary(
 ) -> Result<Json<CanaryDocument>, Problem> {
     caller.may(Scope::Read)?;
     let plugin = whose.plugin(&caller, name)?;
-    let kept = api.plugins()?.kept().await?;
-    let id = plugin.id();
-    let found = kept.into_iter().find(|kept| kept.plugin == id.as_str());
-    let canary = found.ok_or_else(|| unknown(&plugin))?.canary;
-    let none = || Problem::not_found(format!("there has been no canary of {id}"));
+    let canary = api.kept(&plugin).await?.canary;
+    let none = || Problem::not_found(format!("there has been no canary of {}", plugin.id()));
     canary.map(Json).ok_or_else(none)
 }
 

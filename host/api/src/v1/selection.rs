@@ -1,66 +1,15 @@
-//! Which tasks are meant: by what they are.
+//! The tasks of a selection that a caller may see, page by page.
 
 use std::collections::BTreeSet;
 
-use bulkhead_core::quantity::Moment;
-use bulkhead_core::{BatchId, FailureKind, QueueName, State, TaskType, TenantName};
-use bulkhead_queue::{ListFilter, Mark, TaskView};
-use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use bulkhead_core::{QueueName, State};
+use bulkhead_queue::{Mark, TaskView};
 
 use super::Api;
 use super::cursor::Cursor;
+use crate::asked::{Selection, States};
 use crate::auth::Caller;
 use crate::problem::{Kind, Problem};
-
-/// What tasks have in common; what is not said does not matter.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Selection {
-    /// Only of this queue.
-    queue: Option<QueueName>,
-    /// Only in this state; several are separated by commas.
-    #[param(value_type = Option<String>, example = "pending,running")]
-    #[schema(value_type = Option<String>)]
-    state: Option<States>,
-    /// Only of this type.
-    #[serde(rename = "type")]
-    task_type: Option<TaskType>,
-    /// Only this tenant's.
-    tenant: Option<TenantName>,
-    /// Only members of this batch.
-    batch: Option<BatchId>,
-    /// Only those that this schedule fired.
-    schedule: Option<String>,
-    /// Only those whose last attempt failed in this way.
-    failure: Option<FailureKind>,
-    /// Only those submitted at this time or later.
-    submitted_from: Option<Moment>,
-    /// Only those submitted before this time.
-    submitted_before: Option<Moment>,
-    /// Only those with this text in the last failure's message, a metadata value or a payload of
-    /// text.
-    contains: Option<String>,
-}
-
-/// States, separated by commas.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "String")]
-struct States(BTreeSet<usize>);
-
-impl TryFrom<String> for States {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let place = |name: &str| State::ALL.iter().position(|state| state.as_str() == name.trim());
-        let named = text.split(',').map(|name| {
-            place(name).ok_or_else(|| {
-                let all: Vec<&str> = State::ALL.iter().map(|state| state.as_str()).collect();
-                format!("`{}` is no state; use {}", name.escape_debug(), all.join(", "))
-            })
-        });
-        named.collect::<Result<_, _>>().map(Self)
-    }
-}
 
 /// Part of a list, and where it goes on.
 pub(super) struct Part {
@@ -96,8 +45,7 @@ impl Selection {
             Some(_) => self.states(),
             None => unless_named.to_vec(),
         };
-        let fit: BTreeSet<usize> =
-            asked.iter().copied().filter(|state| wanted(*state)).map(order).collect();
+        let fit: BTreeSet<State> = asked.iter().copied().filter(|state| wanted(*state)).collect();
         if fit.is_empty() {
             let asked: Vec<&str> = asked.iter().map(|state| state.as_str()).collect();
             return Err(Problem::malformed(format!(
@@ -107,29 +55,6 @@ impl Selection {
         }
         self.state = Some(States(fit));
         Ok(self)
-    }
-
-    /// The states that are meant.
-    pub(super) fn states(&self) -> Vec<State> {
-        match &self.state {
-            None => State::ALL.to_vec(),
-            Some(States(places)) => places.iter().map(|at| State::ALL[*at]).collect(),
-        }
-    }
-
-    fn filter(&self, state: State, limit: usize) -> ListFilter {
-        ListFilter {
-            state,
-            task_type: self.task_type.clone(),
-            tenant: self.tenant.clone(),
-            batch: self.batch,
-            schedule: self.schedule.clone(),
-            failure: self.failure,
-            submitted_from: self.submitted_from.map(|time| time.0),
-            submitted_before: self.submitted_before.map(|time| time.0),
-            contains: self.contains.clone(),
-            limit,
-        }
     }
 
     /// The queues that are meant: the one that is named, or all.
@@ -153,7 +78,7 @@ impl Selection {
             for state in self.states() {
                 let mut mark: Option<Mark> = None;
                 if let Some(from) = &cursor {
-                    if (&queue, order(state)) < (&from.queue, order(from.state)) {
+                    if (&queue, state) < (&from.queue, from.state) {
                         continue;
                     }
                     if (&queue, state) == (&from.queue, from.state) {
@@ -186,7 +111,7 @@ impl Selection {
         state: State,
     ) -> Result<Option<Cursor>, Problem> {
         let states = self.states();
-        let next = states.iter().copied().find(|other| order(*other) > order(state));
+        let next = states.iter().copied().find(|other| *other > state);
         if let Some(state) = next {
             return Ok(Some(Cursor { queue: queue.clone(), state, mark: None }));
         }
@@ -198,8 +123,4 @@ impl Selection {
             mark: None,
         }))
     }
-}
-
-fn order(state: State) -> usize {
-    State::ALL.iter().position(|other| *other == state).unwrap_or(usize::MAX)
 }

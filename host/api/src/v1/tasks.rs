@@ -14,8 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::cursor::Cursor;
 use super::extract::{Json, Path, Query};
-use super::selection::Selection;
 use super::{Api, Caller, Problems, Scope};
+use crate::asked::Selection;
 use crate::document::{SummaryDocument, TaskDocument};
 use crate::problem::{Kind, Problem};
 
@@ -281,6 +281,8 @@ pub(super) struct Done {
     more: bool,
 }
 
+/// Tasks that one body names at most.
+const MAX_IDS: usize = 1_000;
 /// Tasks that are acted on at once.
 const PAGE: usize = 500;
 /// Tasks that one request acts on.
@@ -334,14 +336,8 @@ async fn act_on(api: &Api, caller: &Caller, many: Many, act: Act) -> Result<Json
     caller.may(Scope::Operate)?;
     let mut done = Done::default();
     match (many.queue, many.ids, many.filter) {
-        (_, Some(ids), None) if ids.len() > 1_000 => {
-            let count = ids.len();
-            return Err(Problem::malformed(format!("these are {count} ids; send 1000 at most")));
-        }
         (Some(queue), Some(ids), None) => {
-            let views = api.broker().inspect(&queue, &ids).await?.into_iter().flatten();
-            let ids: Vec<TaskId> =
-                views.filter(|view| sees(caller, view)).map(|view| view.id).collect();
+            let ids = seen(api, caller, &queue, &ids).await?;
             done.found = ids.len() as u64;
             done.done = act.on(api, &queue, &ids).await?;
         }
@@ -369,6 +365,21 @@ async fn act_on(api: &Api, caller: &Caller, many: Many, act: Act) -> Result<Json
         }
     }
     Ok(Json(done))
+}
+
+/// Of the tasks that a body names, those that there are and that the caller may see.
+pub(super) async fn seen(
+    api: &Api,
+    caller: &Caller,
+    queue: &QueueName,
+    ids: &[TaskId],
+) -> Result<Vec<TaskId>, Problem> {
+    if ids.len() > MAX_IDS {
+        let count = ids.len();
+        return Err(Problem::malformed(format!("these are {count} ids; send {MAX_IDS} at most")));
+    }
+    let views = api.broker().inspect(queue, ids).await?.into_iter().flatten();
+    Ok(views.filter(|view| sees(caller, view)).map(|view| view.id).collect())
 }
 
 /// Whether the caller may see a task.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use bulkhead::core::{State, TaskId};
+use bulkhead_api::asked::Selection;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -9,7 +10,7 @@ use super::asked::Content;
 use super::exit::{Exit, failed, not_found, usage};
 use super::queue::{Removed, agreed};
 use super::session::{BATCH, Session, locate, queues};
-use super::task::{Page, Selection, find, print_tasks, retry, show};
+use super::task::{Page, find, print_tasks, retry, show, sweep};
 
 /// Look at dead letters, run them again, drop them
 #[derive(Debug, Subcommand)]
@@ -114,7 +115,7 @@ async fn replay(session: &Session, selection: &Selection) -> Result<Exit> {
             broker.rerun(&queue, ids).await?;
             Ok(())
         };
-        replayed += selection.sweep(broker.as_ref(), &queue, State::Failed, act).await?;
+        replayed += sweep(selection, broker.as_ref(), &queue, State::Failed, act).await?;
     }
     if session.out.is_json() {
         session.out.document(&Replayed { replayed })?;
@@ -140,7 +141,7 @@ async fn drop_selected(session: &Session, selection: &Selection, yes: bool) -> R
             removed += broker.drop_dead(queue, ids).await?;
             Ok(())
         };
-        selection.sweep(broker.as_ref(), queue, State::Failed, act).await?;
+        sweep(selection, broker.as_ref(), queue, State::Failed, act).await?;
     }
     print_removed(session, removed)?;
     Ok(Exit::Done)

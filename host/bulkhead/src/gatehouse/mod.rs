@@ -37,7 +37,6 @@ use crate::host::isolation;
 use crate::manifest::{self, MAX_MANIFEST_BYTES};
 use crate::options::HostOptions;
 use crate::plugins::{Identity, TRUST, trusts_pushed};
-use crate::serve::offers;
 use crate::trust::MAX_FILE_BYTES;
 
 /// How long a component may be read and judged for besides its compilation.
@@ -113,17 +112,8 @@ impl Gatehouse {
         Sandbox::new(SandboxConfig {
             concurrency: 1,
             concurrent_loads: 1,
-            ceilings: options.ceilings,
-            max_component_bytes: usize::try_from(options.max_plugin_bytes).unwrap_or(usize::MAX),
-            compiler,
-            compile_budget: options.compile_budget,
-            compile_cpu: options.compile_cpu,
-            compile_memory_bytes: options.compile_memory_bytes,
-            cache: options.cache.clone(),
-            offers: offers(),
-            children: options.child_bounds(),
             isolation: isolation(options).map_err(|error| unmade(error.to_string()))?,
-            ..SandboxConfig::default()
+            ..options.sandbox(compiler)
         })
         .map_err(|error| unmade(error.to_string()))
     }

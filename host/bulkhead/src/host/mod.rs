@@ -30,7 +30,6 @@ use crate::metrics::{Metrics, Sources};
 use crate::options::{AutoscaleOptions, HostOptions, IsolationOptions};
 use crate::plugins::{Folders, Keeper, Registry};
 use crate::scheduler;
-use crate::serve::offers;
 use crate::shutdown::Shutdown;
 use crate::traces::Traces;
 
@@ -145,17 +144,8 @@ impl HostBuilder {
             concurrency: options.concurrency,
             budget: budget.clone(),
             keep_resident_bytes: options.keep_resident_bytes(),
-            ceilings: options.ceilings,
-            max_component_bytes: usize::try_from(options.max_plugin_bytes).unwrap_or(usize::MAX),
-            compiler,
-            compile_budget: options.compile_budget,
-            compile_cpu: options.compile_cpu,
-            compile_memory_bytes: options.compile_memory_bytes,
-            cache: options.cache.clone(),
-            offers: offers(),
-            children: options.child_bounds(),
             isolation: isolation(&options)?,
-            ..SandboxConfig::default()
+            ..options.sandbox(compiler)
         })?;
         let metrics =
             self.metrics.clone().unwrap_or_else(|| Metrics::new(options.tenant_classes.clone()));

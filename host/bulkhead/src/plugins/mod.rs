@@ -10,6 +10,7 @@ mod identity;
 mod keeper;
 mod loader;
 mod quota;
+mod serving;
 mod settings;
 mod table;
 mod tenant_folders;
@@ -19,13 +20,11 @@ mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use bulkhead_core::canary::is_handlers;
-use bulkhead_core::{Outcome, PluginId, TaskType, UnixMs};
-use bulkhead_queue::{PluginInfo, PushedVersion, RejectedVersion, ServingVersion};
-use bulkhead_sandbox::{Attempt, AttemptEnd, BatchEnd, LoadTimes, Plugin, Unavailable};
+use bulkhead_core::UnixMs;
+use bulkhead_queue::{PluginInfo, PushedVersion, RejectedVersion};
+use bulkhead_sandbox::{LoadTimes, Plugin};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -36,6 +35,7 @@ pub use identity::Identity;
 pub(crate) use identity::Owner;
 pub(crate) use keeper::{Folders, Keeper};
 pub(crate) use loader::{TRUST, trusts_pushed};
+pub(crate) use serving::Serving;
 pub use settings::{GrantsFrom, LiveSettings, PluginSettings, SettingsWriter, Values};
 use table::Contests;
 pub(crate) use table::Table;
@@ -43,98 +43,8 @@ pub use tenants::{EVERY, PluginQuota, Sharing, TenantPlugins};
 pub(crate) use trial::Trial;
 use trials::TASK_TYPE_LOST;
 
-/// The interface by which guests report progress.
-const PROGRESS: &str = "bulkhead:handler/progress@";
-
 /// The gate between two plugins that want one task type.
 const TASK_TYPE_TAKEN: &str = "task_type_taken";
-
-/// A plugin version that serves tasks.
-pub(crate) struct Serving {
-    /// Whose it is, and its name.
-    pub(crate) identity: Identity,
-    /// The same as text.
-    pub(crate) shown: Arc<str>,
-    /// The same for the broker; none if its file's stem is no name.
-    pub(crate) id: Option<PluginId>,
-    pub(crate) plugin: Plugin,
-    pub(crate) loaded_at: UnixMs,
-    /// Whether its guests can report progress.
-    pub(crate) reports_progress: bool,
-    /// What the operator said of remembered results.
-    remembering: Remembering,
-    /// Attempts that run on any version of this plugin.
-    in_flight: Arc<AtomicU32>,
-    /// Attempts that ended on this version by their handlers' doing, and those that failed.
-    ended: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Serving {
-    /// How many more attempts of this plugin may start; `None` if there is no bound.
-    pub(crate) fn room(&self) -> Option<u32> {
-        let bound = self.plugin.manifest().instances?;
-        Some(bound.saturating_sub(self.in_flight.load(Ordering::Acquire)))
-    }
-
-    /// For how long results of this type are remembered, if they are.
-    pub(crate) fn remembers_ms(&self, task_type: &TaskType) -> Option<u64> {
-        self.remembering.of(task_type)
-    }
-
-    /// Run an attempt on this version, and count it.
-    pub(crate) async fn run(&self, attempt: Attempt<'_>) -> Result<AttemptEnd, Unavailable> {
-        let running = self.begin();
-        let ended = self.plugin.attempt(attempt).await;
-        drop(running);
-        if let Ok(end) = &ended {
-            self.note(end);
-        }
-        ended
-    }
-
-    /// Run attempts in one call of this version, and count them, unless the call came to nothing.
-    pub(crate) async fn run_together(
-        &self,
-        attempts: Vec<Attempt<'_>>,
-    ) -> Result<BatchEnd, Unavailable> {
-        let running: Vec<_> = attempts.iter().map(|_| self.begin()).collect();
-        let ended = self.plugin.attempt_batch(attempts).await;
-        drop(running);
-        // Those of a batch that fell run again one by one.
-        if let Ok(batch) = ended.as_ref().map(|batch| (!batch.fell).then_some(batch)) {
-            batch.into_iter().flat_map(|batch| &batch.ends).for_each(|end| self.note(end));
-        }
-        ended
-    }
-
-    /// Count an attempt as running while the guard lives.
-    fn begin(&self) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
-        InFlight(self.in_flight.clone())
-    }
-
-    fn note(&self, end: &AttemptEnd) {
-        match &end.outcome {
-            Outcome::Done(_) => {}
-            Outcome::Failed(failure) if is_handlers(failure.kind) => {
-                self.failed.fetch_add(1, Ordering::Relaxed);
-            }
-            // Neither its doing nor its failure.
-            Outcome::Failed(_) => return,
-        }
-        self.ended.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// One attempt, counted.
-pub(crate) struct InFlight(Arc<AtomicU32>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
 
 /// The plugins of a host.
 pub(crate) struct Registry {
@@ -169,30 +79,6 @@ struct Known {
 }
 
 impl Known {
-    /// A version as it serves; its attempts are counted with those of other versions.
-    fn new_serving(
-        &self,
-        identity: Identity,
-        plugin: Plugin,
-        remembering: Remembering,
-        now: UnixMs,
-    ) -> Arc<Serving> {
-        let in_flight = self.serving.as_ref().map(|old| old.in_flight.clone()).unwrap_or_default();
-        let reports_progress = plugin.asked().iter().any(|import| import.starts_with(PROGRESS));
-        Arc::new(Serving {
-            shown: identity.to_string().into(),
-            id: identity.id(),
-            identity,
-            plugin,
-            loaded_at: now,
-            reports_progress,
-            remembering,
-            in_flight,
-            ended: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-        })
-    }
-
     fn is_nothing(&self) -> bool {
         self.serving.is_none() && self.rejected.is_none() && self.pushed.is_empty()
     }
@@ -262,19 +148,9 @@ impl Registry {
         let state = self.state.lock();
         let settings = self.settings.now();
         let describe = |serving: &Arc<Serving>| {
-            let (plugin, identity) = (&serving.plugin, &serving.identity);
-            let handlers = &plugin.description().handlers;
-            ServingVersion {
-                version: plugin.description().version.clone(),
-                digest: plugin.digest(),
-                kind: plugin.kind().to_string(),
-                task_types: handlers.iter().map(|h| h.task_type.to_string()).collect(),
-                tenants: served(identity, &settings),
-                contested: state.contests.get(identity).into_iter().flatten().cloned().collect(),
-                loaded_at: serving.loaded_at,
-                attempts: serving.ended.load(Ordering::Relaxed),
-                failed: serving.failed.load(Ordering::Relaxed),
-            }
+            let contested = state.contests.get(&serving.identity).into_iter().flatten();
+            let tenants = served(&serving.identity, &settings);
+            serving.info(tenants, contested.cloned().collect())
         };
         let info = |(identity, known): (&Identity, &Known)| PluginInfo {
             name: identity.to_string(),
@@ -301,7 +177,8 @@ impl Registry {
         let mut state = self.state.lock();
         state.is_free_for(&identity, &plugin)?;
         let known = state.known.entry(identity.clone()).or_default();
-        known.serving = Some(known.new_serving(identity, plugin, remembering, now));
+        let old = known.serving.as_deref();
+        known.serving = Some(Serving::after(old, identity, plugin, remembering, now).into());
         known.try_anew();
         (known.rejected, known.by_fleet) = (None, by_fleet);
         self.publish(&mut state);

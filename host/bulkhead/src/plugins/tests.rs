@@ -1,6 +1,6 @@
 //! Who serves whose tasks, with plugins that do nothing.
 
-use bulkhead_core::{Digest, PluginName, TenantName};
+use bulkhead_core::{Digest, PluginName, TaskType, TenantName};
 use bulkhead_queue::Serves;
 use bulkhead_sandbox::{Manifest, PluginSource, Sandbox, SandboxConfig};
 

@@ -31,8 +31,9 @@ impl Registry {
         state.is_free_for(&identity, &plugin).map_err(|reason| (TASK_TYPE_TAKEN, reason))?;
         let known = state.known.entry(identity.clone()).or_default();
         known.keeps_all_types(&plugin).map_err(|reason| (TASK_TYPE_LOST, reason))?;
-        let serving = known.new_serving(identity, plugin, remembering, now);
-        known.begin_trial(canary, serving);
+        let old = known.serving.as_deref();
+        let serving = Serving::after(old, identity, plugin, remembering, now);
+        known.begin_trial(canary, serving.into());
         self.publish(&mut state);
         Ok(())
     }

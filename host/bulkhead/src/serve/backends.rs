@@ -27,7 +27,7 @@ const TIDY_WITHIN: Duration = Duration::from_secs(5);
 /// The capabilities that a host has something behind.
 #[must_use]
 pub fn offers() -> CapabilitySet {
-    CapabilitySet { kv: true, http: true, fs: true, config: true, secrets: true, enqueue: true }
+    CapabilitySet::ALL
 }
 
 /// What a host has behind the capabilities.

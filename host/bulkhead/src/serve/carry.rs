@@ -4,11 +4,12 @@
 //! twice changes nothing. So this only has to look often enough, and never delays a step.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bulkhead_core::QueueName;
 use bulkhead_queue::Broker;
+use tokio::sync::Notify;
 
 use super::line::Line;
 
@@ -20,6 +21,23 @@ const LAST_CARRY: Duration = Duration::from_secs(2);
 const ROUND: u32 = 100;
 /// Other queues that one look goes through.
 const OTHERS: usize = 1_000;
+
+/// What is known of ends that other queues wait for.
+#[derive(Default)]
+pub(super) struct Outbox {
+    /// Rung when there are some.
+    bell: Notify,
+    /// Whether there were some when last heard of.
+    waits: AtomicBool,
+}
+
+impl Outbox {
+    /// There are some.
+    pub(super) fn ring(&self) {
+        self.waits.store(true, Ordering::Release);
+        self.bell.notify_one();
+    }
+}
 
 /// Carry until aborted.
 pub(crate) async fn carry(line: Arc<Line>) {

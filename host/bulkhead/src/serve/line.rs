@@ -9,29 +9,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::Guard;
-use bulkhead_core::{RetryPolicy, RetryRequest, TaskType};
-use bulkhead_queue::{Broker, QueueError, Serves, Step, Stepped};
-use bulkhead_sandbox::{Budget, Sandbox, Unavailable};
+use bulkhead_core::{RetryPolicy, RetryRequest};
+use bulkhead_queue::{QueueError, Serves, Step, Stepped};
+use bulkhead_sandbox::Unavailable;
 use parking_lot::Mutex;
 use tokio::runtime::Handle as Runtime;
-use tokio::sync::Notify;
 
 use super::attempt;
-use super::backends::Backends;
-use super::bell::RoomBell;
+use super::carry::Outbox;
 use super::holds::Holds;
 use super::ledger::{Glance, Interrupt, Ledger};
-use super::permits::Permits;
 use super::progress::Words;
 use super::recover::Doubt;
-use super::shelf::{Shelf, Shelved};
-use super::tally::Tally;
+use super::shared::Shared;
+use super::shelf::Shelved;
 use super::windows::Windows;
-use crate::metrics::{Metrics, QueueFigures};
+use crate::metrics::QueueFigures;
 use crate::options::QueueOptions;
-use crate::plugins::Registry;
 use crate::shutdown::Shutdown;
-use crate::traces::Traces;
 
 /// Claims of one step; settlements, with the tasks that they submit.
 const BATCH: usize = 500;
@@ -48,58 +43,6 @@ const IDLE_LOOK: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// How long a stopping host tries to tell the broker what ended.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-
-/// What the lines of one host share.
-pub(crate) struct Shared {
-    /// The host's name, for people.
-    pub(crate) host: Arc<str>,
-    /// Whose its leases are: its name and which of its lives this is, so that no other
-    /// process holds leases under the same one, whatever it is called.
-    pub(crate) holder: Arc<str>,
-    pub(crate) broker: Arc<dyn Broker>,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) backends: Backends,
-    pub(crate) permits: Permits,
-    /// Set while the machine is too busy or too full for more work.
-    pub(crate) refuses: AtomicBool,
-    /// What attempts come to, if somebody follows that.
-    pub(crate) tally: Option<Arc<Tally>>,
-    /// The memory that attempts may come to.
-    pub(crate) budget: Budget,
-    pub(crate) sandbox: Sandbox,
-    pub(crate) metrics: Metrics,
-    pub(crate) traces: Option<Traces>,
-    pub(crate) log_payloads: bool,
-    /// The memory for the records of claimed tasks.
-    pub(crate) shelf: Arc<Shelf>,
-    /// Rung when any of these three has room again.
-    pub(crate) room: Arc<RoomBell>,
-    pub(crate) lease: Duration,
-    /// Settlements and attempts of one queue that may be open at once.
-    pub(crate) settlement_buffer: usize,
-    /// Rung when a line wants to hear of new work.
-    pub(crate) hunger: Notify,
-    /// The task type under which unreadable records are shown.
-    pub(crate) unreadable_type: TaskType,
-    /// The runtime on which the broker's connections live.
-    pub(crate) control: Runtime,
-}
-
-/// What is known of ends that other queues wait for.
-#[derive(Default)]
-pub(super) struct Outbox {
-    /// Rung when there are some.
-    pub(super) bell: Notify,
-    /// Whether there were some when last heard of.
-    pub(super) waits: AtomicBool,
-}
-
-impl Outbox {
-    pub(super) fn ring(&self) {
-        self.waits.store(true, Ordering::Release);
-        self.bell.notify_one();
-    }
-}
 
 /// One queue of one host.
 pub(crate) struct Line {

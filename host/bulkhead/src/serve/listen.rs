@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bulkhead_queue::{Lines, Serves};
 
-use super::line::{Line, Shared};
+use super::line::Line;
+use super::shared::Shared;
 use crate::shutdown::Shutdown;
 
 /// The longest single wait; a lost wake-up costs at most this.

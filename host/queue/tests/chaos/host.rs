@@ -10,12 +10,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bulkhead_core::{
-    AttemptReport, Digest, Failure, FailureKind, Metering, Outcome, Payload, QueueName, TaskId,
-    TaskType,
+    AttemptReport, Failure, FailureKind, Outcome, Payload, QueueName, TaskId, TaskType,
 };
 use bulkhead_queue::{
     Broker, Claim, ClaimToken, End, RedisBroker, RedisConfig, Serves, Settlement, Step,
 };
+use bulkhead_stage::words;
 
 /// The file in a child's folder that holds its orders: name, URL, path of the ledger.
 pub(crate) const ORDERS: &str = "orders-of-a-chaos-host";
@@ -181,17 +181,8 @@ impl Line {
 fn end(host: &str, attempt: &Attempt) -> End {
     let bytes = attempt.id.0.as_bytes();
     let dice = u32::from(bytes[14]) + 7 * attempt.number;
-    let report = |outcome| AttemptReport {
-        attempt: attempt.number,
-        started_at: 1,
-        host: host.into(),
-        plugin: None,
-        digest: Digest::default(),
-        metering: Metering::default(),
-        logs: Vec::new(),
-        outcome,
-        cached: false,
-    };
+    let report =
+        |outcome| AttemptReport { host: host.into(), ..words::report(attempt.number, outcome) };
     let failed = || Outcome::Failed(Failure::new(FailureKind::Retry, "not now"));
     match dice % 30 {
         0 => End::DeadLetter { report: report(failed()), retention_ms: KEPT_MS },

@@ -1,27 +1,16 @@
 //! Words that the tests share: tasks, reports and settlements with nothing special about them.
 
 use bulkhead_core::{
-    AttemptReport, Bounds, Digest, Failure, FailureKind, Metering, Outcome, Payload, QueueName,
-    Rate, Task, TaskId, TaskRef, TaskType, TenantName, TenantPolicy, TermKey, Terms, UnixMs,
+    AttemptReport, Bounds, Failure, FailureKind, Outcome, Payload, Rate, Task, TaskId, TaskRef,
+    TenantPolicy, TermKey, Terms, UnixMs,
 };
 use bulkhead_queue::{Claim, End, NewTask, Serves, Settlement};
+pub(crate) use bulkhead_stage::words::*;
 
 pub(crate) const SECOND_MS: u64 = 1_000;
 pub(crate) const MINUTE_MS: u64 = 60_000;
 pub(crate) const HOUR_MS: u64 = 3_600_000;
 pub(crate) const DAY_MS: u64 = 86_400_000;
-
-pub(crate) fn queue() -> QueueName {
-    QueueName::default()
-}
-
-pub(crate) fn queue_named(name: &str) -> QueueName {
-    QueueName::new(name).unwrap()
-}
-
-pub(crate) fn of_type(name: &str) -> TaskType {
-    TaskType::new(name).unwrap()
-}
 
 /// `type` for all tenants, or `type:tenant`.
 pub(crate) fn serves(text: &str) -> Serves {
@@ -31,16 +20,8 @@ pub(crate) fn serves(text: &str) -> Serves {
     }
 }
 
-pub(crate) fn tenant(name: &str) -> TenantName {
-    TenantName::new(name).unwrap()
-}
-
 pub(crate) fn key(name: &str) -> TermKey {
     TermKey::new(name).unwrap()
-}
-
-pub(crate) fn fresh_id() -> TaskId {
-    TaskId(uuid::Uuid::now_v7())
 }
 
 pub(crate) fn new_task(task_type: &str) -> NewTask {
@@ -106,20 +87,6 @@ pub(crate) fn rate_of(text: &str) -> Rate {
 
 pub(crate) fn weight(weight: u32) -> TenantPolicy {
     TenantPolicy { weight, ..TenantPolicy::default() }
-}
-
-pub(crate) fn report(attempt: u32, outcome: Outcome) -> AttemptReport {
-    AttemptReport {
-        attempt,
-        started_at: 1,
-        host: "h1".into(),
-        plugin: None,
-        digest: Digest::default(),
-        metering: Metering::default(),
-        logs: Vec::new(),
-        outcome,
-        cached: false,
-    }
 }
 
 pub(crate) fn failure() -> Outcome {

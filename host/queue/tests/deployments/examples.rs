@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bulkhead_core::{Outcome, Payload};
 use bulkhead_queue::{End, Settlement};
+use bulkhead_stage::words::report;
 use bulkhead_stage::{Node, Python, RedisServer, eventually_within};
 
-use crate::worker::{DAY_MS, Worker, report};
+use crate::worker::{DAY_MS, Worker};
 
 /// How long a producer may take, its packages included.
 const PATIENCE: Duration = Duration::from_secs(100);

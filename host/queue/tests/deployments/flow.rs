@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bulkhead_core::{
-    Digest, Outcome, Payload, PluginName, QueueName, State, TaskId, TaskType, TenantName,
-};
+use bulkhead_core::{Digest, Outcome, Payload, PluginName, State, TaskId, TenantName};
 use bulkhead_queue::{
     Broker, CancelAnswer, Client, Document, DocumentId, DocumentKind, End, Expected, HostInfo,
     HostLatency, JournalLine, JournalRange, KvBound, KvEdit, KvOwner, KvQuota, KvRange, KvUsage,
@@ -13,17 +11,11 @@ use bulkhead_queue::{
     Serves, ServingVersion, Signal, SubmitLimits, Topic,
 };
 use bulkhead_stage::eventually;
+use bulkhead_stage::words::report;
+pub(crate) use bulkhead_stage::words::{of_type, queue_named as queue};
 
 use crate::terms;
-use crate::worker::{DAY_MS, Worker, report};
-
-pub(crate) fn of_type(name: &str) -> TaskType {
-    TaskType::new(name).unwrap()
-}
-
-pub(crate) fn queue(name: &str) -> QueueName {
-    QueueName::new(name).unwrap()
-}
+use crate::worker::{DAY_MS, Worker};
 
 pub(crate) fn new_task(queue_name: &str) -> NewTask {
     let mut task = NewTask::new(of_type("a"), Payload::new(Payload::TEXT, "hello"));

@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use bulkhead_core::{
-    Missed, Payload, Priority, QueuePolicy, Rate, Schedule, State, TaskRef, Template, TenantName,
-    Terms, Timing,
-};
+use bulkhead_core::{Payload, QueuePolicy, Rate, State, TaskRef, Terms};
 use bulkhead_queue::{
     Broker, Client, Day, EventKind, Fire, FireAnswer, NewBatch, NewTask, Over, Submitted,
 };
 use bulkhead_stage::eventually;
+use bulkhead_stage::words::schedule;
 
 use crate::flow::{new_task, of_type, queue};
 use crate::worker::{DAY_MS, Worker};
@@ -140,22 +138,7 @@ async fn limits(client: &Client, name: &str) {
 
 async fn schedules(broker: &dyn Broker, name: &str) {
     let q = queue(name);
-    let schedule = Schedule {
-        name: "s".into(),
-        timing: Timing::Every { interval_ms: 60_000, jitter_ms: 0, start: 0 },
-        exclusive: true,
-        missed: Missed::default(),
-        task: Template {
-            task_type: of_type("a"),
-            tenant: TenantName::default(),
-            priority: Priority::default(),
-            payload: Payload::default(),
-            metadata: Vec::new(),
-            limits: Default::default(),
-            terms: Terms::default(),
-        },
-        origin: "cli".into(),
-    };
+    let schedule = schedule("s");
     assert!(broker.put_schedule(&q, &schedule, Some(1_000)).await.unwrap());
     assert_eq!(broker.schedules(&q).await.unwrap().len(), 1);
     let due = broker.due_schedules(&q, 10).await.unwrap();

@@ -2,28 +2,15 @@
 
 use std::time::Duration;
 
-use bulkhead_core::{AttemptReport, Digest, Metering, Outcome, Payload, QueueName};
+use bulkhead_core::{Outcome, Payload, QueueName};
 use bulkhead_queue::{
     Broker, Claim, ClaimToken, End, QueueError, Serves, Settlement, Step, Stepped,
 };
+use bulkhead_stage::words::report;
 
 use crate::flow::{of_type, queue};
 
 pub(crate) const DAY_MS: u64 = 86_400_000;
-
-pub(crate) fn report(attempt: u32, outcome: Outcome) -> AttemptReport {
-    AttemptReport {
-        attempt,
-        started_at: 1,
-        host: "h1".into(),
-        plugin: None,
-        digest: Digest::default(),
-        metering: Metering::default(),
-        logs: Vec::new(),
-        outcome,
-        cached: false,
-    }
-}
 
 pub(crate) struct Worker {
     name: String,

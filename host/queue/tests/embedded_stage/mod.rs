@@ -5,32 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_core::{
-    AttemptReport, Digest, Failure, FailureKind, Metering, Outcome, Payload, Priority, QueueName,
-    State, Task, TaskId, TaskType, TenantName, Terms,
+    AttemptReport, Failure, FailureKind, Metering, Outcome, Payload, Priority, QueueName, State,
+    Task, TaskId, TenantName, Terms,
 };
 use bulkhead_queue::{
     Broker, Claim, ClaimToken, Client, Clock, EmbeddedBroker, End, ListFilter, NewTask, Serves,
     Settlement, Step, Stepped, SubmitAnswer, SubmitLimits, TaskView,
 };
-use bulkhead_stage::StageClock;
+pub(crate) use bulkhead_stage::words::{fresh_id, of_type, queue, tenant};
+use bulkhead_stage::{StageClock, words};
 
 pub(crate) const DAY_MS: u64 = 86_400_000;
-
-pub(crate) fn queue() -> QueueName {
-    QueueName::default()
-}
-
-pub(crate) fn of_type(name: &str) -> TaskType {
-    TaskType::new(name).unwrap()
-}
-
-pub(crate) fn tenant(name: &str) -> TenantName {
-    TenantName::new(name).unwrap()
-}
-
-pub(crate) fn new_id() -> TaskId {
-    TaskId(uuid::Uuid::now_v7())
-}
 
 pub(crate) fn new_task(task_type: &str) -> NewTask {
     NewTask::new(of_type(task_type), Payload::new(Payload::TEXT, "hello"))
@@ -62,17 +47,8 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 pub(crate) fn report(attempt: u32, outcome: Outcome) -> AttemptReport {
-    AttemptReport {
-        attempt,
-        started_at: 1,
-        host: "h1".into(),
-        plugin: None,
-        digest: Digest::default(),
-        metering: Metering { fuel: 10, cpu_us: 20, ..Metering::default() },
-        logs: Vec::new(),
-        outcome,
-        cached: false,
-    }
+    let metering = Metering { fuel: 10, cpu_us: 20, ..Metering::default() };
+    AttemptReport { metering, ..words::report(attempt, outcome) }
 }
 
 pub(crate) fn done_with(claim: &Claim, output: &str, retention_ms: u64) -> Settlement {

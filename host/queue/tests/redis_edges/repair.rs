@@ -68,7 +68,7 @@ async fn a_stranded_task_is_put_in_line() {
 #[tokio::test]
 async fn names_of_tasks_that_are_gone_are_taken_out() {
     let talk = Talk::new().await;
-    let gone = id().to_string();
+    let gone = fresh_id().to_string();
     talk.store(&plain()).await;
     for index in ["P:scheduled", "P:blocked", "P:expiry", LINE] {
         talk.redis(&["ZADD", index, "99999999999999", &gone]);
@@ -124,8 +124,8 @@ async fn counts_and_rings_are_put_right() {
     talk.redis(&["HINCRBY", "P:laned", "a", "-1"]);
     talk.redis(&["DEL", "P:ring:a"]);
     talk.redis(&["DEL", "P:lanes"]);
-    talk.redis(&["SADD", "P:use:k", &id().to_string()]);
-    talk.redis(&["SADD", "P:let:k", &id().to_string()]);
+    talk.redis(&["SADD", "P:use:k", &fresh_id().to_string()]);
+    talk.redis(&["SADD", "P:let:k", &fresh_id().to_string()]);
     assert_eq!(
         talk.found().await,
         kinds([FindingKind::Leaked, FindingKind::Miscounted, FindingKind::Unringed])

@@ -2,34 +2,13 @@
 
 use std::time::Duration;
 
-use bulkhead_core::{
-    Missed, Payload, Priority, QueuePolicy, Schedule, State, Task, Template, TenantName, Terms,
-    Timing, UnixMs,
-};
+use bulkhead_core::{Payload, QueuePolicy, Schedule, State, Task, Terms, UnixMs};
 use bulkhead_queue::{
     Broker, Day, EventKind, Fire, FireAnswer, LastFire, ListFilter, Progress, Usage,
 };
+use bulkhead_stage::words::schedule;
 
 use crate::stage::*;
-
-fn schedule(name: &str) -> Schedule {
-    Schedule {
-        name: name.into(),
-        timing: Timing::Every { interval_ms: 60_000, jitter_ms: 0, start: 0 },
-        exclusive: true,
-        missed: Missed::default(),
-        task: Template {
-            task_type: of_type("a"),
-            tenant: TenantName::default(),
-            priority: Priority::default(),
-            payload: Payload::default(),
-            metadata: Vec::new(),
-            limits: Default::default(),
-            terms: Terms::default(),
-        },
-        origin: "cli".into(),
-    }
-}
 
 fn fire(expected: UnixMs, next: UnixMs) -> (Task, Fire) {
     let task = task(Terms { schedule: Some("s".into()), ..Terms::default() });

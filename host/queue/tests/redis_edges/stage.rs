@@ -4,32 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_core::{
-    AttemptReport, Digest, Failure, FailureKind, Metering, Outcome, Payload, Priority, QueueName,
-    QueuePolicy, State, Task, TaskId, TaskRef, TaskType, TenantName, Terms, UnixMs,
+    AttemptReport, Failure, FailureKind, Metering, Outcome, Payload, Priority, QueueName,
+    QueuePolicy, State, Task, TaskId, TaskRef, TenantName, Terms, UnixMs,
 };
 use bulkhead_queue::{
     Broker, Claim, ClaimToken, End, Progress, RedisBroker, Settlement, Step, Stepped, SubmitAnswer,
     TaskView,
 };
-use bulkhead_stage::{RedisServer, StageClock};
+pub(crate) use bulkhead_stage::words::{fresh_id, of_type, queue, tenant};
+use bulkhead_stage::{RedisServer, StageClock, words};
 
 pub(crate) const DAY_MS: u64 = 86_400_000;
-
-pub(crate) fn queue() -> QueueName {
-    QueueName::default()
-}
-
-pub(crate) fn of_type(name: &str) -> TaskType {
-    TaskType::new(name).unwrap()
-}
-
-pub(crate) fn tenant(name: &str) -> TenantName {
-    TenantName::new(name).unwrap()
-}
-
-pub(crate) fn id() -> TaskId {
-    TaskId(uuid::Uuid::now_v7())
-}
 
 pub(crate) fn now() -> UnixMs {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -39,7 +24,7 @@ pub(crate) fn now() -> UnixMs {
 /// A task of type `a` with these terms.
 pub(crate) fn task(terms: Terms) -> Task {
     Task {
-        id: id(),
+        id: fresh_id(),
         task_type: of_type("a"),
         queue: queue(),
         tenant: TenantName::default(),
@@ -58,17 +43,8 @@ pub(crate) fn plain() -> Task {
 }
 
 pub(crate) fn report(attempt: u32, outcome: Outcome) -> AttemptReport {
-    AttemptReport {
-        attempt,
-        started_at: 1,
-        host: "h1".into(),
-        plugin: None,
-        digest: Digest::default(),
-        metering: Metering { fuel: 7, cpu_us: 5, ..Metering::default() },
-        logs: Vec::new(),
-        outcome,
-        cached: false,
-    }
+    let metering = Metering { fuel: 7, cpu_us: 5, ..Metering::default() };
+    AttemptReport { metering, ..words::report(attempt, outcome) }
 }
 
 pub(crate) fn done(claim: &Claim) -> Settlement {

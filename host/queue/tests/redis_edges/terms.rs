@@ -174,7 +174,7 @@ async fn an_ended_task_runs_again_with_another_payload() {
     assert_eq!((claim.id, claim.attempt), (id, 1));
     assert_eq!(claim.task.as_ref().unwrap().payload, payload());
     assert_eq!(talk.view(id).await.history.len(), 2, "the old attempt and the rerun");
-    let unknown = talk.broker.rerun_edited(&queue, crate::stage::id(), payload()).await;
+    let unknown = talk.broker.rerun_edited(&queue, crate::stage::fresh_id(), payload()).await;
     assert_eq!(unknown.unwrap(), RerunAnswer::Unknown);
 }
 

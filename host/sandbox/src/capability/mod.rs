@@ -139,6 +139,10 @@ pub struct CapabilitySet {
 }
 
 impl CapabilitySet {
+    /// All there are.
+    pub const ALL: Self =
+        Self { kv: true, http: true, fs: true, config: true, secrets: true, enqueue: true };
+
     /// Whether it has none.
     #[must_use]
     pub fn is_empty(self) -> bool {

@@ -197,22 +197,13 @@ mod tests {
     use super::*;
     use crate::grants::{EnqueueGrant, FolderQuota, FsGrant, HttpGrant, KvGrant};
 
-    const ALL: CapabilitySet = CapabilitySet {
-        kv: true,
-        http: true,
-        fs: true,
-        config: true,
-        secrets: true,
-        enqueue: true,
-    };
-
     fn names(imports: &[&str]) -> Vec<String> {
         imports.iter().map(|name| (*name).to_owned()).collect()
     }
 
     fn linked(imports: &[&str], grants: &Grants) -> Result<usize, String> {
         let imports = names(imports);
-        Grant::of(&imports, grants, ALL)
+        Grant::of(&imports, grants, CapabilitySet::ALL)
             .map(|grant| grant.interfaces.len())
             .map_err(|inspection| inspection.refusal("shape", None).unwrap_or_default())
     }
@@ -249,7 +240,7 @@ mod tests {
             "bulkhead:handler/enqueue@0.1.3",
         ]);
         let grants = Grants { secrets: ["token".to_owned()].into(), ..Grants::default() };
-        let inspection = Inspection::of(&imports, &grants, ALL);
+        let inspection = Inspection::of(&imports, &grants, CapabilitySet::ALL);
         assert_eq!(inspection.granted.len(), 2);
         assert_eq!(inspection.granted[0].grant, None);
         assert_eq!(inspection.granted[1].grant, Some("secrets"));

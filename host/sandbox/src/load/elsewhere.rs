@@ -11,7 +11,7 @@ use bulkhead_core::Digest;
 
 use super::artifact::{Artifact, Facts};
 use super::inspect::Entry;
-use super::{Approval, blocking, broken, check_folders, describe, link};
+use super::{Approval, Compiled, blocking, broken, check_folders, describe, link};
 use crate::bindings::bulkhead::handler::types;
 use crate::grants::Grants;
 use crate::need::Granted;
@@ -40,25 +40,25 @@ impl Sandbox {
         if manifest.grants.fs.as_ref().is_some_and(|fs| fs.dirs.len() > MAX_FOLDERS) {
             let message = format!(
                 "`fs.dirs` has more than {MAX_FOLDERS} folders, which a worker \
-                                   process cannot be passed; grant fewer"
+                 process cannot be passed; grant fewer"
             );
             return Err(Rejection::new(Gate::Manifest, message));
         }
         let facts = artifact.facts.clone();
-        let code_bytes = artifact.code().len() as u64;
+        let code_bytes = artifact.code().len();
         let ware = Ware {
             name: name.clone(),
             digest,
             facts: facts.clone(),
             grants: manifest.grants.clone(),
-            code_bytes,
+            code_bytes: code_bytes as u64,
         };
         let making = workers.clone();
         let mut elsewhere = blocking(move || {
             making.ware(ware, artifact.code()).map_err(|error| broken(&error.to_string()))
         })
         .await?;
-        let compile = began.elapsed();
+        let took = began.elapsed();
         let _turn = self.loads().turn(approval.tenant()).await;
         let began = Instant::now();
         let limits = self.config().describe_limits;
@@ -71,27 +71,17 @@ impl Sandbox {
             }
             Entry::Command => (describe::of_command(&name, &manifest)?, PluginKind::Command),
         };
-        let handles = self.config().ceilings.handles;
-        let granted = Granted::of(&manifest.grants, uses, handles, self.open_files());
-        let most_bytes = self.most_bytes(&description, granted);
-        let code_bytes = usize::try_from(code_bytes).unwrap_or(usize::MAX);
-        let standing = self.settle_in(room, code_bytes, most_bytes)?;
-        Ok(Plugin {
-            sandbox: self.clone(),
+        let compiled = Compiled {
             program: Program::Elsewhere(Arc::new(elsewhere)),
-            name: Arc::from(name),
             digest,
             kind: if facts.adapted { PluginKind::Adapted } else { kind },
             asked: facts.imports,
             uses,
-            grants: Arc::new(manifest.grants.clone()),
-            description,
-            manifest,
-            load_times: LoadTimes { compile, cached, describe: began.elapsed() },
-            granted,
-            most_bytes,
-            _standing: Some(standing),
-        })
+            took,
+            cached,
+            code_bytes,
+        };
+        self.admit(&name, manifest, compiled, (description, began.elapsed()), room)
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) use refusals::Refusals;
 /// Longest plugin name, in bytes.
 const MAX_NAME_BYTES: usize = 128;
 
-/// A file that was compiled and linked, and has not run yet.
+/// A file that was compiled, and linked or handed to worker processes.
 struct Compiled {
     program: Program,
     digest: Digest,
@@ -150,8 +150,21 @@ impl Sandbox {
             }
             Program::Elsewhere(_) => return Err(broken("it was linked nowhere")),
         };
+        self.admit(&name, manifest, compiled, (description, began.elapsed()), room)
+    }
+
+    /// A plugin of a file that has passed every gate but the last, the memory: what it said of
+    /// itself, and how long that took.
+    fn admit(
+        &self,
+        name: &str,
+        manifest: Manifest,
+        compiled: Compiled,
+        (description, describe): (PluginDescription, Duration),
+        room: Hold,
+    ) -> Result<Plugin, Rejection> {
         let Compiled { program, digest, kind, asked, uses, took, cached, code_bytes } = compiled;
-        let handles = config.ceilings.handles;
+        let handles = self.config().ceilings.handles;
         let granted = Granted::of(&manifest.grants, uses, handles, self.open_files());
         let most_bytes = self.most_bytes(&description, granted);
         let standing = self.settle_in(room, code_bytes, most_bytes)?;
@@ -166,7 +179,7 @@ impl Sandbox {
             grants: Arc::new(manifest.grants.clone()),
             description,
             manifest,
-            load_times: LoadTimes { compile: took, cached, describe: began.elapsed() },
+            load_times: LoadTimes { compile: took, cached, describe },
             granted,
             most_bytes,
             _standing: Some(standing),

@@ -3,7 +3,7 @@
 use bulkhead_core::{FailureKind, Limits, LogLevel, Outcome, Payload};
 use bulkhead_sandbox::{AttemptEnd, Gate, Manifest, PluginKind, PluginSource};
 
-use crate::rig::{command, done, failed, guest, load_bytes, run, sandbox, task_type};
+use crate::rig::{command, done, failed, guest, load_bytes, run, sandbox, source, task_type};
 use crate::shapes;
 
 #[tokio::test]
@@ -27,16 +27,18 @@ async fn the_exit_code_says_what_came_of_it() {
     assert_eq!(failure.message, message);
 }
 
+/// What exit codes come to.
+const EXIT_CODES: [(u8, Option<FailureKind>); 4] = [
+    (0, None),
+    (1, Some(FailureKind::Retry)),
+    (2, Some(FailureKind::Reject)),
+    (77, Some(FailureKind::Reject)),
+];
+
 /// A command that leaves by `exit-with-code`, which came with WASI 0.2.12.
 #[tokio::test]
 async fn exit_codes_of_a_component() {
-    let cases = [
-        (0, None),
-        (1, Some(FailureKind::Retry)),
-        (2, Some(FailureKind::Reject)),
-        (77, Some(FailureKind::Reject)),
-    ];
-    for (code, kind) in cases {
+    for (code, kind) in EXIT_CODES {
         let text = format!(
             r#"(component
                 (import "wasi:cli/exit@0.2.12" (instance $exit
@@ -58,13 +60,7 @@ async fn exit_codes_of_a_component() {
 
 #[tokio::test]
 async fn exit_codes_of_a_preview_1_command() {
-    let cases = [
-        (0, None),
-        (1, Some(FailureKind::Retry)),
-        (2, Some(FailureKind::Reject)),
-        (77, Some(FailureKind::Reject)),
-    ];
-    for (code, kind) in cases {
+    for (code, kind) in EXIT_CODES {
         let text = format!(
             r#"(module
                 (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
@@ -103,20 +99,13 @@ async fn a_command_serves_what_its_manifest_names() {
         task_types: Some(vec![task_type("shout"), task_type("yell")]),
         ..Manifest::default()
     };
-    let source =
-        PluginSource { name: "command".into(), bytes: guest("command"), manifest, account: None };
-    let plugin = sandbox().await.load(source).await.unwrap();
+    let renamed = PluginSource { manifest, ..source("command", guest("command")) };
+    let plugin = sandbox().await.load(renamed).await.unwrap();
     let served: Vec<_> =
         plugin.description().handlers.iter().map(|handler| handler.task_type.as_str()).collect();
     assert_eq!(served, ["shout", "yell"]);
 
-    let nameless = PluginSource {
-        name: "-".into(),
-        bytes: guest("command"),
-        manifest: Manifest::default(),
-        account: None,
-    };
-    let rejection = sandbox().await.load(nameless).await.unwrap_err();
+    let rejection = sandbox().await.load(source("-", guest("command"))).await.unwrap_err();
     assert_eq!(rejection.gate, Gate::Manifest, "{rejection}");
     assert!(rejection.message.contains("task_types"), "{rejection}");
 }

@@ -1,29 +1,14 @@
 //! What a guest can tell of time and chance: exact, coarse, frozen; the system's, or the task's.
 
 use bulkhead_core::{Limits, TaskId};
-use bulkhead_sandbox::{
-    Attempt, CapabilitySet, Clocks, EnqueueGrant, Grants, KvGrant, Manifest, Plugin, PluginSource,
-    Randomness, Sandbox, SandboxConfig,
-};
-use tokio::sync::OnceCell;
+use bulkhead_sandbox::{Attempt, Clocks, EnqueueGrant, Grants, KvGrant, Plugin, Randomness};
 use uuid::Uuid;
 
-use crate::rig::{attempt, done, guest, now, task};
-
-static OFFERING: OnceCell<Sandbox> = OnceCell::const_new();
+use crate::rig::{asking, attempt, done, now, offering, task};
 
 const GRID_NS: u64 = 10_000_000;
 
 async fn load(clocks: Clocks, random: Randomness) -> Plugin {
-    let offers = CapabilitySet {
-        kv: true,
-        config: true,
-        secrets: true,
-        enqueue: true,
-        ..Default::default()
-    };
-    let config = SandboxConfig { offers, ..SandboxConfig::default() };
-    let sandbox = OFFERING.get_or_init(async || Sandbox::new(config).unwrap()).await;
     let grants = Grants {
         kv: Some(KvGrant::default()),
         config: true,
@@ -33,14 +18,7 @@ async fn load(clocks: Clocks, random: Randomness) -> Plugin {
         random,
         ..Grants::default()
     };
-    let manifest = Manifest { grants, ..Manifest::default() };
-    let source = PluginSource {
-        name: "toucher".to_owned(),
-        bytes: guest("toucher"),
-        manifest,
-        account: None,
-    };
-    sandbox.load(source).await.unwrap()
+    offering().await.load(asking("toucher", grants)).await.unwrap()
 }
 
 /// What the guest answers as the task with this id, submitted at 123,456 ms.

@@ -8,12 +8,12 @@ use std::path::Path;
 use bulkhead_core::{FailureKind, Limits, Outcome};
 use bulkhead_sandbox::{
     Attempt, AttemptEnd, Cancel, CapabilitySet, FolderGrant, FolderQuota, FsGrant, Gate, Grants,
-    Manifest, Plugin, PluginSource, Rejection, Sandbox, SandboxConfig, ScratchHome, Services,
+    Plugin, Rejection, Sandbox, SandboxConfig, ScratchHome, Services,
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use crate::rig::{attempt, done, failed, guest, task};
+use crate::rig::{asking, attempt, done, failed, task};
 
 static OFFERING: OnceCell<Sandbox> = OnceCell::const_new();
 
@@ -28,10 +28,7 @@ async fn try_load(fs: FsGrant) -> Result<Plugin, Rejection> {
     let config = SandboxConfig { offers, ..SandboxConfig::default() };
     let sandbox = OFFERING.get_or_init(async || Sandbox::new(config).unwrap()).await;
     let grants = Grants { fs: Some(fs), ..Grants::default() };
-    let manifest = Manifest { grants, ..Manifest::default() };
-    let source =
-        PluginSource { name: "filer".to_owned(), bytes: guest("filer"), manifest, account: None };
-    sandbox.load(source).await
+    sandbox.load(asking("filer", grants)).await
 }
 
 async fn with_scratch(bytes: u64, files: u64) -> Plugin {

@@ -5,30 +5,16 @@ use std::sync::Arc;
 
 use bulkhead_core::{FailureKind, Limits, Metering, Outcome, TaskId, TaskRef, child_id};
 use bulkhead_sandbox::{
-    Attempt, AttemptEnd, CapabilitySet, EnqueueGrant, Gate, Grants, KvError, KvGrant, Manifest,
-    Named, Plugin, PluginSource, Sandbox, SandboxConfig, SecretError, Services,
+    Attempt, AttemptEnd, EnqueueGrant, Gate, Grants, KvError, KvGrant, Named, Plugin, SecretError,
+    Services,
 };
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::rig::{attempt, done, failed, guest, sandbox, task, unruly};
+use crate::rig::{asking, attempt, done, failed, guest, offering, sandbox, task, unruly};
 use crate::stores::{Buggy, Stuck, Values, store};
 
-static OFFERING: OnceCell<Sandbox> = OnceCell::const_new();
 static GENEROUS: OnceCell<Plugin> = OnceCell::const_new();
-
-/// A sandbox that offers everything it can.
-async fn offering() -> &'static Sandbox {
-    let offers = CapabilitySet {
-        kv: true,
-        config: true,
-        secrets: true,
-        enqueue: true,
-        ..Default::default()
-    };
-    let config = SandboxConfig { offers, ..SandboxConfig::default() };
-    OFFERING.get_or_init(async || Sandbox::new(config).unwrap()).await
-}
 
 fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -49,14 +35,7 @@ fn every() -> Grants {
 }
 
 async fn load(grants: Grants) -> Plugin {
-    let manifest = Manifest { grants, ..Manifest::default() };
-    let source = PluginSource {
-        name: "toucher".to_owned(),
-        bytes: guest("toucher"),
-        manifest,
-        account: None,
-    };
-    offering().await.load(source).await.unwrap()
+    offering().await.load(asking("toucher", grants)).await.unwrap()
 }
 
 async fn generous() -> &'static Plugin {
@@ -402,20 +381,14 @@ async fn children_of_a_batch_are_those_of_the_task_in_focus() {
 
 #[tokio::test]
 async fn a_plugin_without_its_grants_is_refused_with_the_lines_to_add() {
-    let source = |grants| PluginSource {
-        name: "toucher".to_owned(),
-        bytes: guest("toucher"),
-        manifest: Manifest { grants, ..Manifest::default() },
-        account: None,
-    };
-    let rejection = offering().await.load(source(Grants::default())).await.unwrap_err();
+    let rejection = offering().await.load(asking("toucher", Grants::default())).await.unwrap_err();
     assert_eq!(rejection.gate, Gate::Imports);
     let lines = "[grants]\nkv = true\nconfig = true\nsecrets = [\"NAME\"]\nenqueue = { types = [\"TYPE\"] }";
     for line in lines.lines() {
         assert!(rejection.message.lines().any(|said| said == line), "{line}: {rejection}");
     }
     let partly = Grants { enqueue: None, ..every() };
-    let rejection = offering().await.load(source(partly.clone())).await.unwrap_err();
+    let rejection = offering().await.load(asking("toucher", partly.clone())).await.unwrap_err();
     assert!(
         rejection.message.ends_with("[grants]\nenqueue = { types = [\"TYPE\"] }"),
         "{rejection}"
@@ -424,6 +397,6 @@ async fn a_plugin_without_its_grants_is_refused_with_the_lines_to_add() {
     assert_eq!(inspection.missing.len(), 1, "{inspection:?}");
     assert!(inspection.granted.iter().any(|granted| granted.grant == Some("kv")));
     // A host without stores has nothing to grant.
-    let rejection = sandbox().await.load(source(every())).await.unwrap_err();
+    let rejection = sandbox().await.load(asking("toucher", every())).await.unwrap_err();
     assert!(rejection.message.contains("keeps no values for plugins"), "{rejection}");
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bulkhead_core::outbound::{AllowList, Reach};
 use bulkhead_core::{FailureKind, TenantName};
 use bulkhead_sandbox::{
-    Attempt, AttemptEnd, CapabilitySet, Grants, HttpGrant, Manifest, Outbound, Plugin,
-    PluginSource, Sandbox, SandboxConfig, Services,
+    Attempt, AttemptEnd, CapabilitySet, Grants, HttpGrant, Outbound, Plugin, Sandbox,
+    SandboxConfig, Services,
 };
 use tokio::sync::OnceCell;
 
-use crate::rig::{attempt, done, failed, guest, task};
+use crate::rig::{asking, attempt, done, failed, task};
 use crate::web::{Identity, Names, Server, header};
 
 static SENDING: OnceCell<Sandbox> = OnceCell::const_new();
@@ -39,17 +39,8 @@ pub(crate) fn local() -> HttpGrant {
 }
 
 pub(crate) async fn fetcher(http: HttpGrant) -> Plugin {
-    let manifest = Manifest {
-        grants: Grants { http: Some(http), ..Grants::default() },
-        ..Manifest::default()
-    };
-    let source = PluginSource {
-        name: "fetcher".to_owned(),
-        bytes: guest("fetcher"),
-        manifest,
-        account: None,
-    };
-    sandbox().await.load(source).await.unwrap()
+    let grants = Grants { http: Some(http), ..Grants::default() };
+    sandbox().await.load(asking("fetcher", grants)).await.unwrap()
 }
 
 /// What an attempt sends by.

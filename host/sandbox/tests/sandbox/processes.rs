@@ -16,13 +16,12 @@ use std::time::{Duration, Instant};
 use bulkhead_core::{FailureKind, Limits, Outcome, Task, TenantName};
 use bulkhead_sandbox::{
     Attempt, AttemptEnd, Cancel, CapabilitySet, EnqueueGrant, FolderGrant, FolderQuota, FsGrant,
-    Gate, Grants, Isolation, KvGrant, Layer, Manifest, Named, Outbound, Plugin, PluginKind,
-    PluginSource, ProgressSink, Sandbox, SandboxConfig, ScratchHome, Services, WorkerProcesses,
-    WorkerProgram, give_up_rights,
+    Gate, Grants, Isolation, KvGrant, Layer, Named, Outbound, Plugin, PluginKind, ProgressSink,
+    Sandbox, SandboxConfig, ScratchHome, Services, WorkerProcesses, WorkerProgram, give_up_rights,
 };
 
 use crate::http::{local, tenant};
-use crate::rig::{attempt, done, failed, guest, load, run, task};
+use crate::rig::{asking, attempt, done, failed, guest, load, run, source, task};
 use crate::stores::{Heard, Values, store};
 use crate::web::Server;
 use crate::worker::{binary, worker};
@@ -64,29 +63,18 @@ fn after_the_first(folder: &Path, script: &str) -> WorkerProcesses {
 const READY: &str = r"printf '\011\000\000\000\000\000\000\000\201\245Ready\221\220' >&0";
 
 fn apart(processes: WorkerProcesses) -> Sandbox {
-    let every = CapabilitySet {
-        kv: true,
-        http: true,
-        fs: true,
-        config: true,
-        secrets: true,
-        enqueue: true,
-    };
     let config = SandboxConfig {
         concurrency: 8,
         isolation: Isolation::Process(processes),
         compiler: worker(),
-        offers: every,
+        offers: CapabilitySet::ALL,
         ..SandboxConfig::default()
     };
     Sandbox::new(config).unwrap()
 }
 
 async fn granted(sandbox: &Sandbox, name: &str, grants: Grants) -> Plugin {
-    let manifest = Manifest { grants, ..Manifest::default() };
-    let source =
-        PluginSource { name: name.to_owned(), bytes: guest(name), manifest, account: None };
-    sandbox.load(source).await.unwrap()
+    sandbox.load(asking(name, grants)).await.unwrap()
 }
 
 fn of(tenant: &str, name: &str, payload: &str) -> Task {
@@ -420,13 +408,7 @@ async fn what_cannot_be_a_worker_refuses_the_plugin() {
             ..processes()
         };
         let sandbox = apart(wrong);
-        let source = PluginSource {
-            name: "idle".to_owned(),
-            bytes: guest("idle"),
-            manifest: Manifest::default(),
-            account: None,
-        };
-        let rejection = sandbox.load(source).await.unwrap_err();
+        let rejection = sandbox.load(source("idle", guest("idle"))).await.unwrap_err();
         assert_eq!(rejection.gate, Gate::Smoke, "{rejection}");
         assert!(rejection.message.contains(says), "{rejection}");
         assert!(sandbox.layers().await.is_err());

@@ -8,13 +8,14 @@ use bulkhead_core::{
     TaskId, TaskType, TenantName, UnixMs,
 };
 use bulkhead_sandbox::{
-    Attempt, AttemptEnd, Cancel, Manifest, Plugin, PluginSource, Rejection, Sandbox, SandboxConfig,
-    Services,
+    Attempt, AttemptEnd, Cancel, CapabilitySet, Grants, Manifest, Plugin, PluginSource, Rejection,
+    Sandbox, SandboxConfig, Services,
 };
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 static SANDBOX: OnceCell<Sandbox> = OnceCell::const_new();
+static OFFERING: OnceCell<Sandbox> = OnceCell::const_new();
 static UNRULY: OnceCell<Plugin> = OnceCell::const_new();
 static COMMAND: OnceCell<Plugin> = OnceCell::const_new();
 
@@ -30,6 +31,13 @@ pub(crate) fn guest(name: &str) -> Vec<u8> {
 /// The sandbox that tests share unless they need one of their own.
 pub(crate) async fn sandbox() -> &'static Sandbox {
     SANDBOX.get_or_init(async || Sandbox::new(SandboxConfig::default()).unwrap()).await
+}
+
+/// A sandbox that offers the capabilities which need no world outside.
+pub(crate) async fn offering() -> &'static Sandbox {
+    let offers = CapabilitySet { http: false, fs: false, ..CapabilitySet::ALL };
+    let config = SandboxConfig { offers, ..SandboxConfig::default() };
+    OFFERING.get_or_init(async || Sandbox::new(config).unwrap()).await
 }
 
 /// The guest with a handler for every misbehaviour.
@@ -54,6 +62,12 @@ pub(crate) async fn load_bytes(sandbox: &Sandbox, bytes: Vec<u8>) -> Result<Plug
 
 pub(crate) fn source(name: &str, bytes: Vec<u8>) -> PluginSource {
     PluginSource { name: name.to_owned(), bytes, manifest: Manifest::default(), account: None }
+}
+
+/// A guest with a manifest that asks for these grants.
+pub(crate) fn asking(name: &str, grants: Grants) -> PluginSource {
+    let manifest = Manifest { grants, ..Manifest::default() };
+    PluginSource { manifest, ..source(name, guest(name)) }
 }
 
 pub(crate) fn task_type(name: &str) -> TaskType {

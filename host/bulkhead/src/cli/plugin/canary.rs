@@ -130,13 +130,7 @@ impl CanaryArgs {
         }
         let hosts = broker.hosts().await?;
         let canary = shelf.begin_canary(plugin, version, &plan, &hosts, figures::now()).await?;
-        let document = canary.document(&Default::default());
-        if session.out.is_json() {
-            session.out.document(&document)?;
-        } else {
-            session.out.text(&told(&document, figures::now()))?;
-        }
-        Ok(Exit::Done)
+        print(session, &canary)
     }
 }
 
@@ -144,6 +138,11 @@ async fn stop(session: &Session, plugin: &Identity) -> Result<Exit> {
     let broker = session.broker().await?;
     let shelf = Shelf::new(broker.archive(), actor());
     let canary = shelf.stop_canary(plugin, figures::now()).await?;
+    print(session, &canary)
+}
+
+/// Print a canary that has just begun or ended.
+fn print(session: &Session, canary: &Canary) -> Result<Exit> {
     let document = canary.document(&Default::default());
     if session.out.is_json() {
         session.out.document(&document)?;

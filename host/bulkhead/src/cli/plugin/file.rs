@@ -160,15 +160,9 @@ pub(super) fn sandbox(session: &Session) -> Result<Sandbox> {
     Ok(Sandbox::new(SandboxConfig {
         concurrency: 1,
         concurrent_loads: 1,
-        ceilings: host.ceilings,
-        max_component_bytes: usize::try_from(host.max_plugin_bytes).unwrap_or(usize::MAX),
-        compiler: session.compiler()?,
-        compile_budget: host.compile_budget,
-        compile_cpu: host.compile_cpu,
-        compile_memory_bytes: host.compile_memory_bytes,
-        offers: bulkhead::offers(),
-        children: host.child_bounds(),
-        ..SandboxConfig::default()
+        // What is checked is compiled, whatever a host has compiled before.
+        cache: None,
+        ..host.sandbox(session.compiler()?)
     })?)
 }
 

@@ -68,6 +68,21 @@ struct Changed<'a> {
     next: Option<UnixMs>,
 }
 
+impl Changed<'_> {
+    /// Print it, and for people `how` the schedule is now.
+    fn print(&self, session: &Session, how: &str, now: UnixMs) -> Result<Exit> {
+        if session.out.is_json() {
+            session.out.document(self)?;
+        } else {
+            let next = self.next.map_or_else(String::new, |at| {
+                format!(", next fire {} ({})", figures::time(at), figures::relative(at, now))
+            });
+            session.out.text(&format!("schedule {} {how}{next}\n", self.schedule))?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
 /// A fire by hand, in JSON.
 #[derive(Serialize)]
 struct Fired<'a> {
@@ -158,26 +173,9 @@ impl Named {
         next: Option<UnixMs>,
         state: &str,
     ) -> Result<Exit> {
-        if session.out.is_json() {
-            session.out.document(&Changed {
-                queue: self.queue.as_str(),
-                schedule: &self.name,
-                changed,
-                next,
-            })?;
-        } else {
-            let already = if changed { "" } else { " already" };
-            let next = next.map_or_else(String::new, |at| {
-                format!(
-                    ", next fire {} ({})",
-                    figures::time(at),
-                    figures::relative(at, figures::now())
-                )
-            });
-            let text = format!("schedule {} is {state}{already}{next}\n", self.name);
-            session.out.text(&text)?;
-        }
-        Ok(Exit::Done)
+        let already = if changed { "" } else { " already" };
+        let change = Changed { queue: self.queue.as_str(), schedule: &self.name, changed, next };
+        change.print(session, &format!("is {state}{already}"), figures::now())
     }
 
     async fn fire(&self, session: &Session) -> Result<Exit> {

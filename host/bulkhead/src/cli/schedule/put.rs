@@ -2,14 +2,13 @@
 
 use anyhow::Result;
 use bulkhead::config::quantity::{Moment, Span};
-use bulkhead::core::{Missed, Payload, QueueName, Schedule, TaskType, Template, Timing, UnixMs};
+use bulkhead::core::{Missed, Payload, QueueName, Schedule, TaskType, Template, Timing};
 use bulkhead_api::asked::{Lasting, Manner};
 use clap::Args;
-use serde::Serialize;
 
+use super::Changed;
 use crate::cli::asked::Content;
 use crate::cli::exit::{Exit, usage};
-use crate::cli::figures;
 use crate::cli::session::Session;
 
 /// Define a schedule, or define a known one anew
@@ -66,15 +65,6 @@ fn missed(text: &str) -> Result<Missed, String> {
         .map_err(|_| "write skip, once, all or all:10 (the latest ten)".to_owned())
 }
 
-/// What was defined, in JSON.
-#[derive(Serialize)]
-struct Defined<'a> {
-    queue: &'a str,
-    schedule: &'a str,
-    changed: bool,
-    next: Option<UnixMs>,
-}
-
 impl Put {
     /// Do it.
     pub(crate) async fn run(&self, session: &Session) -> Result<Exit> {
@@ -92,21 +82,9 @@ impl Put {
             )));
         }
         let changed = broker.put_schedule(&self.queue, &schedule, next).await?;
-        if session.out.is_json() {
-            session.out.document(&Defined {
-                queue: self.queue.as_str(),
-                schedule: &self.name,
-                changed,
-                next,
-            })?;
-            return Ok(Exit::Done);
-        }
-        let what = if changed { "is defined" } else { "is so already" };
-        let next = next.map_or_else(String::new, |at| {
-            format!(", next fire {} ({})", figures::time(at), figures::relative(at, now))
-        });
-        session.out.text(&format!("schedule {} {what}{next}\n", self.name))?;
-        Ok(Exit::Done)
+        let how = if changed { "is defined" } else { "is so already" };
+        let change = Changed { queue: self.queue.as_str(), schedule: &self.name, changed, next };
+        change.print(session, how, now)
     }
 
     fn schedule(&self, payload_bytes: usize) -> Result<Schedule> {

@@ -1,13 +1,14 @@
 //! Cancelling tasks and giving them fresh attempts, by id or by what they are.
 
 use anyhow::Result;
-use bulkhead::core::{State, TaskId};
-use bulkhead::queue::{CancelAnswer, RerunAnswer};
+use bulkhead::core::{QueueName, State, TaskId};
+use bulkhead::queue::{Broker, CancelAnswer, QueueError, RerunAnswer};
+use bulkhead_api::asked::Selection;
 use clap::Args;
 use serde::Serialize;
 
 use super::find;
-use super::select::{Selection, depth};
+use super::select::{depth, sweep};
 use crate::cli::asked::Content;
 use crate::cli::exit::{Exit, failed, usage};
 use crate::cli::output;
@@ -111,7 +112,7 @@ impl Cancel {
                     }
                     Ok(())
                 };
-                self.selection.sweep(broker.as_ref(), queue, *state, act).await?;
+                sweep(&self.selection, broker.as_ref(), queue, *state, act).await?;
             }
         }
         if session.out.is_json() {
@@ -129,19 +130,10 @@ impl Cancel {
 
 async fn cancel(session: &Session, ids: &[TaskId]) -> Result<Exit> {
     let broker = session.broker().await?;
-    let located = locate(broker.as_ref(), ids).await?;
-    let mut answers: Vec<Answer<CancelAnswer>> = Vec::new();
-    for (queue, ids) in located.by_queue {
-        let retention_ms = session.config.queue(&queue).retention_ms;
-        for batch in ids.chunks(BATCH) {
-            let given = broker.cancel(&queue, batch, retention_ms).await?;
-            answers.extend(
-                batch.iter().zip(given).map(|(id, answer)| Answer { id: id.to_string(), answer }),
-            );
-        }
-    }
-    let unknown = |id: &TaskId| Answer { id: id.to_string(), answer: CancelAnswer::Unknown };
-    answers.extend(located.missing.iter().map(unknown));
+    let answers = of_each(broker.as_ref(), ids, CancelAnswer::Unknown, async |queue, ids| {
+        broker.cancel(queue, ids, session.config.queue(queue).retention_ms).await
+    });
+    let answers = answers.await?;
     print_answers(session, &answers, |answer| match answer {
         CancelAnswer::Cancelled => "cancelled",
         CancelAnswer::Requested => "is running; its host was asked to stop it",
@@ -181,18 +173,10 @@ pub(crate) async fn retry(session: &Session, ids: &[TaskId], content: &Content) 
 
 async fn as_they_are(session: &Session, ids: &[TaskId]) -> Result<Exit> {
     let broker = session.broker().await?;
-    let located = locate(broker.as_ref(), ids).await?;
-    let mut answers: Vec<Answer<RerunAnswer>> = Vec::new();
-    for (queue, ids) in located.by_queue {
-        for batch in ids.chunks(BATCH) {
-            let given = broker.rerun(&queue, batch).await?;
-            answers.extend(
-                batch.iter().zip(given).map(|(id, answer)| Answer { id: id.to_string(), answer }),
-            );
-        }
-    }
-    let unknown = |id: &TaskId| Answer { id: id.to_string(), answer: RerunAnswer::Unknown };
-    answers.extend(located.missing.iter().map(unknown));
+    let answers = of_each(broker.as_ref(), ids, RerunAnswer::Unknown, async |queue, ids| {
+        broker.rerun(queue, ids).await
+    });
+    let answers = answers.await?;
     print_answers(session, &answers, words)?;
     let missing = answers.iter().any(|answer| answer.answer == RerunAnswer::Unknown);
     Ok(if missing { Exit::NotFound } else { Exit::Done })
@@ -210,6 +194,25 @@ async fn edited(session: &Session, id: TaskId, content: &Content) -> Result<Exit
     }
     print_answers(session, &[Answer { id: id.to_string(), answer }], words)?;
     Ok(if answer == RerunAnswer::Unknown { Exit::NotFound } else { Exit::Done })
+}
+
+/// What `act` answers of each task, queue by queue; `unknown` of those that there are not.
+async fn of_each<A: Copy>(
+    broker: &dyn Broker,
+    ids: &[TaskId],
+    unknown: A,
+    act: impl AsyncFn(&QueueName, &[TaskId]) -> Result<Vec<A>, QueueError>,
+) -> Result<Vec<Answer<A>>> {
+    let located = locate(broker, ids).await?;
+    let answer = |(id, answer): (&TaskId, A)| Answer { id: id.to_string(), answer };
+    let mut answers = Vec::with_capacity(ids.len());
+    for (queue, ids) in &located.by_queue {
+        for ids in ids.chunks(BATCH) {
+            answers.extend(ids.iter().zip(act(queue, ids).await?).map(answer));
+        }
+    }
+    answers.extend(located.missing.iter().map(|id| answer((id, unknown))));
+    Ok(answers)
 }
 
 fn words(answer: RerunAnswer) -> &'static str {

@@ -3,10 +3,11 @@
 use anyhow::Result;
 use bulkhead::core::{Outcome, State};
 use bulkhead::queue::{Broker, TaskView};
+use bulkhead_api::asked::Selection;
 use bulkhead_api::document::TaskDocument;
 use clap::Args;
 
-use super::select::Selection;
+use super::select;
 use crate::cli::exit::Exit;
 use crate::cli::reason::reason;
 use crate::cli::session::Session;
@@ -56,7 +57,7 @@ impl Page {
         states: &[State],
     ) -> Result<Vec<TaskView>> {
         let (offset, limit) = (self.offset as usize, self.limit as usize);
-        self.selection.read(broker, states, offset, limit).await
+        select::read(&self.selection, broker, states, offset, limit).await
     }
 }
 

@@ -21,7 +21,7 @@ use super::submit::{Waiting, deliver};
 
 pub(crate) use act::retry;
 pub(crate) use list::{List, Page, print_tasks};
-pub(crate) use select::{Selection, depth};
+pub(crate) use select::{depth, sweep};
 pub(crate) use show::show;
 
 /// Look at tasks, wait for them, cancel them, run them again

@@ -239,17 +239,7 @@ impl Queue {
             self.expire(id, now);
             return None;
         }
-        let claim = RawClaim {
-            id,
-            token: lease.token,
-            tenant: kept.tenant.clone(),
-            task_type: kept.task_type.clone(),
-            record: kept.record.clone(),
-            history: kept.tied_history(),
-            attempt: kept.attempts.saturating_add(1),
-            cancelled: kept.cancel,
-            bytes: kept.bytes(),
-        };
+        let claim = kept.claim(id, lease.token);
         let (task_type, tenant) = (kept.task_type.clone(), kept.tenant.clone());
         let key = kept.key().cloned();
         let (token, host, until_ms) = (lease.token, lease.host.clone(), lease.until_ms);

@@ -64,17 +64,7 @@ impl Machine {
         let held = queue.index.leases.iter().filter_map(|(_, id)| {
             let kept = queue.tasks.get(id)?;
             let Place::Running { token, host: holder, .. } = &kept.place else { return None };
-            (**holder == *host).then(|| RawClaim {
-                id: *id,
-                token: *token,
-                tenant: kept.tenant.clone(),
-                task_type: kept.task_type.clone(),
-                record: kept.record.clone(),
-                history: kept.tied_history(),
-                attempt: kept.attempts.saturating_add(1),
-                cancelled: kept.cancel,
-                bytes: kept.bytes(),
-            })
+            (**holder == *host).then(|| kept.claim(*id, *token))
         });
         held.collect()
     }

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use bulkhead_core::{
-    BatchRef, OnFailedParent, State, Task, TaskRef, TaskType, TenantName, TermKey, Terms, UnixMs,
+    BatchRef, OnFailedParent, State, Task, TaskId, TaskRef, TaskType, TenantName, TermKey, Terms,
+    UnixMs,
 };
 use bytes::Bytes;
 
+use super::claim::RawClaim;
 use super::{FOREVER_MS, Now};
 use crate::view::Entry;
 
@@ -125,6 +127,21 @@ impl Kept {
     /// What happened to a task that is bound to others: its parents' ends are among it.
     pub(super) fn tied_history(&self) -> Vec<Bytes> {
         if self.ties.is_some() { self.history.clone() } else { Vec::new() }
+    }
+
+    /// A claim on it under this token, for its next attempt.
+    pub(super) fn claim(&self, id: TaskId, token: u64) -> RawClaim {
+        RawClaim {
+            id,
+            token,
+            tenant: self.tenant.clone(),
+            task_type: self.task_type.clone(),
+            record: self.record.clone(),
+            history: self.tied_history(),
+            attempt: self.attempts.saturating_add(1),
+            cancelled: self.cancel,
+            bytes: self.bytes(),
+        }
     }
 
     pub(super) fn new(seq: u64, task: &Task, record: Bytes, place: Place, now: Now) -> Self {

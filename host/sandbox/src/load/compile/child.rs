@@ -10,17 +10,14 @@ use tokio::process::Command;
 
 use super::frame::{self, Answer, GO, Request};
 use super::{Artifact, Refused, WorkerProgram, out_of_time};
+use crate::last_words::last_words;
 use crate::load::Approval;
 use crate::load::artifact::Facts;
 use crate::sandbox::Sandbox;
-use crate::text::bounded_lossy;
 use crate::{Gate, Rejection, SandboxConfig, engine};
 
 /// Threads that compile one file.
 const THREADS: usize = 4;
-
-/// What is kept of a worker's last words, in bytes.
-const MAX_WORDS_BYTES: usize = 512;
 
 /// Machine code is at most this many times as large as the file, and a fixed part.
 const MAX_GROWTH: usize = 8;
@@ -85,7 +82,8 @@ pub(super) async fn compile(
     };
     let attended = async {
         // What it says goes on being read, or it would wait for ever to be heard.
-        let (talk, words) = tokio::join!(talk(to, from, &request, bytes, approval), last(words));
+        let (talk, words) =
+            tokio::join!(talk(to, from, &request, bytes, approval), last_words(words));
         let ended = match talk {
             Talk::Broken => Some(child.wait().await),
             _ => None,
@@ -171,14 +169,6 @@ fn refused(answer: Answer) -> Refused {
             Refused::passing(Rejection::new(Gate::Compile, message))
         }
     }
-}
-
-/// The first words of a stream; the rest is read and dropped.
-async fn last(mut from: impl AsyncRead + Unpin) -> String {
-    let mut words = Vec::new();
-    let _ = (&mut from).take(MAX_WORDS_BYTES as u64).read_to_end(&mut words).await;
-    let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
-    bounded_lossy(words.trim_ascii(), MAX_WORDS_BYTES)
 }
 
 /// What it means that a worker ended without an answer.

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal,
 
 use super::frame::{self, Answer, GO, Request};
 use super::{check, machine_code};
-use crate::engine;
+use crate::{engine, last_words};
 
 /// Descriptors that a worker may hold: its three streams and what its threads wait on.
 const MAX_FILES: u64 = 64;
@@ -23,14 +23,7 @@ const ASSUMED_BYTES: u64 = 1 << 30;
 /// names, and to be its end.
 #[must_use]
 pub fn compile_worker() -> ExitCode {
-    match serve(&mut io::stdin().lock(), &mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // The host reads this; there is nobody else to tell.
-            let _ = writeln!(io::stderr(), "{error}");
-            ExitCode::from(2)
-        }
-    }
+    last_words::end(serve(&mut io::stdin().lock(), &mut io::stdout().lock()))
 }
 
 fn serve(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {

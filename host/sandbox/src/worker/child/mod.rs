@@ -10,7 +10,7 @@ mod run;
 mod services;
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::frame::Inbox;
 use super::harden::{self, Layer, Leave};
 use super::wire::{Down, Hello, Shape, Up};
 use crate::sandbox::Sandbox;
-use crate::{SandboxConfig, engine};
+use crate::{SandboxConfig, engine, last_words};
 
 pub(crate) use link::Lent;
 pub(super) use run::most_up;
@@ -46,14 +46,7 @@ const CONNECTIONS: u64 = 32;
 /// first thing by a program that [`crate::WorkerProcesses`] names, and to be its end.
 #[must_use]
 pub fn guest_worker() -> ExitCode {
-    match serve() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // The host reads this; there is nobody else to tell.
-            let _ = writeln!(io::stderr(), "{error}");
-            ExitCode::from(2)
-        }
-    }
+    last_words::end(serve())
 }
 
 fn serve() -> io::Result<()> {

@@ -60,18 +60,10 @@ fn sandbox() -> Sandbox {
         idle: Duration::from_secs(60),
         strict: false,
     };
-    let every = CapabilitySet {
-        kv: true,
-        http: true,
-        fs: true,
-        config: true,
-        secrets: true,
-        enqueue: true,
-    };
     let config = SandboxConfig {
         concurrency: 4,
         isolation: Isolation::Process(processes),
-        offers: every,
+        offers: CapabilitySet::ALL,
         ..SandboxConfig::default()
     };
     Sandbox::new(config).unwrap()

@@ -22,9 +22,9 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 use super::hand::Running;
 use super::lendings::Lendings;
+use crate::last_words::last_words;
 use crate::load::WorkerProgram;
 use crate::scratch::Room;
-use crate::text::bounded_lossy;
 use crate::worker::frame::{self, HEAD_BYTES};
 use crate::worker::harden::Layer;
 use crate::worker::wire::{Down, Hello, Up};
@@ -34,9 +34,6 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long the end of a worker is waited for before it is killed, once it hung up.
 const END_WITHIN: Duration = Duration::from_secs(1);
-
-/// What is kept of a worker's last words, in bytes.
-const MAX_WORDS_BYTES: usize = 512;
 
 /// The signal of a system call that is not let through.
 const SIGSYS: i32 = 31;
@@ -135,7 +132,7 @@ impl Worker {
         let words = child.stderr.take();
         let words = tokio::spawn(async move {
             match words {
-                Some(words) => last(words).await,
+                Some(words) => last_words(words).await,
                 None => String::new(),
             }
         });
@@ -438,12 +435,4 @@ async fn read(from: &mut (impl AsyncRead + Unpin), most: u64) -> io::Result<Opti
         return Ok(None);
     }
     frame::decode(&bytes).map(Some)
-}
-
-/// The first words of a stream; the rest is read and dropped.
-async fn last(mut from: impl AsyncRead + Unpin) -> String {
-    let mut words = Vec::new();
-    let _ = (&mut from).take(MAX_WORDS_BYTES as u64).read_to_end(&mut words).await;
-    let _ = tokio::io::copy(&mut from, &mut tokio::io::sink()).await;
-    bounded_lossy(words.trim_ascii(), MAX_WORDS_BYTES)
 }

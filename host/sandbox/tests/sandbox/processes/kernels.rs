@@ -44,13 +44,7 @@ async fn where_every_layer_is_demanded_no_guest_runs_without_one() {
         let sandbox = without(what, true);
         let error = sandbox.layers().await.unwrap_err().to_string();
         assert!(error.contains(missing), "{what}: {error}");
-        let source = PluginSource {
-            name: "idle".to_owned(),
-            bytes: guest("idle"),
-            manifest: Manifest::default(),
-            account: None,
-        };
-        let rejection = sandbox.load(source).await.unwrap_err();
+        let rejection = sandbox.load(source("idle", guest("idle"))).await.unwrap_err();
         assert_eq!(rejection.gate, Gate::Smoke, "{rejection}");
         assert!(rejection.message.contains(missing), "{rejection}");
         assert!(sandbox.worker_pids().is_empty());
