@@ -98,12 +98,13 @@ async fn paused_and_stopped_hosts_lose_no_task() {
 #[tokio::test]
 async fn recovery_begins_within_the_lease_and_a_second() {
     let site = Site::new().await;
-    let id = site.submit("sleep", "3000").await;
+    let id = site.submit("sleep", "9000").await;
     let mut victim = site.host("victim", &["--lease", "2s"]).await;
     site.running(id).await;
     let _survivor = site.host("survivor", &["--lease", "2s"]).await;
     victim.kill();
     let died = Instant::now();
+    assert_eq!(site.view(id).await.state, State::Running, "the survivor was there in time");
     eventually("the survivor takes over", || async {
         let view = site.view(id).await;
         (view.holder.as_ref().is_some_and(|holder| holder.host.starts_with("survivor#")))
